@@ -1,0 +1,63 @@
+# make run      a working mail server in this directory, with a demo account
+# make test     all tests (what .ci/run calls)
+# make check    lint, types, then all tests: what a change must pass
+# The rest: venv lock docs bench fuzz install clean
+
+PYTHON ?= python3
+PREFIX ?= /usr/local
+DESTDIR ?=
+VENV := .venv/bin
+LOCKS := requirements.lock requirements-dev.lock
+WORKERS ?= 2
+
+.PHONY: run test check lint venv lock docs bench fuzz install clean
+.SUFFIXES:
+MAKEFLAGS += --no-print-directory
+
+run: venv
+	@exec bin/lanmail demo --root .
+
+test: venv
+	@$(VENV)/python -m pytest -q -n $(WORKERS) --dist loadgroup $(ARGS)
+
+check: lint test
+
+lint: venv
+	@$(VENV)/ruff check .
+	@$(VENV)/mypy
+
+# Compared by content, not by time, so that a checkout of another branch does not install anything again.
+venv:
+	@cat $(LOCKS) | cmp -s - .venv/installed.lock || $(MAKE) .venv
+
+.PHONY: .venv
+.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "lanmail needs Python 3.11 or newer ($(PYTHON) is older); say: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "installing the pinned dependencies into .venv"
+	@$(PYTHON) -m venv .venv || { echo "no venv: on Debian, apt install python3-venv" >&2; exit 1; }
+	@$(VENV)/python -m pip install -qq --disable-pip-version-check --require-hashes $(addprefix -r ,$(LOCKS))
+	@cat $(LOCKS) > .venv/installed.lock
+
+# uv resolves for every platform and Python at once; it lives only as long as this target.
+lock:
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	$(PYTHON) -m venv "$$tmp" && "$$tmp/bin/pip" install -qq --disable-pip-version-check uv && \
+	for name in requirements requirements-dev; do \
+	  "$$tmp/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-annotate --no-header $(UPGRADE) -o $$name.lock $$name.in || exit 1; \
+	done
+	@! grep -nE '://|--(extra-)?index|--find-links' $(LOCKS)
+
+docs: venv
+	@$(VENV)/python -m docs.build
+
+bench: venv
+	@$(VENV)/python -m bench
+
+fuzz: venv
+	@HYPOTHESIS_PROFILE=fuzz $(VENV)/python -m pytest -q -n $(WORKERS) tests/fuzz
+
+clean:
+	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+	@find lanmail tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
