@@ -1,0 +1,23 @@
+"""Between the line ends on the wire (CRLF) and those on disk (LF). Bytes only, whole-buffer C-speed operations.
+
+Files hold LF, as every Maildir tool expects; the wire is CRLF. A bare CR is data and passes through unchanged.
+"""
+
+
+def to_lf(data: bytes) -> bytes:
+    """CRLF → LF; bare LF and bare CR stay."""
+    return data.replace(b"\r\n", b"\n") if b"\r" in data else data
+
+
+def to_crlf(data: bytes) -> bytes:
+    """Every line end → CRLF: a bare LF gains its CR, a CRLF stays as it is."""
+    if b"\r\n" in data:
+        data = data.replace(b"\r\n", b"\n")
+    return data.replace(b"\n", b"\r\n")
+
+
+def dot_stuff(data: bytes) -> bytes:
+    """Double the dot of each line that starts with one (RFC 5321 §4.5.2, RFC 1939 §3); `data` is in CRLF form."""
+    if b"\r\n." in data:
+        data = data.replace(b"\r\n.", b"\r\n..")
+    return b"." + data if data.startswith(b".") else data
