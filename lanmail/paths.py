@@ -1,0 +1,65 @@
+"""Where everything lies: one root in a checkout, three directories when installed.
+
+Spools, Maildirs and state share one parent and so one file system: rename(2) and link(2) between them is how mail
+moves, and it fails with EXDEV across two (two systemd ReadWritePaths= are two mounts, too).
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SPOOLS = ("queue", "pickup", "outbound", "hold")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """All directories and files of one installation; `conf` is written by people, all below `var` by programs."""
+
+    conf: Path
+    var: Path
+    run: Path
+    root: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", self.var)
+        for name in ("accounts", "tls", "secrets"):
+            object.__setattr__(self, name, self.conf / name)
+        object.__setattr__(self, "config_file", self.conf / "lanmail.toml")
+        object.__setattr__(self, "aliases", self.conf / "aliases.toml")
+        for name in ("maildirs", "spool", "state", "archive"):
+            object.__setattr__(self, name, self.var / name)
+        for name in SPOOLS:
+            object.__setattr__(self, name, self.spool / name)
+        object.__setattr__(self, "log", self.state / "log")
+
+    accounts: Path = field(init=False)
+    tls: Path = field(init=False)
+    secrets: Path = field(init=False)
+    config_file: Path = field(init=False)
+    aliases: Path = field(init=False)
+    maildirs: Path = field(init=False)
+    spool: Path = field(init=False)
+    state: Path = field(init=False)
+    archive: Path = field(init=False)
+    queue: Path = field(init=False)
+    pickup: Path = field(init=False)
+    outbound: Path = field(init=False)
+    hold: Path = field(init=False)
+    log: Path = field(init=False)
+
+
+def of_root(root: str | os.PathLike[str]) -> Paths:
+    """The layout of a checkout or of `init --root DIR`: everything below one directory."""
+    base = Path(root).absolute()
+    return Paths(conf=base / "conf", var=base, run=base / "run")
+
+
+def installed() -> Paths:
+    """The layout of an installed system (FHS)."""
+    return Paths(conf=Path("/etc/lanmail"), var=Path("/var/lib/lanmail"), run=Path("/run/lanmail"))
+
+
+def find(root: str | os.PathLike[str] | None = None) -> Paths:
+    """The layout for `--root`, else for LANMAIL_ROOT, else the installed one."""
+    chosen = root or os.environ.get("LANMAIL_ROOT")
+    return of_root(chosen) if chosen else installed()
