@@ -1,0 +1,227 @@
+"""One line per event, in logfmt, with the same id for a mail in every program.
+
+    2026-11-21T22:15:01.123+01:00 smtpd accepted id=1763759701.M… from=<a@firma.lan> to=<b@firma.lan> size=5120
+
+All programs append to one file per day, state/log/YYYY-MM-DD.log (O_APPEND and one write(2) per line, so lines of
+several processes never mix): `grep ID state/log/*` tells the life of a mail. Warnings and errors go to stderr as
+well, where systemd's journal takes them. A log that cannot be written never stops a mail.
+
+There is one function per event, so that its name and its keys cannot drift. No secret is ever passed to them.
+"""
+
+import json
+import logging
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+from lanmail import atomic
+
+_PLAIN = re.compile(r"[!#-<>-~\u00a1-\u2027\u202a-\ud7ff\ue000-\U0010fffd]+")  # no blank, quote, "=" or control
+
+
+class _Sink:
+    """Where lines go: the day's file, and stderr for what people should see at once."""
+
+    def __init__(self) -> None:
+        self.program = "lanmail"
+        self.directory: Path | None = None
+        self.level = logging.INFO
+        self.stderr_level = logging.WARNING
+        self.keep_days = 30
+        self._fd = -1
+        self._day = ""
+        self._second = -1
+        self._prefix = ""
+        self._zone = ""
+
+    def stamp(self) -> tuple[str, str]:
+        """(day, time stamp), ISO 8601 with milliseconds and zone; the slow part once a second."""
+        nanos = time.time_ns()
+        second = nanos // 1_000_000_000
+        if second != self._second:
+            local = time.localtime(second)
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", local)
+            zone = time.strftime("%z", local)
+            self._zone = f"{zone[:3]}:{zone[3:]}"
+            self._second = second
+        return self._prefix[:10], f"{self._prefix}.{nanos // 1_000_000 % 1000:03d}{self._zone}"
+
+    def line(self, level: int, text: str) -> None:
+        """Write one line; never raises."""
+        if level < self.level:
+            return
+        day, stamp = self.stamp()
+        full = f"{stamp} {self.program} {text}\n"
+        if self.directory is not None:
+            try:
+                if day != self._day:
+                    self._open(day)
+                os.write(self._fd, full.encode("utf-8", "backslashreplace"))
+            except OSError:
+                self._day = ""
+        if level >= self.stderr_level:
+            try:
+                sys.stderr.write(full)
+                sys.stderr.flush()
+            except (OSError, ValueError):
+                pass  # nobody reads it any more; the file has it
+
+    def forget(self) -> None:
+        """Close the file of the day; the next line opens it again."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._day = -1, ""
+
+    def _open(self, day: str) -> None:
+        assert self.directory is not None
+        self.forget()
+        self.directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | atomic.SAFE
+        self._fd = os.open(self.directory / f"{day}.log", flags, 0o640)
+        self._day = day
+        self._purge(day)
+
+    def _purge(self, today: str) -> None:
+        assert self.directory is not None
+        days = sorted(path for path in self.directory.glob("????-??-??.log") if path.stem <= today)
+        for path in days[: -self.keep_days]:
+            path.unlink(missing_ok=True)
+
+
+_sink = _Sink()
+
+
+class _Bridge(logging.Handler):
+    """What libraries log through the standard module, as lines of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.exc_info:
+            text += " | " + (logging.Formatter().formatException(record.exc_info)).replace("\n", " | ")
+        event("message", level=record.levelno, logger=record.name, text=text)
+
+
+def setup(
+    program: str,
+    directory: Path | None,
+    *,
+    level: int = logging.INFO,
+    keep_days: int = 30,
+    stderr_level: int = logging.WARNING,
+) -> None:
+    """Begin to log as `program` into `directory` (None: stderr only)."""
+    _sink.program = program
+    _sink.directory = directory
+    _sink.forget()
+    _sink.level = level
+    _sink.keep_days = max(1, keep_days)
+    _sink.stderr_level = stderr_level
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Bridge)]:
+        root.removeHandler(handler)
+    root.addHandler(_Bridge(logging.WARNING))
+
+
+def value(item: object) -> str:
+    """One logfmt value: bare when it is plain, else quoted with JSON's escapes; a control never reaches a terminal."""
+    text = item if isinstance(item, str) else f"{item:.3f}" if isinstance(item, float) else str(item)
+    if _PLAIN.fullmatch(text):
+        return text
+    return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
+def event(name: str, /, *, level: int = logging.INFO, **fields: object) -> None:
+    """Log one event; fields that are None are left out, and `from_` is written `from`."""
+    words = [f"{key.rstrip('_')}={value(item)}" for key, item in fields.items() if item is not None]
+    _sink.line(level, " ".join([name, *words]))
+
+
+def started(*, version: str, pid: int, listen: str | None = None) -> None:
+    event("started", version=version, pid=pid, listen=listen)
+
+
+def ready(*, pid: int) -> None:
+    event("ready", pid=pid)
+
+
+def reloaded() -> None:
+    event("reloaded")
+
+
+def reload_failed(*, error: str) -> None:
+    event("reload-failed", level=logging.ERROR, error=error, hint="the last good settings stay in force")
+
+
+def stopped(*, pid: int) -> None:
+    event("stopped", pid=pid)
+
+
+def crashed(*, error: str, where: str | None = None, id: str | None = None) -> None:
+    """A bug of ours; the mail stays where it was."""
+    event("internal-error", level=logging.ERROR, id=id, error=error, where=where)
+
+
+def worker_died(*, worker: int, pid: int, status: int, again_in: float) -> None:
+    event("worker-died", level=logging.ERROR, worker=worker, pid=pid, status=status, again_in=again_in)
+
+
+def address_skipped(*, listener: str, address: str, reason: str) -> None:
+    event("address-skipped", level=logging.WARNING, listener=listener, address=address, reason=reason)
+
+
+def accepted(
+    *, id: str, sender: str, recipients: str, size: int, origin: str, client: str | None = None,
+    account: str | None = None, msgid: str | None = None, source: str | None = None,
+) -> None:
+    """A mail is ours: it lies durably in the queue."""
+    event(
+        "accepted", id=id, origin=origin, account=account, client=client, source=source,
+        from_=sender, to=recipients, size=size, msgid=msgid,
+    )
+
+
+def rejected(
+    *, stage: str, reply: str, client: str | None = None, account: str | None = None, sender: str | None = None,
+    recipient: str | None = None,
+) -> None:
+    """A mail or recipient was refused in the session; it never was ours."""
+    event(
+        "rejected", stage=stage, client=client, account=account, from_=sender, to=recipient, reply=reply
+    )
+
+
+def delivered(*, id: str, to: str, account: str, delay: float, folder: str = "INBOX") -> None:
+    """A mail lies in a Maildir; `delay` in seconds since it was accepted."""
+    event("delivered", id=id, to=to, account=account, folder=folder, delay=delay)
+
+
+def queued_outbound(*, id: str, to: str) -> None:
+    event("outbound", id=id, to=to)
+
+
+def deferred(*, id: str, reason: str, retry_in: float, to: str | None = None, tries: int | None = None) -> None:
+    event("deferred", level=logging.WARNING, id=id, to=to, reason=reason, retry_in=retry_in, tries=tries)
+
+
+def bounced(*, id: str, to: str, bounce: str, reply: str) -> None:
+    """A DSN was queued under the id `bounce`."""
+    event("bounced", id=id, to=to, bounce=bounce, reply=reply)
+
+
+def held(*, id: str, why: str) -> None:
+    event("held", level=logging.WARNING, id=id, why=why)
+
+
+def login(*, account: str, service: str, client: str, method: str, tls: str | None = None) -> None:
+    event("login", account=account, service=service, client=client, method=method, tls=tls)
+
+
+def login_failed(*, user: str, service: str, client: str, method: str, reason: str) -> None:
+    """`user` is what was typed; it may be a password typed in the wrong field, so no more than 64 characters."""
+    event(
+        "login-failed", level=logging.WARNING, user=user[:64], service=service, client=client, method=method,
+        reason=reason,
+    )
