@@ -58,6 +58,27 @@ bench: venv
 fuzz: venv
 	@HYPOTHESIS_PROFILE=fuzz $(VENV)/python -m pytest -q -n $(WORKERS) tests/fuzz
 
+# The programs with a .venv of their own in $(PREFIX)/lib/lanmail, links to them in bin/, units, users and manual pages.
+# Packagers set DESTDIR. What is in /etc/lanmail and /var/lib/lanmail is not touched: `lanmail init` makes it.
+LIB := $(DESTDIR)$(PREFIX)/lib/lanmail
+UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
+install:
+	@install -d $(LIB)/bin $(DESTDIR)$(PREFIX)/bin $(UNITS)/lanmail-.service.d $(DESTDIR)$(PREFIX)/lib/sysusers.d \
+	  $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
+	@$(PYTHON) -m venv $(LIB)/.venv
+	@$(LIB)/.venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@rm -rf $(LIB)/lanmail && cp -R lanmail $(LIB)/ && find $(LIB)/lanmail -name __pycache__ -prune -exec rm -rf {} +
+	@$(LIB)/.venv/bin/python -m compileall -q -s '$(DESTDIR)' $(LIB)/lanmail
+	@for name in $(notdir $(wildcard bin/*)); do \
+	  cp -P bin/$$name $(LIB)/bin/ && ln -sf ../lib/lanmail/bin/$$name $(DESTDIR)$(PREFIX)/bin/$$name || exit 1; done
+	@install -m 644 systemd/*.target systemd/*.socket $(UNITS)/
+	@install -m 644 systemd/lanmail-.service.d/* $(UNITS)/lanmail-.service.d/
+	@for unit in $(notdir $(wildcard systemd/*.service)); do \
+	  sed 's|/usr/local/|$(PREFIX)/|' systemd/$$unit > $(UNITS)/$$unit || exit 1; done
+	@install -m 644 systemd/lanmail.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/lanmail.conf
+	@install -m 644 systemd/lanmail.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/lanmail.conf
+	@[ -n '$(DESTDIR)' ] || { systemd-sysusers; systemd-tmpfiles --create; systemctl daemon-reload || true; } 2>&1
+
 clean:
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 	@find lanmail tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

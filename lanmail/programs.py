@@ -1,0 +1,24 @@
+"""Which programs there are: the one list that `lanmail up`, the man pages and the tests of bin/ and systemd/ read."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program: `name` is its module, and `lanmail-NAME` its command."""
+
+    name: str
+    does: str
+    listens: bool = False    # stopped first, so that nothing new comes in while the others finish
+
+
+DAEMONS = (
+    Program("deliver", "resolves recipients, files mail into Maildirs"),
+    Program("smtpd", "receives mail: SMTP, submission, LMTP", listens=True),
+    Program("pop3d", "lets clients fetch mail by POP3", listens=True),
+    Program("imapd", "lets clients read mail by IMAP", listens=True),
+)
+TOOLS = (
+    Program("sendmail", "hands mail in from scripts, as sendmail does"),
+)
+ALL = DAEMONS + TOOLS
