@@ -168,6 +168,11 @@ def worker_died(*, worker: int, pid: int, status: int, again_in: float) -> None:
     event("worker-died", level=logging.ERROR, worker=worker, pid=pid, status=status, again_in=again_in)
 
 
+def program_died(*, program: str, how: str, again_in: float) -> None:
+    """`lanmail up` lost a child."""
+    event("program-died", level=logging.ERROR, program=program, how=how, again_in=again_in)
+
+
 def address_skipped(*, listener: str, address: str, reason: str) -> None:
     event("address-skipped", level=logging.WARNING, listener=listener, address=address, reason=reason)
 

@@ -24,15 +24,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from lanmail import backoff, errors, oauth, sasl
-
-if TYPE_CHECKING:
-    from lanmail import settings as settings_
+from lanmail.settings import Account, Settings
 
 _HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=argon2.Type.ID)
 # No l, 1, o, 0: made passwords are read out on the telephone. 32 characters, 16 of them: 80 bits.
@@ -77,7 +75,7 @@ class Accounts(Protocol):
     """What of `accounts.Directory` is needed here."""
 
     def login_name(self, user: str) -> str | None: ...
-    def account(self, name: str) -> "settings_.Account | None": ...
+    def account(self, name: str, *, fresh: bool = False) -> Account | None: ...
 
 
 class Checker:
@@ -86,7 +84,7 @@ class Checker:
     def __init__(
         self,
         directory: Accounts,
-        settings: "settings_.Settings",
+        settings: Settings,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -105,7 +103,7 @@ class Checker:
         self._threads = ThreadPoolExecutor(2, "argon2")
         self._dummy = hash(generate())
 
-    def configure(self, settings: "settings_.Settings") -> None:
+    def configure(self, settings: Settings) -> None:
         """New settings, after a reload; counts and cache stay."""
         auth = settings.auth
         self._ttl = auth.cache_ttl
@@ -118,7 +116,7 @@ class Checker:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def login(self, cred: sasl.Credentials, *, client: str, service: str) -> "settings_.Account":
+    async def login(self, cred: sasl.Credentials, *, client: str, service: str) -> Account:
         """The account that may come in. `client` is its IP address, `service` one of smtp, pop3, imap.
 
         Raises sasl.AuthFailed, sasl.Throttled, and errors.Temporary when the account's file cannot be read.
@@ -128,7 +126,8 @@ class Checker:
         place = backoff.place(client)
         if cred.token is not None:
             return await self._by_token(cred, place, user, service)
-        account = self._directory.account(name) if name else None
+        # fresh: a password that was changed a moment ago counts
+        account = self._directory.account(name, fresh=True) if name else None
         attempt = _Attempt(place, user, account, cred.password or "")
         attempt.proof = self._proof(attempt)
         # Who hangs up before the answer is counted all the same: so a shielded task.
@@ -191,7 +190,7 @@ class Checker:
             return "unknown user"
         return "account disabled" if attempt.account.disabled else "wrong password"
 
-    def _not_allowed(self, account: "settings_.Account | None", cred: sasl.Credentials, service: str) -> str:
+    def _not_allowed(self, account: Account | None, cred: sasl.Credentials, service: str) -> str:
         """Why somebody with the right password or token stays outside all the same."""
         if account is None or account.disabled:
             return "account disabled"
@@ -202,7 +201,7 @@ class Checker:
             return "may not act as another user"
         return ""
 
-    async def _by_token(self, cred: sasl.Credentials, place: str, user: str, service: str) -> "settings_.Account":
+    async def _by_token(self, cred: sasl.Credentials, place: str, user: str, service: str) -> Account:
         attempt = _Attempt(place, user, None, "")
         await self._hold(attempt)
         name = oauth.verify_token(cred.token or "", user=cred.user, service=service)
@@ -254,6 +253,6 @@ class Checker:
 class _Attempt:
     place: str
     user: str
-    account: "settings_.Account | None"
+    account: Account | None
     password: str = field(repr=False)
     proof: bytes = field(default=b"", repr=False)

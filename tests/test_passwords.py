@@ -3,11 +3,11 @@
 import asyncio
 import statistics
 import time
-import types
 
 import pytest
 
 from lanmail import errors, passwords, sasl
+from lanmail.settings import Account, Auth, Server, Settings
 
 GOOD = "grün und gut"
 
@@ -36,23 +36,20 @@ class Accounts:
         self.broken = set()
 
     def add(self, name, password=GOOD, **more):
-        self.all[name] = types.SimpleNamespace(
-            **{"name": name, "password": f"hash of {password}", "disabled": False, "services": ["smtp", "imap"], **more}
-        )
+        self.all[name] = Account(name=name, password=f"hash of {password}", services=["smtp", "imap"], **more)
 
     def login_name(self, user):
         name = user.casefold().removesuffix("@office.lan")
         return name if name in self.all else None
 
-    def account(self, name):
+    def account(self, name, *, fresh=False):
         if name in self.broken:
             raise errors.Temporary("account file cannot be read")
         return self.all.get(name)
 
 
 def settings(**auth):
-    keys = {"cache_ttl": 600.0, "max_failures": 3, "delay": 2.0, "max_delay": 30.0, "forget_failures": 900.0}
-    return types.SimpleNamespace(auth=types.SimpleNamespace(**{**keys, **auth}))
+    return Settings(server=Server(domain="office.lan"), auth=Auth(**{"max_failures": 3, **auth}))
 
 
 @pytest.fixture
@@ -168,7 +165,7 @@ async def test_disabled_accounts_stay_outside_even_with_the_right_password(check
 
 
 async def test_an_account_without_a_password_has_no_log_in(checker, directory):
-    directory.all["meier"].password = ""
+    directory.all["meier"] = directory.all["meier"].model_copy(update={"password": ""})
     with pytest.raises(sasl.AuthFailed):
         await login(checker, password="")
 
@@ -373,7 +370,7 @@ async def test_the_cache_is_bounded(checker, directory, monkeypatch):
 async def test_unknown_user_and_wrong_password_take_the_same_time():
     directory = Accounts()
     directory.add("meier")
-    directory.all["meier"].password = passwords.hash(GOOD)
+    directory.all["meier"] = directory.all["meier"].model_copy(update={"password": passwords.hash(GOOD)})
     checker = passwords.Checker(directory, settings(max_failures=100))
     took = {"meier": [], "nobody": []}
     for number in range(7):
