@@ -151,6 +151,10 @@ def reloaded() -> None:
     event("reloaded")
 
 
+def config_broken(*, error: str) -> None:
+    event("config-broken", level=logging.ERROR, error=error, hint="what was read before stays in force")
+
+
 def reload_failed(*, error: str) -> None:
     event("reload-failed", level=logging.ERROR, error=error, hint="the last good settings stay in force")
 

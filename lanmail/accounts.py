@@ -1,0 +1,319 @@
+"""Who has a mailbox here and where an address leads: accounts, aliases, postmaster.
+
+`Directory` is asked for every recipient, so it answers from memory. A file or directory is looked at again at most
+every `FRESH` seconds; a name that is not found makes it look at once, so a new account counts immediately.
+
+Invariants: no text from outside ever becomes part of a path, only names found by listing conf/accounts do. A broken
+account file keeps its last good state; without one, only that account answers `Temporary`. An account comes before an
+alias of the same name, an alias with a domain before both.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lanmail import config, log, names
+from lanmail.address import Address
+from lanmail.errors import ConfigError, Temporary
+from lanmail.paths import Paths
+from lanmail.settings import Account, Settings
+
+FRESH = 0.2
+RACY = 0.1  # a file that changed within this time of being read may change again without a new mtime
+MAX_CACHED = 10_000
+
+Stamp = tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Where an address leads. "local": to `accounts` and `external`; both are empty when nobody is postmaster."""
+
+    kind: Literal["local", "external", "unknown"]
+    accounts: tuple[str, ...] = ()
+    external: tuple[Address, ...] = ()
+
+
+UNKNOWN = Resolution("unknown")
+
+
+def valid_name(name: str) -> str | None:
+    """Why `name` cannot be an account's name, in a sentence; None when it can."""
+    return names.account_problem(name)
+
+
+class _Watched:
+    """Says when a file or directory may have changed, without looking more often than every FRESH seconds."""
+
+    __slots__ = ("looked", "path", "stamp")
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        self.looked = -1e9
+        self.stamp: Stamp = (-1,)
+
+    def changed(self, now: float, *, fresh: bool = False) -> bool:
+        if now - self.looked < FRESH and not fresh:
+            return False
+        self.looked = now
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            stamp: Stamp = None
+        else:
+            stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+            if abs(time.time() - status.st_ctime) < RACY:
+                stamp = (*stamp, time.monotonic_ns())  # never equal: look again next time
+        if stamp == self.stamp:
+            return False
+        self.stamp = stamp
+        return True
+
+
+class _Entry:
+    """One account: its file, and what was last read from it."""
+
+    __slots__ = ("account", "broken", "file", "path", "settings")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = _Watched(path)
+        self.account: Account | None = None
+        self.settings: Settings | None = None
+        self.broken: str | None = None
+
+
+class Directory:
+    """All accounts and aliases of one installation; `settings` returns the current settings."""
+
+    def __init__(self, paths: Paths, settings: Callable[[], Settings]) -> None:
+        self._paths = paths
+        self._settings = settings
+        self._entries: dict[str, _Entry] = {}
+        self._folder = _Watched(paths.accounts)
+        self._aliases: config.Aliases = {}
+        self._aliases_broken = False
+        self._aliases_file = _Watched(paths.aliases)
+        self._resolved: dict[Address, Resolution] = {}
+        self._resolved_at = -1e9
+        self._resolved_for: Settings | None = None
+        self._postmaster: str | None = None
+        self._postmaster_sought = -1e9
+
+    # accounts
+
+    def account(self, name: str, *, fresh: bool = False) -> Account | None:
+        """The account, None when there is none; `fresh` looks at the file even if it was looked at just now.
+
+        Raises Temporary when its file is broken and was so from the start.
+        """
+        now = time.monotonic()
+        folded = name.lower() if name.isascii() else ""
+        entry = self._entry(folded, now)
+        if entry is None:
+            return None
+        settings = self._settings()
+        if entry.file.changed(now, fresh=fresh) or entry.settings is not settings:
+            self._read(folded, entry, settings)
+        if entry.account is None and entry.broken is not None:
+            raise Temporary(f"account {folded} is misconfigured", 451, "4.3.5")
+        return entry.account
+
+    def names(self) -> tuple[str, ...]:
+        """All account names, sorted."""
+        self._look(time.monotonic(), fresh=True)
+        return tuple(sorted(self._entries))
+
+    def login_name(self, user: str) -> str | None:
+        """The account that logs in as `user`: its name, or its name @ any local domain, in any case."""
+        local, at, domain = user.rpartition("@")
+        if at and not self.is_local(domain):
+            return None
+        name = local if at else user
+        folded = name.lower() if name.isascii() else ""
+        return folded if self._entry(folded, time.monotonic()) else None
+
+    def valid_name(self, name: str) -> str | None:
+        """Why a new account cannot have this name: its form, or because it is taken; None when it can."""
+        reason = names.account_problem(name)
+        if reason:
+            return reason
+        self._look(time.monotonic(), fresh=True)
+        folded = name.lower()
+        if folded in self._entries:
+            return f"there is an account '{folded}' already"
+        return f"'{folded}' is an alias already" if (folded, "") in self._aliases else None
+
+    def _entry(self, folded: str, now: float) -> _Entry | None:
+        self._look(now)
+        entry = self._entries.get(folded)
+        if entry is None and folded and not names.account_problem(folded):
+            self._look(now, fresh=True)
+            entry = self._entries.get(folded)
+        return entry
+
+    def _look(self, now: float, *, fresh: bool = False) -> bool:
+        """Follow changes of the accounts directory and of the aliases; True when there were any."""
+        changed = False
+        if self._folder.changed(now, fresh=fresh):
+            changed = True
+            self._list()
+        if self._aliases_file.changed(now, fresh=fresh):
+            changed = True
+            self._read_aliases()
+        if changed:
+            self._resolved.clear()
+            self._postmaster_sought = -1e9
+        return changed
+
+    def _list(self) -> None:
+        try:
+            files = list(config.account_files(self._paths))
+        except OSError as error:
+            log.config_broken(error=str(error))  # what is known stays known
+            return
+        found: dict[str, _Entry] = {}
+        for path in files:
+            # a file named Meier.toml is told by `lanmail config check`, and is no account
+            if path.stem == path.stem.lower() and not names.account_problem(path.stem):
+                found[path.stem] = self._entries.get(path.stem) or _Entry(path)
+        self._entries = found
+
+    def _read(self, name: str, entry: _Entry, settings: Settings) -> None:
+        entry.settings = settings
+        try:
+            entry.account = config.load_account(entry.path, settings.account_defaults)
+            entry.broken = None
+        except ConfigError as error:
+            if not os.path.lexists(entry.path):
+                self._entries.pop(name, None)
+                entry.account, entry.broken = None, None
+                return
+            if str(error) != entry.broken:  # told once, not at each look
+                log.config_broken(error=str(error))
+            entry.broken = str(error)
+
+    def _read_aliases(self) -> None:
+        try:
+            self._aliases = config.load_aliases(self._paths.aliases)
+            self._aliases_broken = False
+        except ConfigError as error:
+            log.config_broken(error=str(error))
+            self._aliases_broken = not self._aliases
+
+    # addresses
+
+    def is_local(self, domain: str) -> bool:
+        """True for every domain whose addresses are ours, and for the missing one of a bare <postmaster>."""
+        return not domain or domain.lower() in self._settings().server.local_domains
+
+    def resolve(self, addr: Address) -> Resolution:
+        """Where mail to `addr` goes. "unknown" means a local domain, but nobody there of this name."""
+        now = time.monotonic()
+        settings = self._settings()
+        if now - self._resolved_at >= FRESH or settings is not self._resolved_for:
+            self._resolved_at = now
+            self._look(now)
+            if settings is not self._resolved_for or len(self._resolved) > MAX_CACHED:
+                self._resolved.clear()
+                self._resolved_for = settings
+        cached = self._resolved.get(addr)
+        if cached is not None:
+            return cached
+        found = self._resolve(addr)
+        if found.kind == "unknown" and self._look(now, fresh=True):
+            found = self._resolve(addr)
+        if found.kind == "unknown" and self._aliases_broken:
+            raise Temporary("aliases are misconfigured", 451, "4.3.5")
+        return found
+
+    def _resolve(self, addr: Address) -> Resolution:
+        if not self.is_local(addr.domain):
+            return Resolution("external", (), (addr,))
+        accounts: dict[str, None] = {}
+        external: dict[Address, None] = {}
+        seen: set[tuple[str, str]] = set()
+        waiting = [addr]
+        to_postmaster = False
+        while waiting:  # a work list, not recursion: a chain of aliases may be long
+            current = waiting.pop(0)
+            if not self.is_local(current.domain):
+                external[current] = None
+                continue
+            match = self._match(current)
+            if match is None or match in seen:
+                continue
+            seen.add(match)
+            if match in self._aliases:
+                waiting += [Address(local, domain or addr.domain) for local, domain in self._aliases[match]]
+            elif match[0] in self._entries:
+                accounts[match[0]] = None
+            else:
+                to_postmaster = True
+        if to_postmaster:
+            postmaster = self.postmaster()
+            accounts.update({postmaster: None} if postmaster else {})
+        if not accounts and not external and not to_postmaster:
+            return UNKNOWN
+        found = Resolution("local", tuple(accounts), tuple(external))
+        if not to_postmaster:  # who that is can change without a file coming or going
+            self._resolved[addr] = found
+        return found
+
+    def _match(self, addr: Address) -> tuple[str, str] | None:
+        """What stands behind a local address: the key of an alias, (account, ""), or (postmaster, "")."""
+        folded = names.fold(addr.local)
+        if folded is None:
+            return None
+        separator = self._settings().deliver.sub_address_separator
+        candidates = [folded]
+        if separator and separator in folded:
+            candidates.append(folded.split(separator, 1)[0])
+        for local in candidates:
+            if (local, addr.domain) in self._aliases:
+                return (local, addr.domain)
+            if local in self._entries or (local, "") in self._aliases or local in names.POSTMASTER:
+                return (local, "")
+        return None
+
+    def may_send_as(self, account_name: str, addr: Address | None) -> bool:
+        """Whether the account may use `addr` as sender: the null sender, an address that leads to it, or a grant."""
+        if addr is None:
+            return True
+        account = self.account(account_name)
+        if account is None:
+            return False
+        if self.is_local(addr.domain) and account.name in self.resolve(addr).accounts:
+            return True
+        return any(_granted(grant, addr) for grant in account.send_as)
+
+    # postmaster
+
+    def postmaster(self) -> str | None:
+        """The account that gets postmaster's mail; None when no account is marked."""
+        now = time.monotonic()
+        self._look(now)
+        if self._postmaster and self._is_postmaster(self._postmaster):
+            return self._postmaster
+        if now - self._postmaster_sought < FRESH:
+            return None
+        self._postmaster = next((name for name in sorted(self._entries) if self._is_postmaster(name)), None)
+        self._postmaster_sought = now if self._postmaster is None else -1e9
+        return self._postmaster
+
+    def _is_postmaster(self, name: str) -> bool:
+        try:
+            account = self.account(name)
+        except Temporary:
+            return False
+        return account is not None and account.postmaster
+
+
+def _granted(grant: str, addr: Address) -> bool:
+    if grant == "*":
+        return True
+    local, _, domain = grant.rpartition("@")
+    return domain == addr.domain and (local == "*" or grant.lower() == str(addr).lower())

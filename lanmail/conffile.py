@@ -1,0 +1,237 @@
+"""One TOML file that people write: read with good errors, edited without losing a comment.
+
+Invariants: `read` never blocks and raises nothing but ConfigError, whatever lies at the path. `edit` replaces the file
+atomically, under a lock against other editors of the same directory, and only by what `check` lets pass; text that
+is not concerned stays as it is, byte for byte.
+"""
+
+import errno
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import tomlkit
+import tomlkit.exceptions
+
+from lanmail import atomic
+from lanmail.errors import ConfigError, Problem
+
+LIMIT = 1 << 20
+Key = tuple[str, ...]
+
+_PIECE = re.compile(
+    r'"""(?:\\.|[^\\])*?"{3,5}'
+    r"|'''.*?'{3,5}"
+    r'|"(?:[^"\\\n]|\\.)*"'
+    r"|'[^'\n]*'"
+    r"|\#[^\n]*"
+    r"|[\[\]{}\n=]"
+    r"|[^\"'\#\[\]{}\n=]+"
+    r"|.",
+    re.DOTALL,
+)
+_HEADER = re.compile(r"\[\[?(.*?)\]\]?\s*(?:#.*)?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file that was read: its values, and its text for line numbers."""
+
+    path: Path
+    text: str
+    data: dict[str, Any]
+
+    def problem(self, key: Key, text: str) -> Problem:
+        """A problem at the line of `key`, or of the innermost table around it that is written down."""
+        return Problem(str(self.path), line_of(self.text, key), text)
+
+
+def read(path: Path) -> Document:
+    """Read and parse; ConfigError with file:line for anything that is wrong with the file itself."""
+    return parse(path, read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a configuration file. Raises ConfigError."""
+    try:
+        return atomic.read(path, LIMIT).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError([Problem(str(path), line, "is not UTF-8; save it in this encoding")]) from error
+    except atomic.NotRegular as error:
+        raise ConfigError([Problem(str(path), None, "is not a regular file (nor may it be a link)")]) from error
+    except atomic.TooLarge as error:
+        raise ConfigError([Problem(str(path), None, f"is larger than {LIMIT} bytes")]) from error
+    except OSError as error:
+        raise ConfigError([Problem(str(path), None, _why(error))]) from error
+
+
+def _why(error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return "does not exist"
+    return f"cannot be read: {os.strerror(error.errno or 0)}"
+
+
+def parse(path: Path, text: str) -> Document:
+    """Parse TOML. Raises ConfigError with the line."""
+    try:
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        reason = str(error) or "is nested too deeply"
+        place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", reason)
+        line = int(place[1]) if place and place[1] else text.count("\n") + 1
+        reason = reason[: place.start()] if place else reason
+        raise ConfigError([Problem(str(path), line, f"is not TOML: {reason}")]) from error
+    if text and not text.endswith("\n"):
+        # a file cut off inside its last line can still be TOML: `port = 2` of `port = 25`
+        line = text.count("\n") + 1
+        raise ConfigError([Problem(str(path), line, "the last line has no line end; the file may be cut off")])
+    return Document(path, text, data)
+
+
+def line_of(text: str, key: Key) -> int | None:
+    """The line (from 1) where `key`, or the innermost table around it, is written; None when nothing is."""
+    best: tuple[int, int] | None = None
+    for found, line in _keys(text):
+        common = len(found) if found == key[: len(found)] else 0
+        if common and (best is None or common > best[0]):
+            best = (common, line)
+    return best[1] if best else None
+
+
+def _keys(text: str) -> Iterator[tuple[Key, int]]:
+    """All keys and table headers of a valid TOML text with their lines; what is inside a value is passed over."""
+    table: Key = ()
+    for statement, line in _statements(text):
+        if statement.startswith("["):
+            match = _HEADER.fullmatch(statement)
+            table = _path(match[1]) if match else ()
+            yield table, line
+        else:
+            yield table + _path(statement), line
+
+
+def _statements(text: str) -> Iterator[tuple[str, int]]:
+    """Each table header (with its brackets) and each key left of its `=`, and the line it begins in."""
+    line, depth, taken, begun = 1, 0, False, 1
+    words = ""
+    for piece in _PIECE.findall(text):
+        if piece == "\n" and not depth:
+            if not taken and words.strip():
+                yield words.strip(), begun
+            words, taken = "", False
+        elif piece == "=" and not depth and not taken:
+            yield words.strip(), begun
+            taken = True
+        elif not taken and not piece.startswith("#"):
+            begun = begun if words.strip() else line
+            words += piece
+        elif taken:
+            depth += (piece in "[{") - (piece in "]}")
+        line += piece.count("\n")
+
+
+def _path(key: str) -> Key:
+    """The parts of a dotted key as it is written."""
+    try:
+        node: Any = tomllib.loads(f"{key} = 0")
+    except tomllib.TOMLDecodeError:
+        return ()
+    parts = []
+    while isinstance(node, dict):
+        (part, node) = next(iter(node.items()))
+        parts.append(part)
+    return tuple(parts)
+
+
+def edit(path: Path, changes: Mapping[Key, Any], check: Callable[[Document], object], *, mode: int = 0o640) -> None:
+    """Set each key to its value (None takes it away) in the file, which is made when it is missing.
+
+    A key that stands there commented out, as in the sample, is set in that place. Raises ConfigError, OSError.
+    """
+    with lock(path.parent):
+        text = read_text(path) if os.path.lexists(path) else ""
+        if text:
+            parse(path, text)
+        changed = render(path, text, changes)
+        check(parse(path, changed))
+        if changed != text:
+            atomic.write(path, changed, mode=_mode(path, mode))
+
+
+def remove(path: Path) -> None:
+    """Take the file away, under the same lock."""
+    with lock(path.parent):
+        path.unlink()
+        atomic.sync_dir(path.parent)
+
+
+def lock(directory: Path) -> filelock.BaseFileLock:
+    """The lock that every editor of a configuration directory takes."""
+    return filelock.FileLock(directory / ".lock", timeout=10, mode=0o660)
+
+
+def _mode(path: Path, mode: int) -> int:
+    try:
+        return path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        return mode
+
+
+def render(path: Path, text: str, changes: Mapping[Key, Any]) -> str:
+    """`text` with the changes made; comments, order and spacing kept."""
+    for key, value in changes.items():
+        if value is not None:
+            text = _uncomment(text, key)
+    try:
+        document = tomlkit.parse(text)
+        for key, value in changes.items():
+            _set(document, key, value)
+        return tomlkit.dumps(document)
+    except tomlkit.exceptions.TOMLKitError as error:
+        raise ConfigError([Problem(str(path), None, f"cannot be edited: {error}")]) from error
+
+
+def _uncomment(text: str, key: Key) -> str:
+    """Turn `# key = default` in the key's own table into `key = default`, when the key is not set yet."""
+    if any(found == key for found, _ in _keys(text)):
+        return text
+    headers = [(line, found) for found, line in _keys(text) if found and _is_header(text, line)]
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        table = next((found for start, found in reversed(headers) if start < number), ())
+        match = re.match(rf"#\s?({re.escape(key[-1])}\s*=\s*\S.*)", line, re.DOTALL)
+        if table != key[:-1] or not match:
+            continue
+        candidate = "".join([*lines[: number - 1], match[1], *lines[number:]])
+        try:
+            tomllib.loads(candidate)
+        except tomllib.TOMLDecodeError:
+            continue  # prose that looks like a setting, or a default over several lines
+        return candidate
+    return text
+
+
+def _is_header(text: str, line: int) -> bool:
+    return text.splitlines()[line - 1].lstrip().startswith("[")
+
+
+def _set(document: tomlkit.TOMLDocument, key: Key, value: Any) -> None:
+    table: Any = document
+    for part in key[:-1]:
+        if part not in table:
+            if value is None:
+                return
+            table[part] = tomlkit.table()
+        table = table[part]
+        if not isinstance(table, dict):
+            raise tomlkit.exceptions.TOMLKitError(f"'{part}' is not a section")
+    if value is None:
+        table.pop(key[-1], None)
+    else:
+        table[key[-1]] = value

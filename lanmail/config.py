@@ -1,0 +1,244 @@
+"""Loading, checking and changing what people write in conf/.
+
+Every function that reads raises `ConfigError` with all problems at once, each with its file and line. Nothing is kept
+here: who caches settings (daemon.py, accounts.py) keeps the last good ones when a changed file turns out broken.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lanmail import conffile, names, schema, settings
+from lanmail.conffile import Document, Key
+from lanmail.errors import ConfigError, Problem
+from lanmail.paths import Paths
+from lanmail.settings import Account, AccountDefaults, Settings
+
+Aliases = dict[tuple[str, str], tuple[tuple[str, str], ...]]  # (local, domain or "") → targets, each the same
+
+TITLE = """lanmail.toml: the settings of all programs of lanmail.
+Every key stands here with its default, commented out. Remove the # to change one, then look at it with
+`lanmail config check` and send the programs SIGHUP. Sizes are written "512KB", "50MB", "2GB", durations
+"30s", "5m", "12h", "3d". Accounts have a file each in accounts/, aliases stand in aliases.toml."""
+
+
+def load(paths: Paths) -> Settings:
+    """conf/lanmail.toml, with everything checked that would make the server unsafe or ambiguous."""
+    problems: list[Problem] = []
+    loaded: Settings | None = None
+    try:
+        document = conffile.read(paths.config_file)
+        loaded = load_settings(document)
+    except ConfigError as error:
+        problems += [_with_advice(paths, problem) for problem in error.problems]
+    problems += _insecure(paths, loaded)
+    problems += _name_clashes(paths)
+    if problems or loaded is None:
+        raise ConfigError(problems)
+    return loaded
+
+
+def _with_advice(paths: Paths, problem: Problem) -> Problem:
+    if problem.text != "does not exist":
+        return problem
+    where = "" if paths.conf == Path("/etc/lanmail") else f" --root {paths.root}"
+    return Problem(problem.file, None, f"does not exist; `lanmail init{where} --domain DOMAIN` makes it")
+
+
+def load_settings(document: Document) -> Settings:
+    """The settings of one parsed lanmail.toml. Raises ConfigError."""
+    if not document.text.strip():
+        raise ConfigError([Problem(str(document.path), 1, "is empty; at least server.domain must be set")])
+    loaded = schema.validate(Settings, document, document.data)
+    problems = [document.problem(tuple(key.split(".")), f"{key}: {text}") for key, text in loaded.conflicts()]
+    if problems:
+        raise ConfigError(problems)
+    return loaded
+
+
+def load_account(path: Path, defaults: AccountDefaults | None = None) -> Account:
+    """One conf/accounts/NAME.toml; keys it does not have come from `defaults` ([account_defaults])."""
+    return account(conffile.read(path), defaults)
+
+
+def account(document: Document, defaults: AccountDefaults | None = None) -> Account:
+    """The account in one parsed file: the only place where defaults and account meet. Raises ConfigError."""
+    if not document.text.strip():
+        raise ConfigError([Problem(str(document.path), 1, "is empty")])
+    if "name" in document.data:
+        raise ConfigError([document.problem(("name",), "unknown key 'name'; the file's name is the account's name")])
+    inherited = {name: getattr(defaults, name) for name in AccountDefaults.model_fields} if defaults else {}
+    return schema.validate(Account, document, {**inherited, **document.data, "name": document.path.stem.lower()})
+
+
+def load_aliases(path: Path) -> Aliases:
+    """conf/aliases.toml: name = target or list of targets. No file means no aliases. Raises ConfigError."""
+    if not os.path.lexists(path):
+        return {}
+    return aliases(conffile.read(path))
+
+
+def aliases(document: Document) -> Aliases:
+    """The aliases of a parsed file. Raises ConfigError."""
+    found: Aliases = {}
+    problems = []
+    for name, value in document.data.items():
+        targets = [value] if isinstance(value, str) else value
+        try:
+            if not isinstance(targets, list) or not targets or not all(isinstance(item, str) for item in targets):
+                raise ValueError('write the targets as a list, like ["meier", "x@example.org"]')
+            alias = names.alias_key(name)
+            if alias in found:
+                raise ValueError("stands here twice (names are compared without case)")
+            found[alias] = tuple(names.alias_target(item) for item in targets)
+        except ValueError as error:
+            problems.append(document.problem((name,), f"alias {name!r}: {error}"))
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def account_files(paths: Paths) -> Iterator[Path]:
+    """The files of conf/accounts that are meant as accounts, in order of their names."""
+    if paths.accounts.is_dir():
+        for name in sorted(os.listdir(paths.accounts)):
+            if name.endswith(".toml") and not name.startswith("."):
+                yield paths.accounts / name
+
+
+def check(paths: Paths) -> list[Problem]:
+    """Everything wrong in conf/, accounts and aliases included."""
+    problems: list[Problem] = []
+    loaded: Settings | None = None
+    try:
+        loaded = load(paths)
+    except ConfigError as error:
+        problems += error.problems
+    accounts: dict[str, Account] = {}
+    for path in account_files(paths):
+        try:
+            accounts[path.stem] = load_account(path, loaded.account_defaults if loaded else None)
+        except ConfigError as error:
+            problems += error.problems
+        problems += _account_file_problems(path)
+    problems += _postmasters(paths, accounts)
+    if loaded:
+        problems += _alias_problems(paths, loaded, {path.stem for path in account_files(paths)})
+    return list(dict.fromkeys(problems))
+
+
+def _account_file_problems(path: Path) -> Iterator[Problem]:
+    reason = names.account_problem(path.stem)
+    if reason:
+        yield Problem(str(path), None, reason)
+    elif path.stem != path.stem.lower():
+        yield Problem(str(path), None, f"rename it to {path.name.lower()}: names of accounts are lower-case")
+    if _mode(path) & 0o004:
+        yield Problem(str(path), None, f"holds a password hash and everybody can read it; run: chmod 640 {path}")
+
+
+def _postmasters(paths: Paths, accounts: Mapping[str, Account]) -> Iterator[Problem]:
+    marked = [name for name, found in accounts.items() if found.postmaster]
+    if len(marked) > 1:
+        text = f"only one account can be postmaster, now there are {', '.join(marked)}"
+        yield Problem(str(paths.accounts / f"{marked[1]}.toml"), None, text)
+
+
+def _alias_problems(paths: Paths, loaded: Settings, accounts: set[str]) -> Iterator[Problem]:
+    try:
+        found = load_aliases(paths.aliases)
+    except ConfigError:
+        return  # load() has told
+    document = conffile.read(paths.aliases) if found else None
+    local = loaded.server.local_domains
+    known = accounts | {name for name, _ in found} | set(names.POSTMASTER)
+    for name in document.data if document else ():
+        assert document
+        alias = names.alias_key(name)
+        if alias[1] and alias[1] not in local:
+            yield document.problem((name,), f"alias {name!r}: {alias[1]} is not a local domain")
+        for target, domain in found[alias]:
+            base = target.lower().split(loaded.deliver.sub_address_separator or "\0")[0]
+            if (not domain or domain in local) and target.lower() not in known and base not in known:
+                yield document.problem((name,), f"alias {name!r}: there is no account or alias {target!r}")
+
+
+def _name_clashes(paths: Paths) -> Iterator[Problem]:
+    """Two of one name: nobody could say who gets the mail."""
+    seen: dict[str, str] = {}
+    for path in account_files(paths):
+        first = seen.setdefault(path.stem.lower(), path.name)
+        if first != path.name:
+            yield Problem(str(path), None, f"account {path.stem.lower()!r} exists twice: {first} and {path.name}")
+    try:
+        document = conffile.read(paths.aliases) if os.path.lexists(paths.aliases) else None
+        found = aliases(document) if document else {}
+    except ConfigError as error:
+        yield from error.problems
+        return
+    for name in document.data if document else ():
+        local, _ = names.alias_key(name)
+        if (local, "") in found and local in seen and document:
+            yield document.problem((name,), f"alias {name!r}: an account has this name, too")
+
+
+def _insecure(paths: Paths, loaded: Settings | None) -> Iterator[Problem]:
+    """Secrets that others can read, and directories where others could put a file of theirs in."""
+    tls = loaded.tls if loaded else settings.Tls()
+    secrets = [paths.conf / tls.key, paths.tls / "ca.key"]
+    if paths.secrets.is_dir():
+        secrets += sorted(path for path in paths.secrets.iterdir() if not path.name.startswith("."))
+    for path in dict.fromkeys(secrets):
+        if _mode(path) & 0o077:
+            text = f"is secret, but others than its owner can use it (mode {_mode(path):04o}); run: chmod 600 {path}"
+            yield Problem(str(path), None, text)
+    for directory in (paths.conf, paths.accounts, paths.tls, paths.secrets):
+        if _mode(directory) & 0o002:
+            yield Problem(str(directory), None, f"everybody can write into it; run: chmod o-w {directory}")
+
+
+def _mode(path: Path) -> int:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return 0
+
+
+def edit(path: Path, changes: Mapping[str | Key, Any]) -> None:
+    """Set keys ("smtpd.max_size" or a tuple of parts; None takes the key away) in a file of conf/.
+
+    Comments and formatting stay, the result is checked before anything is written, the file is replaced at once, and
+    a lock keeps other editors out. Raises ConfigError, with the old file untouched.
+    """
+    parts = {key if isinstance(key, tuple) else tuple(key.split(".")): value for key, value in changes.items()}
+    conffile.edit(path, parts, _checker(path))
+
+
+def _checker(path: Path) -> Any:
+    if path.parent.name == "accounts":
+        return account
+    return aliases if path.name == "aliases.toml" else load_settings
+
+
+def sample(domain: str = "office.lan", *, port_offset: int = 0, listen: Sequence[str] | None = None) -> str:
+    """A commented conf/lanmail.toml: every key with its sentence and its default; only the given ones are set."""
+    given: dict[str, Any] = {"server.domain": domain}
+    if port_offset:
+        given["server.port_offset"] = port_offset
+    if listen:
+        given["server.listen"] = list(listen)
+    return schema.sample(Settings, TITLE, given)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of lanmail.toml, for editors."""
+    return schema.json_schema(Settings, "conf/lanmail.toml")
+
+
+def account_json_schema() -> dict[str, Any]:
+    """The JSON Schema of accounts/NAME.toml, for editors."""
+    made = schema.json_schema(Account, "conf/accounts/NAME.toml")
+    del made["properties"]["name"], made["required"]  # the name is the file's
+    return made

@@ -1,0 +1,163 @@
+"""How values are written in configuration files: sizes ("50MB"), durations ("30s"), networks, modes, names.
+
+Each type reads what people write, gives the program a plain number or object, and writes itself back the same way
+(`config.show`, the JSON API). A wrong value raises ValueError with a sentence that shows how it is written.
+"""
+
+import contextlib
+import ipaddress
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+from lanmail import address
+
+_SIZES = {"": 1, "b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
+_DURATIONS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,3})?) ?([A-Za-z]*)")
+
+
+def size(value: Any) -> int:
+    """Bytes of 4096, "4KB", "50MB", "2GB"; a KB has 1024 bytes."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
+    unit = _SIZES.get(match[2].lower().replace("ib", "b")) if match else None
+    if not match or unit is None:
+        raise ValueError(f'{value!r} is not a size; write it like "512KB", "50MB" or "2GB"')
+    return int(float(match[1]) * unit)
+
+
+def format_size(value: int) -> str:
+    """The shortest exact way to write a size: 52428800 is "50MB"."""
+    for name in ("TB", "GB", "MB", "KB"):
+        if value and value % _SIZES[name.lower()] == 0:
+            return f"{value // _SIZES[name.lower()]}{name}"
+    return str(value)
+
+
+def duration(value: Any) -> float:
+    """Seconds of 30, "30s", "5m", "12h", "3d", "500ms"."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e10:
+        return float(value)
+    match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
+    unit = _DURATIONS.get(match[2].lower()) if match else None
+    if not match or unit is None:
+        raise ValueError(f'{value!r} is not a duration; write it like "30s", "5m", "12h" or "3d"')
+    return float(match[1]) * unit
+
+
+def format_duration(value: float) -> str:
+    """The shortest exact way to write a duration: 300 is "5m"."""
+    for name in ("d", "h", "m", "s"):
+        if value and value % _DURATIONS[name] == 0:
+            return f"{int(value // _DURATIONS[name])}{name}"
+    return f"{round(value * 1000)}ms" if value else "0s"
+
+
+def network(value: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A network "192.168.1.0/24" or a single address "192.168.1.20"."""
+    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f'{value!r} is not a network; write it like "192.168.1.0/24"')
+    try:
+        return ipaddress.ip_network(value)
+    except ValueError:
+        pass
+    try:
+        wide = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f'{value!r} is not a network; write it like "192.168.1.0/24"') from None
+    raise ValueError(f"{value!r} has bits set behind the network part; did you mean '{wide}'?")
+
+
+def ip(value: Any) -> str:
+    """One IP address, in its canonical spelling."""
+    try:
+        return str(ipaddress.ip_address(value if isinstance(value, str) else ""))
+    except ValueError:
+        raise ValueError(f'{value!r} is not an IP address; write it like "192.168.1.20" or "::1"') from None
+
+
+def mode(value: Any) -> int:
+    """A umask written as in chmod(1): "027"."""
+    if isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value):
+        return int(value, 8)
+    raise ValueError(f'{value!r} is not a mode; write it in quotes with three octal digits, like "027"')
+
+
+def domain(value: Any) -> str:
+    """A domain name, lower-case."""
+    if isinstance(value, str) and address.is_domain(value) and not value.startswith("["):
+        return value.lower()
+    raise ValueError(f'{value!r} is not a domain; write it like "office.lan"')
+
+
+def domain_forms(name: str) -> set[str]:
+    """A domain as it may come in: as written, in its ASCII (A-label) and in its Unicode spelling (RFC 5890)."""
+    forms = {name}
+    with contextlib.suppress(UnicodeError):
+        forms.add(name.encode("idna").decode("ascii").lower())
+        forms.add(name.encode("idna").decode("idna").lower())
+    return forms
+
+
+def hostname(value: Any) -> str:
+    """A host name, lower-case, or nothing."""
+    return "" if value == "" else domain(value)
+
+
+def mailbox(value: Any) -> str:
+    """A mail address."""
+    try:
+        return str(address.parse(value if isinstance(value, str) else ""))
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not a mail address: {error}") from None
+
+
+def grant(value: Any) -> str:
+    """Addresses an account may send as: an address, "*@domain", or "*" for all."""
+    if value == "*":
+        return "*"
+    if isinstance(value, str) and value.startswith("*@"):
+        return f"*@{domain(value[2:])}"
+    try:
+        return mailbox(value)
+    except ValueError as error:
+        raise ValueError(f'{error}; write "name@domain", "*@domain" or "*"') from None
+
+
+def _text(pattern: str, example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(size),
+    PlainSerializer(format_size, return_type=str, when_used="json"),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"^\d+(\.\d+)? ?([KMGT]i?)?[Bb]?$"}]}),
+]
+Duration = Annotated[
+    float,
+    BeforeValidator(duration),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\d+(\.\d+)? ?(ms|s|m|h|d|w)$"}]}),
+]
+Network = Annotated[
+    ipaddress.IPv4Network | ipaddress.IPv6Network,
+    BeforeValidator(network),
+    _text(r"^[0-9A-Fa-f:.]+(/\d{1,3})?$", "192.168.1.0/24"),
+]
+Mode = Annotated[
+    int,
+    BeforeValidator(mode),
+    PlainSerializer(lambda value: f"{value:03o}", return_type=str, when_used="json"),
+    _text("^0?[0-7]{3}$", "027"),
+]
+IP = Annotated[str, BeforeValidator(ip), _text(r"^[0-9A-Fa-f:.]+$", "192.168.1.20")]
+Domain = Annotated[str, BeforeValidator(domain), _text(r"^[^@\s]+$", "office.lan")]
+Hostname = Annotated[str, BeforeValidator(hostname), _text(r"^[^@\s]*$", "mail.office.lan")]
+Mailbox = Annotated[str, BeforeValidator(mailbox), _text("^.+@.+$", "scanner@office.lan")]
+Grant = Annotated[str, BeforeValidator(grant), _text(r"^(\*|.+@.+)$", "info@office.lan")]
