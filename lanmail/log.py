@@ -234,3 +234,8 @@ def login_failed(*, user: str, service: str, client: str, method: str, reason: s
         "login-failed", level=logging.WARNING, user=user[:64], service=service, client=client, method=method,
         reason=reason,
     )
+
+
+def certificate_unusable(*, file: str, error: str) -> None:
+    """The files changed to something that cannot be used; the last good certificate stays in force."""
+    event("certificate-unusable", level=logging.ERROR, file=file, error=error)
