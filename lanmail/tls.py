@@ -17,13 +17,10 @@ import stat
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lanmail import atomic, log
-
-if TYPE_CHECKING:
-    from lanmail import paths as paths_
-    from lanmail import settings as settings_
+from lanmail.paths import Paths
+from lanmail.settings import Settings
 
 _VERSIONS = {
     "TLSv1": ssl.TLSVersion.TLSv1,
@@ -38,7 +35,7 @@ _Stamp = tuple[tuple[int, int, int], ...]
 
 
 def server_context(
-    settings: "settings_.Settings", paths: "paths_.Paths", *, min_version: str | None = None
+    settings: Settings, paths: Paths, *, min_version: str | None = None
 ) -> ssl.SSLContext:
     """The context for a listening socket; the same one for the same files and version.
 
@@ -53,7 +50,7 @@ def server_context(
 
 
 def make_ca(
-    paths: "paths_.Paths", domain: str, hostnames: Iterable[str] = (), ips: Iterable[str] = ()
+    paths: Paths, domain: str, hostnames: Iterable[str] = (), ips: Iterable[str] = ()
 ) -> list[Path]:
     """Make what is missing of our own CA and server certificate; see `certificates.make_ca`."""
     from lanmail import certificates  # 10 MB and 60 ms that only this needs, and no server

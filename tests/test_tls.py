@@ -4,12 +4,12 @@ import contextlib
 import os
 import shutil
 import ssl
-import types
 import warnings
 
 import pytest
 
 from lanmail import certificates, log, paths, tls
+from lanmail.settings import Server, Settings, Tls
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +26,7 @@ def where(made, tmp_path):
 
 
 def settings(min_version="TLSv1.2"):
-    return types.SimpleNamespace(
-        tls=types.SimpleNamespace(cert="tls/server.pem", key="tls/server.key", min_version=min_version)
-    )
+    return Settings(server=Server(domain="office.lan"), tls=Tls(min_version=min_version))
 
 
 def client(where, version=None, verify=True):
