@@ -1,0 +1,167 @@
+"""The rules of the house that a reader would otherwise have to know: who imports whom, what stands where."""
+
+import ast
+import re
+import subprocess
+import sys
+import tokenize
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lanmail import programs
+
+HERE = Path(__file__).resolve().parent.parent
+CODE = sorted((HERE / "lanmail").rglob("*.py"))
+PYTHON = sorted(path for folder in ("lanmail", "tests", "bench", "docs") for path in (HERE / folder).rglob("*.py"))
+PROGRAMS = {program.name for program in programs.ALL} | {"admin"}
+# A package → the program it belongs to.
+OWNER = {"smtp": "smtpd", "imap": "imapd", "pop3": "pop3d", "rules": "deliver", "cli": "admin"}
+# The bottom: a module → all of ours that it may import.
+LOWEST: dict[str, set[str]] = {
+    "errors": set(), "atomic": {"errors"}, "wire": {"errors"}, "address": {"errors"}, "envelope": {"errors", "address"},
+}
+FORBIDDEN = {"utils", "util", "common", "core", "helpers", "helper", "base", "misc", "tools"}
+LONG = 500
+LONG_WITH_REASON: dict[str, str] = {}
+
+
+def tracked() -> list[Path]:
+    """What belongs to the project: git's list, or everything of a tree that came without git."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=HERE, capture_output=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [HERE / name for name in listed.stdout.decode().split("\0") if name and (HERE / name).is_file()]
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(HERE)) for path in paths]
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules of ours that a file imports, as `spool` or `imap.wire`."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith("lanmail."):
+                    yield alias.name.removeprefix("lanmail.")
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "lanmail":
+            inner = node.module.removeprefix("lanmail").lstrip(".")
+            for alias in node.names:
+                whole = f"{inner}.{alias.name}".lstrip(".")
+                is_module = (HERE / "lanmail" / f"{whole.replace('.', '/')}.py").exists() or (
+                    HERE / "lanmail" / whole.replace(".", "/")).is_dir()
+                if whole and (is_module or inner):
+                    yield whole if is_module else inner
+
+
+def complaint(importer: str, target: str) -> str | None:
+    """Why `importer` may not import `target`; both as `smtpd` or `smtp.session`."""
+    mine, theirs = importer.split(".")[0], target.split(".")[0]
+    if theirs == mine or target == "__init__":
+        return None
+    if importer in LOWEST and theirs not in LOWEST[importer]:
+        return "is at the bottom and imports nothing of ours but " + (", ".join(sorted(LOWEST[importer])) or "nothing")
+    if theirs in PROGRAMS:
+        return "imports a program: programs meet in spools"
+    if theirs in OWNER and mine != OWNER[theirs]:
+        return f"imports a package that belongs to {OWNER[theirs]}"
+    return None
+
+
+@pytest.mark.parametrize("path", CODE, ids=names(CODE))
+def test_imports_go_one_way(path: Path) -> None:
+    importer = ".".join(path.relative_to(HERE / "lanmail").with_suffix("").parts)
+    bad = [f"{importer} → {target}: {why}" for target in imported(path) if (why := complaint(importer, target))]
+    assert not bad
+
+
+def test_import_rule_bites() -> None:
+    for bad in ("smtpd deliver", "pop3d imap.wire", "spool smtpd", "address log", "maildir cli.up", "imap.fetch imapd"):
+        assert complaint(*bad.split()), bad
+    for good in ("smtpd smtp.session", "imap.fetch maildir", "admin cli.up", "spool atomic", "imapd imap.wire"):
+        assert complaint(*good.split()) is None, good
+
+
+def test_runners_are_the_console_scripts() -> None:
+    scripts = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]["scripts"]
+    expected = {f"lanmail-{program.name}": f"lanmail.{program.name}:main" for program in programs.ALL}
+    assert scripts == expected | {"lanmail": "lanmail.admin:main"}
+    assert {path.name for path in (HERE / "bin").iterdir()} == set(scripts)
+    assert all(path.stat().st_mode & 0o111 for path in (HERE / "bin").iterdir())
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=names(PYTHON))
+def test_file_opens_with_a_docstring_and_stays_short(path: Path) -> None:
+    name = str(path.relative_to(HERE))
+    assert ast.get_docstring(ast.parse(path.read_bytes())) or (path.name == "__init__.py" and not path.stat().st_size)
+    if name not in LONG_WITH_REASON:
+        assert len(path.read_text().splitlines()) <= LONG, "split it by noun, or give a reason in LONG_WITH_REASON"
+
+
+def test_module_names() -> None:
+    for path in CODE:
+        top = path.relative_to(HERE / "lanmail").parts[0].removesuffix(".py")
+        assert path.stem not in FORBIDDEN, path
+        assert top.startswith("__") or top not in sys.stdlib_module_names, f"{path} hides one of the standard library"
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=names(PYTHON))
+def test_exceptions_from_lint_and_types_name_their_rule(path: Path) -> None:
+    with tokenize.open(path) as source:
+        for token in tokenize.generate_tokens(source.readline):
+            if token.type == tokenize.COMMENT:
+                assert not re.search(r"type:\s*ignore(?!\[)|noqa(?!: *[A-Z]+\d)", token.string), token
+
+
+def test_no_log_call_is_given_a_secret() -> None:
+    """The logs of a whole run are searched for secrets in tests/e2e; this finds the call before it runs."""
+    secret = re.compile(r"passw|secret|token|credential|authorization", re.I)
+    for path in CODE:
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+                    and isinstance(node.func.value, ast.Name) and node.func.value.id == "log"):
+                given = [*(keyword.value for keyword in node.keywords), *node.args]
+                words = [inner.id if isinstance(inner, ast.Name) else inner.attr
+                         for value in given for inner in ast.walk(value) if isinstance(inner, ast.Name | ast.Attribute)]
+                assert not any(secret.search(word) for word in words), f"{path}:{node.lineno}"
+
+
+def test_nothing_of_a_developers_machine() -> None:
+    """Paths and index hosts of whoever made a change do not belong into it."""
+    private = re.compile(rb"/work/|/root/|/home/(?!lanmail)\w+/|--index-url|--find-links|files\.pythonhosted")
+    allowed = {"tests/test_house.py", "Makefile"}
+    for path in tracked():
+        if str(path.relative_to(HERE)) not in allowed:
+            found = private.search(path.read_bytes())
+            assert found is None, f"{path}: {found}"
+
+
+def test_locks_are_pinned_with_hashes() -> None:
+    for path in HERE.glob("requirements*.lock"):
+        pins = re.split(r"\n(?=\S)", path.read_text().strip())
+        assert pins
+        for pin in pins:
+            assert re.match(r"[a-z0-9._-]+==\S+", pin), pin
+            assert "--hash=sha256:" in pin, pin
+
+
+RFC = re.compile(r"\bRFCs?[  ](\d{3,5})\b")
+
+
+def test_every_rfc_in_the_code_is_in_the_table() -> None:
+    table = set(re.findall(r"^\| (\d+) \|", (HERE / "docs/rfcs.md").read_text(), re.M))
+    named: dict[str, str] = {}
+    for path in CODE:
+        for number in RFC.findall(path.read_text()):
+            named.setdefault(number, str(path.relative_to(HERE)))
+    missing = {number: where for number, where in named.items() if number not in table}
+    assert not missing, "add them to docs/rfcs.md, with how much of each is done"
+
+
+def test_links_in_documents_lead_somewhere() -> None:
+    for path in [*HERE.glob("*.md"), *(HERE / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.relative_to(HERE)}: {target}"
