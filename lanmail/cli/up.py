@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -150,7 +151,8 @@ class Supervisor:
         ready = asyncio.gather(*waiters)
         events = [asyncio.create_task(child.gone()) for child in self.children]
         stop = asyncio.create_task(self.stopping.wait())
-        await asyncio.wait([ready, *events, stop], timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        first: list[asyncio.Future[Any]] = [ready, *events, stop]
+        await asyncio.wait(first, timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         try:
             if ready.done():
                 return os.EX_OK
@@ -201,7 +203,8 @@ class Supervisor:
     async def _wait_for(self, group: list[Child]) -> bool:
         hurry = asyncio.create_task(self.hurry.wait())
         all_gone = asyncio.gather(*(child.gone() for child in group))
-        await asyncio.wait([all_gone, hurry], timeout=STOP_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        first: list[asyncio.Future[Any]] = [all_gone, hurry]
+        await asyncio.wait(first, timeout=STOP_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
         late = [child for child in group if child.running()]
         for child in late:

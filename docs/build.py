@@ -1,0 +1,204 @@
+"""Make docs/man, the sample settings and the JSON Schemas from docstrings, command lines and settings.py.
+
+`python -m docs.build` writes them, `--check` only says which are behind, `--man DIR` makes roff pages with lowdown.
+A program's docstring is its page: the first line is the NAME, and a paragraph that opens with one of the words in
+SECTIONS and a colon begins a section of that name.
+"""
+
+import importlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+import lanmail
+from lanmail import config, programs, schema, settings
+
+HERE = Path(__file__).resolve().parent.parent
+MAN = HERE / "docs/man"
+SECTIONS = ("Reads", "Writes", "Signals", "Standards", "Security", "Bugs", "Diagnostics", "Files", "Exit status",
+            "Environment", "Examples", "See also", "Notes", "Limits", "Invariants")
+GENERATED = "<!-- made by `make docs` from the code: change it there -->"
+
+
+def sections_of(doc: str) -> tuple[str, str]:
+    """(name line, Markdown body) of a program's docstring."""
+    name, _, rest = textwrap.dedent(doc).strip().partition("\n")
+    body: list[str] = []
+    for block in re.split(r"\n\s*\n", rest.strip("\n")):
+        for part in re.split(rf"\n(?=(?:{'|'.join(SECTIONS)}):)", block):
+            head = re.match(rf"({'|'.join(SECTIONS)}):\s*", part)
+            if head:
+                body.append(f"## {head[1]}")
+                part = textwrap.dedent(part[head.end():])
+            body.append(_block(part))
+    return name.strip().rstrip("."), "\n\n".join(block for block in body if block)
+
+
+def _block(text: str) -> str:
+    """A paragraph; what is indented, a table or an example, stays as it is."""
+    lines = text.split("\n")
+    if all(line.startswith((" ", "\t")) for line in lines if line) and any(lines):
+        return "```\n" + textwrap.dedent(text).rstrip() + "\n```"
+    start = next((i for i, line in enumerate(lines) if i and line.startswith("    ")), None)
+    if start is not None and all(line.startswith(" ") for line in lines[start:]):
+        return "\n".join(lines[:start]).rstrip() + "\n\n" + _block("\n".join(lines[start:]))
+    return text.rstrip()
+
+
+def options_of(command: click.Command, context: click.Context) -> list[str]:
+    lines = []
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record:
+            lines.append(f"- `{record[0]}`: {record[1].rstrip('.')}.")
+    return lines
+
+
+def page(title: str, section: int, name: str, body: str) -> str:
+    return f"{GENERATED}\n\n# {title}({section})\n\n## Name\n\n{title}: {name}\n\n{body.rstrip()}\n"
+
+
+def program_page(program: programs.Program) -> str:
+    """lanmail-NAME: usage, the docstring, the options."""
+    command: click.Command = importlib.import_module(f"lanmail.{program.name}").main
+    title = f"lanmail-{program.name}"
+    context = click.Context(command, info_name=title)
+    name, body = sections_of(command.help or "")
+    name = re.sub(rf"^(?:lanmail-)?{program.name}:\s*", "", name)
+    usage = f"## Usage\n\n`{title} {' '.join(command.collect_usage_pieces(context))}`"
+    about, *rest = re.split(r"(?m)^(?=## )", body)
+    options = "## Options\n\n" + "\n".join(options_of(command, context))
+    about = f"## Description\n\n{about.strip()}" if about.strip() else ""
+    parts = [usage, about, options, *(part.strip() for part in rest)]
+    section = 8 if program in programs.DAEMONS else 1
+    return page(title, section, name, "\n\n".join(part for part in parts if part))
+
+
+def commands(group: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command, click.Context]]:
+    """All commands below `group`, each with its whole name."""
+    if isinstance(group, click.Group):
+        for name in group.list_commands(context):
+            inner = group.get_command(context, name)
+            if inner is not None and not inner.hidden:
+                yield from commands(inner, click.Context(inner, info_name=name, parent=context))
+    else:
+        yield context.command_path, group, context
+
+
+def admin_page() -> str:
+    """lanmail: every subcommand with its arguments, text and options."""
+    main: click.Group = importlib.import_module("lanmail.admin").main
+    top = click.Context(main, info_name="lanmail")
+    name, about = sections_of(main.help or importlib.import_module("lanmail.admin").__doc__ or "")
+    name = re.sub(r"^`?lanmail`?:\s*", "", name)
+    parts = ["## Usage\n\n`lanmail COMMAND …`", f"## Description\n\n{about}" if about else "", "## Commands"]
+    for path, command, context in commands(main, top):
+        usage = " ".join([path, *command.collect_usage_pieces(context)])
+        text = textwrap.dedent((command.help or "").replace("\b\n", "")).strip()
+        options = "\n".join(options_of(command, context))
+        parts.append(f"### {path.removeprefix('lanmail ')}\n\n`{usage}`\n\n{text}\n\n{options}")
+    return page("lanmail", 1, name, "\n\n".join(part.strip() for part in parts if part))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def keys_of(model: Any) -> str:
+    """A model's keys as tables, one a section."""
+    lines: list[str] = []
+    above: tuple[str, ...] | None = None
+    for key, field in schema.fields(model):
+        if key[:-1] != above:
+            above = tuple(key[:-1])
+            inner = schema.section(model, above) if above else None
+            lines += ["", f"### [{'.'.join(above)}]" if above else "### Top", ""]
+            lines += [(inner.__doc__ or "").strip(), ""] if inner is not None else []
+            lines += ["| key | default | |", "|---|---|---|"]
+        if field.exclude:
+            continue
+        default = "(must be given)" if field.is_required() else f"`{schema.toml(field.default)}`"
+        allowed = ", ".join(f"`{one}`" for one in schema.choices(field))
+        words = _cell(field.description or "") + (f" One of {allowed}." if allowed else "")
+        lines.append(f"| `{key[-1]}` | {default} | {words} |")
+    return "\n".join(lines).strip()
+
+
+def settings_page() -> str:
+    """lanmail.toml: every key with its default and its sentence."""
+    about = ('Sizes are written `"512KB"`, `"50MB"`, durations `"30s"`, `"5m"`, `"3d"`. A reload (SIGHUP) makes '
+             "changes count; `lanmail config check` names all errors with file and line.")
+    account = keys_of(settings.Account).replace("### Top", "").strip()
+    return page("lanmail.toml", 5, "settings of all programs", "\n\n".join([
+        f"## Description\n\n{about}", "## Settings", keys_of(settings.Settings),
+        "## Accounts\n\n`conf/accounts/NAME.toml`. A key of `[account_defaults]` that is left out has its default from "
+        "there.", account,
+        '## Aliases\n\n`conf/aliases.toml`: `"info" = ["meier", "schmidt"]`. A name without a domain counts in all '
+        "local domains; targets are accounts, other aliases, or addresses elsewhere.",
+        "## See also\n\n[lanmail](lanmail.md)(1)"]))
+
+
+def pages() -> dict[Path, str]:
+    """Everything that is made: path → content."""
+    made = {MAN / f"lanmail-{program.name}.md": program_page(program) for program in programs.ALL}
+    made[MAN / "lanmail.md"] = admin_page()
+    made[MAN / "lanmail.toml.md"] = settings_page()
+    made[HERE / "conf/lanmail.toml.sample"] = config.sample()
+    for name, made_schema in (("lanmail", config.json_schema()), ("account", config.account_json_schema())):
+        made[HERE / f"docs/schema/{name}.json"] = json.dumps(made_schema, indent=2, ensure_ascii=False) + "\n"
+    return made
+
+
+def behind() -> list[str]:
+    """The made files that are not what the code says now."""
+    made = pages()
+    stale = [path for path in MAN.glob("*.md") if path not in made]
+    wrong = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
+    return sorted(str(path.relative_to(HERE)) for path in [*stale, *wrong])
+
+
+def write() -> None:
+    made = pages()
+    for path in MAN.glob("*.md"):
+        if path not in made:
+            path.unlink()
+    for path, text in made.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def roff(target: Path) -> None:
+    """Manual pages for man(1) below `target`, as man1/lanmail.1 and so on."""
+    if shutil.which("lowdown") is None:
+        print("no lowdown: no manual pages for man(1)", file=sys.stderr)
+        return
+    for path, text in pages().items():
+        title = re.search(r"^# (\S+)\((\d)\)$", text, re.M)
+        if path.parent != MAN or not title:
+            continue
+        name, section = title.groups()
+        plain = re.sub(r"\]\([^)]*\.md\)", "]", text.split(title[0], 1)[1]).replace("[", "").replace("]", "")
+        out = target / f"man{section}" / f"{name}.{section}"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        command = ["lowdown", "-s", "-Tman", f"-Mtitle={name}", f"-Msection={section}",
+                   f"-Msource=lanmail {lanmail.__version__}"]
+        made = subprocess.run(command, input=plain, capture_output=True, text=True, check=True)
+        out.write_text(made.stdout)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--check"]:
+        late = behind()
+        sys.exit(f"behind the code, run make docs: {' '.join(late)}" if late else 0)
+    if sys.argv[1:2] == ["--man"]:
+        roff(Path(sys.argv[2]))
+    else:
+        write()
