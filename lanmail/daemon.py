@@ -90,14 +90,18 @@ Once = Callable[[Context], Awaitable[int]]
 
 
 class ManPage(click.Command):
-    """A command whose --help is the docstring of its program, word for word."""
+    """A command whose --help is the docstring of its program, word for word; wrong options end with 64, not 2."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(context, args)
+        except click.UsageError as error:
+            error.show()
+            raise SystemExit(os.EX_USAGE) from error
 
     def format_help_text(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_paragraph()
         formatter.write((self.help or "").strip("\n") + "\n")
-
-    def format_usage(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        super().format_usage(context, formatter)
 
 
 def program(
@@ -156,7 +160,7 @@ class _Runner:
         self.workers = 1 if once else max(1, int(getattr(own, "workers", 1)))
 
     def run(self) -> None:
-        os.umask(0o027)
+        os.umask(self.loaded.server.umask)
         section = self.loaded.log
         log.setup(self.name, self.where.log, level=_LEVELS.get(str(section.level), logging.INFO),
                   keep_days=section.keep_days)

@@ -60,6 +60,11 @@ def installed() -> Paths:
 
 
 def find(root: str | os.PathLike[str] | None = None) -> Paths:
-    """The layout for `--root`, else for LANMAIL_ROOT, else the installed one."""
+    """The layout for `--root`, else for LANMAIL_ROOT, else the installed one; a lanmail.toml stands for its root."""
     chosen = root or os.environ.get("LANMAIL_ROOT")
-    return of_root(chosen) if chosen else installed()
+    if not chosen:
+        return installed()
+    base = Path(chosen).absolute()
+    if base.suffix == ".toml" and base.parent == installed().conf:
+        return installed()
+    return of_root(base.parent.parent if base.suffix == ".toml" else base)
