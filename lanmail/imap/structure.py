@@ -1,52 +1,38 @@
-"""A message's MIME tree as offsets: plain numbers that a cache can store, enough to cut any section out of the file.
+"""All that FETCH tells about a message but its text: the tree of its parts, ENVELOPE, BODY, BODYSTRUCTURE, RFC822.SIZE.
 
-Never raises, linear in the message, bounded in depth and parts (RFC 2046; limits below).
+The values are plain tuples, numbers and bytes, so that a cache can keep them.
 """
 
 from typing import NamedTuple
 
-MAX_DEPTH = 100
-MAX_PARTS = 10_000
+from lanmail.imap import bodystructure, envelopes, headers, tree
 
-LEAF, TEXT, MULTIPART, MESSAGE = range(4)
-
-
-class Size(NamedTuple):
-    octets: int  # as on disk
-    wire: int  # with CRLF line ends
-    lines: int
-
-
-class Part(NamedTuple):
-    """One part: a MIME header at `start`, then its body; `parts` of a multipart, or the one of a message/rfc822."""
-
-    kind: int
-    start: int
-    header: Size
-    body: Size
-    parts: "tuple[Part, ...]"
-
-
-def parse(data: bytes) -> Part:
-    """The tree of a whole message, with LF or CRLF lines or both."""
-    raise NotImplementedError
+Part = tree.Part
+Size = tree.Size
 
 
 class Summary(NamedTuple):
-    """What FETCH wants to know without opening the message again; all plain values, made in one pass."""
+    """What FETCH wants to know without opening the message again, made in one pass."""
 
-    tree: Part
+    tree: tree.Part
     envelope: bytes  # "(...)" ready for the wire, may hold literals
     body: bytes  # BODY, non-extensible
     bodystructure: bytes  # BODYSTRUCTURE
     wire_size: int  # RFC822.SIZE
 
 
+def parse(data: bytes) -> tree.Part:
+    """The tree of a whole message, with LF or CRLF lines or both."""
+    return tree.scan(data).part()
+
+
 def summary(data: bytes) -> Summary:
     """Tree, ENVELOPE, BODY, BODYSTRUCTURE and RFC822.SIZE of a whole message."""
-    raise NotImplementedError
+    root = tree.scan(data)
+    body, extended = bodystructure.write(root)
+    return Summary(root.part(), envelopes.envelope(root.fields), body, extended, root.header.wire + root.body.wire)
 
 
 def envelope(header: bytes) -> bytes:
     """ENVELOPE from the message's header block alone."""
-    raise NotImplementedError
+    return envelopes.envelope(headers.known(header))

@@ -1,0 +1,218 @@
+"""Address lists of From, To and the like, as ENVELOPE shows them: lenient, linear, and nothing silently mended.
+
+What cannot be read is shown as such (MISSING_MAILBOX, MISSING_DOMAIN, SYNTAX_ERROR, INVALID_ROUTE: the words that
+clients know from Dovecot), so that nobody takes half an address for a whole one. A list ends where its syntax breaks.
+Groups are given as in RFC 3501 §7.4.2: an address with only a mailbox opens one, an address of four NILs closes it.
+"""
+
+import re
+from typing import NamedTuple
+
+from lanmail.imap import mime, words
+
+MAX_ADDRESSES = 10_000
+
+
+class Mailbox(NamedTuple):
+    """One address; each of the four may be None (NIL)."""
+
+    name: bytes | None
+    route: bytes | None
+    local: bytes | None
+    domain: bytes | None
+
+
+_END_OF_GROUP = Mailbox(None, None, None, None)
+
+_DOTTED = mime.ATEXT.replace(b"[", b"[.", 1)
+_ADDRESS = rb"(%b++)@(%b++(?:\.%b++)*+)" % (_DOTTED, mime.ATEXT, mime.ATEXT)
+_NAME = rb'(?:"([^"\\\n\0]*+)"|(%b%b*+(?: %b++)*+))[ \t\r\n]*+' % (mime.ATEXT, _DOTTED, _DOTTED)
+_common = re.compile(rb"(?:(?:%b)?<%b>|%b)[ \t\r\n]*+(?=,|\Z)" % (_NAME, _ADDRESS, _ADDRESS)).match
+
+_QUOTE, _COMMA, _COLON, _SEMICOLON, _LESS, _GREATER, _AT = b'",:;<>@'
+
+
+def parse(value: bytes, limit: int = MAX_ADDRESSES) -> list[Mailbox]:
+    """The addresses of a field's value as `headers` cuts it, at most `limit`."""
+    return _Parser(value, limit).addresses()
+
+
+class _Parser(words.Reader):
+    """RFC 5322 §3.4 with the obsolete forms, by descent; it goes back only within one address, twice at most."""
+
+    __slots__ = ("broken", "domain", "found", "limit", "local", "name", "route")
+
+    def __init__(self, value: bytes, limit: int) -> None:
+        super().__init__(value)
+        self.limit = limit
+        self.found: list[Mailbox] = []
+        self.clear()
+
+    def clear(self) -> None:
+        self.name: bytes | None = None
+        self.route: bytes | None = None
+        self.local: bytes | None = None
+        self.domain: bytes | None = None
+        self.broken = False
+
+    # The list
+
+    def addresses(self) -> list[Mailbox]:
+        state = self.blanks()
+        found, value = self.found, self.value
+        while state == words.MORE and len(found) < self.limit:
+            common = _common(value, self.at)
+            if common:
+                quoted, plain, local, domain, bare_local, bare_domain = common.groups()
+                found.append(Mailbox(quoted or plain or None, None, local or bare_local, domain or bare_domain))
+                self.at = common.end()
+            elif self.address() == words.END:
+                break
+            if self.at >= self.size or value[self.at] != _COMMA:
+                break
+            self.at += 1
+            state = self.blanks()
+            if state == words.BROKEN:
+                self.add()
+        return found
+
+    def address(self) -> int:
+        start = self.at
+        state = self.group()
+        if state == words.BROKEN:
+            self.at = start
+            state = self.mailbox()
+        return state
+
+    def group(self) -> int:
+        """`Name: a@b, c@d;`; words.BROKEN only if it is no group at all."""
+        self.text.clear()
+        if self.phrase() != words.MORE or self.value[self.at] != _COLON:
+            return words.BROKEN
+        self.at += 1
+        state = self.blanks()
+        self.found.append(Mailbox(None, None, bytes(self.text), None))
+        if state == words.MORE and self.value[self.at] != _SEMICOLON:
+            while len(self.found) < self.limit:
+                self.mailbox()
+                if not self.sees(_COMMA):
+                    break
+                self.at += 1
+                if self.blanks() != words.MORE:
+                    state = words.BROKEN
+                    break
+        if state != words.BROKEN:
+            if self.sees(_SEMICOLON):
+                self.at += 1
+                state = self.blanks()
+            else:
+                state = words.BROKEN
+        self.found.append(_END_OF_GROUP)
+        return words.END if state == words.END else words.MORE
+
+    def mailbox(self) -> int:
+        start = self.at
+        state = self.name_and_address()
+        if state == words.BROKEN:
+            self.at = start
+            state = self.address_and_comment()
+            if self.broken and self.name is None and self.domain is None:
+                self.name, self.local = self.local, None
+        self.add()
+        return state
+
+    def add(self) -> None:
+        local = b"MISSING_MAILBOX" if self.local is None else self.local
+        self.found.append(Mailbox(self.name, self.route, local, self.domain or b"MISSING_DOMAIN"))
+        self.clear()
+
+    # One address
+
+    def name_and_address(self) -> int:
+        """`Name <local@domain>`."""
+        self.text.clear()
+        if self.phrase() != words.MORE or self.value[self.at] != _LESS:
+            return words.BROKEN
+        self.name = bytes(self.text) or None
+        if self.angle() == words.BROKEN:
+            self.domain = b"SYNTAX_ERROR"
+        return words.MORE if self.at < self.size else words.END
+
+    def angle(self) -> int:
+        self.at += 1
+        if self.blanks() != words.MORE:
+            return words.BROKEN
+        if self.value[self.at] == _AT:
+            if self.source_route() == words.MORE and self.value[self.at] == _COLON:
+                self.at += 1
+            else:
+                self.route = b"INVALID_ROUTE"
+            if self.blanks() != words.MORE:
+                return words.BROKEN
+        if self.value[self.at] != _GREATER:
+            if self.local_part() != words.MORE:
+                return words.BROKEN
+            if self.value[self.at] == _AT and self.domain_part() != words.MORE:
+                return words.BROKEN
+        if self.value[self.at] != _GREATER:
+            return words.BROKEN
+        self.at += 1
+        return self.blanks()
+
+    def source_route(self) -> int:
+        """`@a,@b` of `<@a,@b:c@d>` (RFC 5322 §4.4)."""
+        self.text.clear()
+        while True:
+            if self.at >= self.size:
+                return words.END
+            if self.value[self.at] != _AT:
+                break
+            if self.text:
+                self.text += b","
+            self.text += b"@"
+            state = self.domain_text()
+            if state != words.MORE:
+                return state
+            while self.blanks() == words.MORE and self.value[self.at] == _COMMA:
+                self.at += 1
+        self.route = bytes(self.text)
+        return words.MORE
+
+    def address_and_comment(self) -> int:
+        """`local@domain (Name)`; a lone word is a name as well as a mailbox, several are a name."""
+        self.comment = -1
+        quoted = self.value[self.at] == _QUOTE
+        state = self.local_part()
+        self.broken = state != words.MORE
+        with_domain = state != words.END and self.sees(_AT)
+        if with_domain:
+            domain_state = self.domain_part()
+            state = domain_state if domain_state != words.MORE else state
+        comment = self.comment_text()
+        if comment:
+            self.name = comment
+        elif not with_domain:
+            self.text += b" "
+            before = len(self.text)
+            self.phrase()
+            if len(self.text) != before:
+                self.local, self.name = None, bytes(self.text)
+            elif not quoted:
+                self.domain = b""
+            self.broken = True
+            state = words.BROKEN
+        return state
+
+    def local_part(self) -> int:
+        self.text.clear()
+        state = self.quoted() if self.value[self.at] == _QUOTE else self.loose_dot_atom()
+        if state != words.BROKEN:
+            self.local = bytes(self.text)
+        return state
+
+    def domain_part(self) -> int:
+        self.text.clear()
+        state = self.domain_text()
+        if state != words.BROKEN:
+            self.domain = bytes(self.text)
+        return state

@@ -1,0 +1,75 @@
+"""What a part's header says about its body: the Content-* fields (RFC 2045, 2183, 3282, 2557), the first of each."""
+
+from lanmail.imap import headers, mime
+
+
+class Content:
+    """The Content-* fields of one part; None where there is none. `mime` says whether they count at all."""
+
+    __slots__ = (
+        "description",
+        "disposition",
+        "encoding",
+        "id",
+        "languages",
+        "location",
+        "md5",
+        "mime",
+        "parameters",
+        "subtype",
+        "type",
+    )
+
+    def __init__(self, fields: headers.Fields, *, inside_multipart: bool = False) -> None:
+        self.type: bytes | None = None
+        self.subtype = b""
+        self.parameters: mime.Parameters = []
+        self.encoding: bytes | None = None
+        self.disposition: tuple[bytes, mime.Parameters] | None = None
+        self.id: bytes | None = None
+        self.description: bytes | None = None
+        self.md5: bytes | None = None
+        self.languages: list[bytes] = []
+        self.location: bytes | None = None
+        self.mime = inside_multipart
+        if not inside_multipart:
+            # RFC 2045 §4 asks for MIME-Version, but too many senders forget it: a Content-Type is enough.
+            for number, _ in fields:
+                if number == headers.MIME_VERSION or number == headers.CONTENT_TYPE:
+                    self.mime = True
+                    break
+            else:
+                return
+        for number, value in fields:
+            if number >= headers.CONTENT_TYPE:
+                self._take(number, value)
+
+    def _take(self, number: int, value: bytes) -> None:
+        if number == headers.CONTENT_TYPE:
+            if self.type is None:
+                self.type, self.subtype, self.parameters = mime.content_type(value)
+        elif number == headers.CONTENT_ENCODING:
+            if self.encoding is None:
+                self.encoding = mime.encoding(value)
+        elif number == headers.CONTENT_DISPOSITION:
+            if self.disposition is None or not self.disposition[1]:
+                self.disposition = mime.disposition(value) or self.disposition
+        elif number == headers.CONTENT_LANGUAGE:
+            self.languages = self.languages or mime.languages(value)
+        else:
+            value = value.replace(b"\0", mime.NUL_REPLACEMENT)
+            if number == headers.CONTENT_ID:
+                self.id = value if self.id is None else self.id
+            elif number == headers.CONTENT_DESCRIPTION:
+                self.description = value if self.description is None else self.description
+            elif number == headers.CONTENT_MD5:
+                self.md5 = value if self.md5 is None else self.md5
+            else:
+                self.location = value if self.location is None else self.location
+
+    def parameter(self, name: bytes) -> bytes | None:
+        """The first parameter of that name (in lower case) of the Content-Type."""
+        for key, value in self.parameters:
+            if key.lower() == name:
+                return value
+        return None
