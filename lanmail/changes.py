@@ -1,0 +1,210 @@
+"""What a session does to the messages of a folder: flags, \\Recent, expunge, copy, append.
+
+    store(folder, uids, mode, flags) -> Snapshot           mode "+", "-", "="; flags: "\\Seen" or a keyword
+    take_recent(folder) -> (Snapshot, frozenset of UIDs)   new/ → cur/: \\Recent for the session that asked first
+    expunge(folder, uids) -> Snapshot                      what is gone already is no error
+    copy(folder, sources) -> (Snapshot, list of UIDs)      new names in `folder` for messages, in the order given
+    append(folder, data, flags, date=None) -> (Snapshot, UID)       a whole message in LF form
+    Source(path, flags, sizes)                             a message file to copy: one of another folder, or in tmp/
+
+All block and are thread-safe. They raise OSError, and `store`, `copy`, `append` keywords.TooMany. Renames are done
+under the folder's dotlock, as Dovecot does them. A file somebody else renamed meanwhile is found again by its base
+name; an unknown flag letter stays. `copy` makes hard links (a copy where links cannot be made) and is all or nothing.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lanmail import atomic, keywords, maildir
+from lanmail.folder import Folder
+from lanmail.snapshot import Entry, Sizes, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A complete message file, its flags for the copy, and its sizes when known."""
+
+    path: str
+    flags: tuple[str, ...] = ()
+    sizes: Sizes = (None, None)
+
+
+def store(folder: Folder, uids: Iterable[int], mode: str, flags: Sequence[str]) -> Snapshot:
+    """Add, remove or replace the flags of messages; UIDs that are gone are passed over."""
+    wanted = set(uids)
+    with folder.locked():
+        table = folder.allot(flags) if mode != "-" else folder.sync().keywords
+        for _ in range(3):
+            entries = _among(folder.sync(), wanted)
+            lost = [entry for entry in entries if not _rename(folder, entry, _letters(table, entry, mode, flags))]
+            _set_further(folder, table, entries, mode, flags)
+            if not lost:
+                break
+            folder.distrust()
+        return folder.sync()
+
+
+def _among(snapshot: Snapshot, uids: set[int]) -> list[Entry]:
+    """The entries with these UIDs; a few of many are not searched for one by one."""
+    if len(uids) * 20 < len(snapshot):
+        return [entry for uid in sorted(uids) if (entry := snapshot.find(uid))]
+    return [entry for entry in snapshot.entries if entry.uid in uids]
+
+
+def _letters(table: keywords.Table, entry: Entry, mode: str, flags: Sequence[str]) -> str:
+    given = {maildir.LETTERS[flag.lower()] for flag in flags if flag.lower() in maildir.LETTERS}
+    given |= set(table.letters(flags))
+    old = set(entry.letters.partition(",")[0])
+    if mode == "+":
+        return "".join(old | given)
+    if mode == "-":
+        return "".join(old - given)
+    return "".join(given | (old - maildir.FLAGS.keys() - table.by_letter.keys()))
+
+
+def _rename(folder: Folder, entry: Entry, letters: str) -> bool:
+    """Give the file these letters; False when it is not where we thought."""
+    name = maildir.with_letters(entry.name, letters)
+    if entry.name == name or (entry.sub == "new" and not letters):
+        return True
+    if folder.taken(name):
+        return False
+    try:
+        os.rename(f"{folder.path}/{entry.path}", f"{folder.path}/cur/{name}")
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _set_further(folder: Folder, table: keywords.Table, entries: list[Entry], mode: str, flags: Sequence[str]) -> None:
+    given = set(table.further(flags))
+    if not given and (mode != "=" or not table.further_of):
+        return
+    changes: dict[str, set[str]] = {}
+    for entry in entries:
+        old = set(table.further_of.get(entry.base, ()))
+        changes[entry.base] = old | given if mode == "+" else old - given if mode == "-" else given
+    keywords.assign(folder.path, table, changes)
+
+
+def take_recent(folder: Folder) -> tuple[Snapshot, frozenset[int]]:
+    """Move everything from new/ to cur/; the UIDs are \\Recent for the caller and for nobody else."""
+    snapshot = folder.sync()
+    if not any(entry.recent for entry in snapshot.entries):
+        return snapshot, frozenset()
+    moved = set()
+    with folder.locked():
+        for entry in folder.sync().entries:
+            if not entry.recent:
+                continue
+            name = entry.name if maildir.INFO in entry.name else maildir.with_letters(entry.name, "")
+            with contextlib.suppress(FileNotFoundError):
+                if not folder.taken(name):
+                    os.rename(f"{folder.path}/{entry.path}", f"{folder.path}/cur/{name}")
+                    moved.add(entry.uid)
+        return folder.sync(), frozenset(moved)
+
+
+def expunge(folder: Folder, uids: Iterable[int]) -> Snapshot:
+    """Remove messages for good."""
+    wanted = set(uids)
+    with folder.locked():
+        for _ in range(3):
+            lost = False
+            for entry in _among(folder.sync(), wanted):
+                try:
+                    os.unlink(f"{folder.path}/{entry.path}")
+                except FileNotFoundError:
+                    lost = True
+            if not lost:
+                break
+            folder.distrust()
+        return folder.sync()
+
+
+def copy(folder: Folder, sources: Sequence[Source]) -> tuple[Snapshot, list[int]]:
+    """Give messages a name in this folder; all of them or, when one cannot be had, none. The sources stay."""
+    made: list[str] = []
+    with folder.locked():
+        table = folder.allot({flag for source in sources for flag in source.flags})
+        try:
+            further = {}
+            for source in sources:
+                base = maildir.name_for(*_sizes(source))
+                letters = _letters_for(table, source.flags)
+                made.append(f"{folder.path}/cur/{maildir.with_letters(base, letters)}")
+                _link(source.path, made[-1], folder.path)
+                if names := table.further(source.flags):
+                    further[base] = names
+            atomic.sync_dir(f"{folder.path}/cur")
+            keywords.assign(folder.path, table, further)
+        except BaseException:
+            for path in made:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            raise
+        bases = [maildir.base_of(os.path.basename(path)) for path in made]
+        return _uids_of(folder, bases)
+
+
+def _letters_for(table: keywords.Table, flags: Iterable[str]) -> str:
+    known = maildir.LETTERS
+    system = {known[flag.lower()] for flag in flags if flag.lower() in known}
+    return "".join(sorted(system | set(table.letters(flags))))
+
+
+def _sizes(source: Source) -> tuple[int, int]:
+    size, wire_size = source.sizes
+    if size is None or wire_size is None:
+        with open(atomic.open_regular(source.path), "rb") as stream:
+            data = stream.read()
+        size, wire_size = len(data), len(data) + data.count(b"\n") - data.count(b"\r\n")
+    return size, wire_size
+
+
+def _link(source: str, target: str, directory: str) -> None:
+    """A hard link; where that cannot be (other file system, too many links), a durable copy."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+        return
+    except FileNotFoundError:
+        raise
+    except OSError:
+        pass
+    temporary = os.path.join(directory, "tmp", maildir.base_of(os.path.basename(target)))
+    with open(atomic.open_regular(source), "rb") as old, open(temporary, "xb") as new:
+        shutil.copyfileobj(old, new, 1 << 20)
+        status = os.fstat(old.fileno())
+        new.flush()
+        os.utime(new.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
+        os.fsync(new.fileno())
+    os.rename(temporary, target)
+
+
+def append(folder: Folder, data: bytes, flags: Sequence[str] = (), date: float | None = None) -> tuple[Snapshot, int]:
+    """Store a message (LF form); it is on disk, with its UID, when this returns."""
+    further: tuple[str, ...] = ()
+    letters = ""
+    if flags:
+        with folder.locked():
+            table = folder.allot(flags)
+            letters, further = _letters_for(table, flags), table.further(flags)
+    # Also without a flag into cur/: new/ would make it \\Recent, and a mail one wrote oneself is not new.
+    name = maildir.put(folder.path, data, letters, date=date, sub="cur")
+    base = maildir.base_of(name)
+    with folder.locked():
+        if further:
+            keywords.assign(folder.path, folder.allot(flags), {base: further})
+        snapshot, uids = _uids_of(folder, [base])
+    return snapshot, uids[0]
+
+
+def _uids_of(folder: Folder, bases: Sequence[str]) -> tuple[Snapshot, list[int]]:
+    snapshot = folder.sync(order=bases)
+    found = [folder.entry_of(base) for base in bases]
+    if None in found:
+        raise OSError(f"{folder.path} could not be read after a message was stored")
+    return snapshot, [entry.uid for entry in found if entry]

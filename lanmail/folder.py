@@ -1,0 +1,407 @@
+"""One folder's messages with their UIDs: what new/, cur/, `dovecot-uidlist` and the keyword files say together.
+
+    get(path, root) -> Folder            the one object for a directory in this process; all its sessions share it
+    Folder.peek() -> Snapshot | None     a few stats: the current snapshot, or None when something changed. In the loop.
+    Folder.sync(order=()) -> Snapshot    looks, gives UIDs to new files (those named in `order` first, in that order)
+    Folder.open(entry) -> int            a descriptor on the message, also after another program renamed it;
+                                         FileNotFoundError when it was expunged, atomic.NotRegular for anything odd
+    Folder.read(entry) -> bytes          the whole message as it is on disk
+    Folder.fill_sizes(entries) -> None   afterwards size and wire_size of each is an int
+    Folder.locked()                      context manager: the dotlock, re-entrant; what lanmail/changes.py works under
+
+What an entry and a snapshot are is in lanmail/snapshot.py; flags, expunge, copy, append in lanmail/changes.py. All
+but `peek` block (files, dotlock) and belong into a thread; they are thread-safe. They raise OSError (dotlock.Busy among
+them): the folder cannot be used right now.
+
+Invariants: UIDs are given, and messages found to be gone, only under the dotlock and with the uidlist read before the
+directories: whoever renames under the same lock cannot make us miss a file.
+"""
+
+import contextlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from weakref import WeakValueDictionary
+
+from lanmail import atomic, dotlock, keywords, listing, maildir, spool, uidlist
+from lanmail.snapshot import Entry, Snapshot
+
+MAX_SIZE = 1 << 30  # larger files (sparse ones, too) are not mail
+LOCK_WAIT = 20.0
+SLICE = 1 << 20
+_ATTEMPTS = 5
+_BULK = 1000
+_CACHED_FOLDERS = 500
+_CACHED_ENTRIES = 1_000_000
+
+
+class Folder:
+    """One folder; see the module's text. `path` is its directory, `root` the account's Maildir."""
+
+    def __init__(self, path: str, root: str) -> None:
+        self.path = path
+        self.root = root
+        self._uidlist = f"{path}/{uidlist.NAME}"
+        self._mutex = threading.RLock()
+        self._depth = 0
+        self._new, self._cur = listing.Listing(f"{path}/new"), listing.Listing(f"{path}/cur")
+        self._uids: uidlist.UidList | None = None
+        self._stamp: uidlist.Stamp | None = None
+        self._keyword_stamp: tuple[int, ...] | None = None
+        self._table = keywords.Table()
+        self._entries: dict[int, Entry] = {}
+        self._bases: dict[str, Entry] = {}
+        self._touched: set[str] = set()
+        self._empty: set[str] = set()  # base names of files that were empty: their content may come later
+        self._snapshot: Snapshot | None = None
+
+    def peek(self) -> Snapshot | None:
+        """The snapshot, when nothing changed since; a few microseconds, never waits for a lock."""
+        snapshot = self._snapshot
+        if snapshot is None or self._touched or (self._empty and self._filled()):
+            return None
+        try:
+            if not (self._new.same() and self._cur.same()):
+                return None
+            if uidlist.stamp_of(os.lstat(self._uidlist)) != self._stamp:
+                return None
+        except OSError:
+            return None
+        return snapshot if keywords.stamp(self.path) == self._keyword_stamp else None
+
+    def sync(self, order: Sequence[str] = ()) -> Snapshot:
+        """The snapshot of now. `order`: base names of new files that get their UIDs first, in this order."""
+        with self._mutex:
+            snapshot = self.peek()
+            if snapshot is not None:
+                return snapshot
+            if self._depth or not self._look(order, locked=False):
+                with self.locked():
+                    for _ in range(_ATTEMPTS):
+                        if self._look(order, locked=True):
+                            break
+            return self._publish()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """The dotlock, taken once however deeply this nests."""
+        with self._mutex:
+            if self._depth:
+                yield
+                return
+            with dotlock.held(self._uidlist, timeout=LOCK_WAIT):
+                self._depth = 1
+                try:
+                    yield
+                finally:
+                    self._depth = 0
+
+    def _publish(self) -> Snapshot:
+        uids, old = self._uids, self._snapshot
+        if uids is None:
+            raise OSError(f"{self.path} has no uidlist")
+        entries = tuple(self._entries.values())
+        # the same object again when nothing happened: what sessions derived from it stays good
+        if (old is None or old.entries != entries or old.uidvalidity != uids.uidvalidity
+                or old.uidnext != uids.uidnext or old.keywords is not self._table):
+            self._snapshot = old = Snapshot(uids, entries, self._table)
+        return old
+
+    # --- looking ----------------------------------------------------------------------------------------------
+
+    def _look(self, order: Sequence[str], *, locked: bool) -> bool:
+        """Bring the state up to date; False when that needs the lock, or another look."""
+        uids = self._look_at_list(locked=locked)
+        if uids is None:
+            return False
+        self._touched.update(self._new.look())  # new/ first: mail moves from there to cur/
+        self._touched.update(self._cur.look())
+        self._look_at_keywords()
+        gone, changed, known, reborn, unknown = self._sort_out(uids)
+        fresh = [base for base in unknown if self._is_mail(base, len(unknown))]
+        twice = self._twice()
+        if not locked and (gone or reborn or fresh or twice or uids.damaged):
+            return False
+        if locked and not (self._cur.steady() and self._new.steady()):
+            return False  # names moved while we read them: a missing one may only have been renamed
+        for sub, name in twice:
+            self._part(sub, name)
+        for entry in gone:
+            del self._entries[entry.uid], self._bases[entry.base]
+        for entry in changed:
+            self._entries[entry.uid] = self._bases[entry.base] = entry
+        for base in sorted(known, key=uids.uids.__getitem__):
+            self._add(uids.uids[base], base)
+        if fresh or reborn or uids.damaged:
+            self._assign(uids, [*reborn, *fresh], order)
+        self._touched = set()
+        return not twice
+
+    def _look_at_list(self, *, locked: bool) -> uidlist.UidList | None:
+        """The uidlist, read when it changed; None when there is none that can be used and the lock is not held."""
+        try:
+            if self._uids and self._stamp:
+                if uidlist.stamp_of(os.lstat(self._uidlist)) == self._stamp:
+                    return self._uids
+                count = len(self._uids.uids)
+                grown = uidlist.extend(self._uids, self._uidlist, self._stamp)
+                if grown:
+                    self._stamp = grown
+                    self._touched.update(list(self._uids.uids)[count:])
+                    return self._uids
+            self._uids, self._stamp = uidlist.read(self._uidlist)
+        except (FileNotFoundError, uidlist.Corrupt):
+            if not locked:
+                return None
+            self._uids = uidlist.inherit(self.path) or uidlist.fresh(self.root)
+            self._stamp = uidlist.replace(self._uidlist, self._uids)
+        self._compare(self._uids)
+        return self._uids
+
+    def _compare(self, uids: uidlist.UidList) -> None:
+        """After the whole list was read: when UIDs are not what they were, all entries are made anew."""
+        old = self._snapshot
+        # what damage took from the file we still know
+        if old is None or old.uidvalidity != uids.uidvalidity or any(
+                uids.uids.get(entry.base, entry.uid if uids.damaged else 0) != entry.uid
+                for entry in self._entries.values()):
+            self._entries, self._bases = {}, {}
+        self._touched.update(self._bases, self._new.files, self._cur.files)
+
+    def _look_at_keywords(self) -> None:
+        stamp = keywords.stamp(self.path)
+        if stamp != self._keyword_stamp:
+            self._table = keywords.load(self.path)
+            self._keyword_stamp = stamp
+
+    def _sort_out(self, uids: uidlist.UidList) -> tuple[list[Entry], list[Entry], list[str], list[str], list[str]]:
+        """What happened to the touched names: gone, changed, known (another process gave a UID), reborn, unknown."""
+        gone: list[Entry] = []
+        changed: list[Entry] = []
+        known: list[str] = []
+        reborn: list[str] = []
+        unknown: list[str] = []
+        cur, new, bases = self._cur.files, self._new.files, self._bases
+        last = next(reversed(self._entries), 0)
+        for base in self._touched:
+            name, sub = cur.get(base), "cur"
+            if name is None:
+                name, sub = new.get(base), "new"
+            entry = bases.get(base)
+            if entry is not None:
+                if name is None:
+                    gone.append(entry)
+                elif entry.name != name or entry.sub != sub:
+                    changed.append(Entry(entry.uid, base, name, sub, entry.sizes))
+            elif name is not None:
+                uid = uids.uids.get(base)
+                if uid is None:
+                    unknown.append(base)
+                else:  # a file that came back must not appear below UIDs that a session has seen
+                    (known if uid > last else reborn).append(base)
+        return gone, changed, known, reborn, unknown
+
+    def _file(self, base: str) -> tuple[str, str]:
+        name = self._cur.files.get(base)
+        return ("cur", name) if name is not None else ("new", self._new.files[base])
+
+    def _is_mail(self, base: str, many: int) -> bool:
+        """Whether a file we see for the first time is one to give a UID to. (That it is a regular one is known.)"""
+        if many > _BULK and ",S=" in base:
+            return True  # a whole store is taken over: no stat per message
+        try:
+            size = os.lstat("/".join((self.path, *self._file(base)))).st_size
+        except OSError:
+            return False
+        if not size and len(self._empty) < _BULK:
+            self._empty.add(base)
+        return 0 < size <= MAX_SIZE
+
+    def _filled(self) -> bool:
+        """Whether a file that was empty when we saw it is no longer; programs that write in place do that."""
+        for base in list(self._empty):
+            try:
+                if not os.lstat("/".join((self.path, *self._file(base)))).st_size:
+                    continue
+                self._touched.add(base)
+            except (OSError, KeyError):
+                pass
+            self._empty.discard(base)
+        return bool(self._touched)
+
+    def _add(self, uid: int, base: str) -> None:
+        sub, name = self._file(base)
+        sizes = None
+        uids = self._uids
+        if uids is not None and uid in uids.extras:
+            named = maildir.sizes_of(base)
+            sizes = uids.size(uid, "S") or named[0], uids.size(uid, "W") or named[1]
+        self._entries[uid] = self._bases[base] = Entry(uid, base, name, sub, sizes)
+
+    # --- giving UIDs ------------------------------------------------------------------------------------------
+
+    def _assign(self, uids: uidlist.UidList, bases: list[str], order: Sequence[str]) -> None:
+        """Give UIDs, in the order of arrival, and write the list; the lock is held."""
+        rank = {base: number for number, base in enumerate(order)}
+        bases.sort(key=lambda base: (rank.get(base, len(rank)), *maildir.arrival(base)))
+        rewrite = uids.damaged
+        if uids.uidnext + len(bases) > uidlist.MAX:
+            uids = self._uids = uidlist.fresh(self.root)
+            bases = [*self._bases, *bases]
+            self._entries, self._bases = {}, {}
+            rewrite = True
+        for base in bases:
+            if base in uids.uids:
+                uids.extras.pop(uids.uids.pop(base), None)
+                rewrite = True
+        records = [(base, uids.uidnext + number) for number, base in enumerate(bases)]
+        uids.uids.update(records)
+        uids.uidnext += len(records)
+        for base, uid in records:
+            self._add(uid, base)
+        if rewrite or len(self._bases) * 4 < len(uids.uids) * 3:
+            self._rewrite(uids)
+        elif records:
+            self._stamp = uidlist.append(self._uidlist, uids, records)
+
+    def _rewrite(self, uids: uidlist.UidList) -> None:
+        """Write the whole list without what is expunged; the lock is held and the names are steady."""
+        uids.uids = {entry.base: uid for uid, entry in self._entries.items()}
+        uids.uidnext = max(uids.uidnext, next(reversed(self._entries), 0) + 1)
+        uids.extras = {uid: extra for uid, extra in uids.extras.items() if uid in self._entries}
+        self._stamp = uidlist.replace(self._uidlist, uids)
+        self._table = keywords.forget(self.path, self._table, self._bases)
+        self._keyword_stamp = keywords.stamp(self.path)
+
+    def _twice(self) -> list[tuple[str, str]]:
+        """Files whose base name another file has, too: (sub-directory, name)."""
+        both = self._new.files.keys() & self._cur.files.keys() if self._new.files else ()
+        found = [("new", self._new.files[base]) for base in both]
+        found += [("new", name) for name in self._new.twice()] + [("cur", name) for name in self._cur.twice()]
+        return [(sub, name) for sub, name in found if not self._is_link(sub, name)]
+
+    def _is_link(self, sub: str, name: str) -> bool:
+        """True when it is the very same file as the one that counts, or gone already."""
+        try:
+            one = os.lstat(f"{self.path}/{sub}/{name}")
+            other = os.lstat("/".join((self.path, *self._file(name.partition(":")[0]))))
+        except FileNotFoundError:
+            return True
+        return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+    def _part(self, sub: str, name: str) -> None:
+        """Give a second message with the same base name one of its own, as Dovecot does."""
+        base, colon, info = name.partition(":")
+        comma = base.find(",")
+        suffix = base[comma:] if comma >= 0 else ""
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(f"{self.path}/{sub}/{name}", f"{self.path}/{sub}/{spool.new_id()}{suffix}{colon}{info}")
+
+    # --- for lanmail/changes.py -------------------------------------------------------------------------------
+
+    def allot(self, names: Iterable[str]) -> keywords.Table:
+        """Give keywords among `names` a place; the lock is held."""
+        self._look_at_keywords()
+        fresh = [name for name in names if not name.startswith("\\")]
+        self._table = keywords.allot(self.path, self._table, fresh)
+        self._keyword_stamp = keywords.stamp(self.path)
+        return self._table
+
+    def distrust(self) -> None:
+        """A file is not where it should be: read the names again, whatever the mtime says."""
+        self._new.forget()
+        self._cur.forget()
+
+    def taken(self, name: str) -> bool:
+        """Whether cur/ has this very name; a rename would overwrite it."""
+        return name in self._cur.names
+
+    def entry_of(self, base: str) -> Entry | None:
+        """The current entry with this base name."""
+        return self._bases.get(base)
+
+    # --- messages ---------------------------------------------------------------------------------------------
+
+    def open(self, entry: Entry) -> int:
+        """A descriptor on the message of an entry of any snapshot of this folder."""
+        current = self._bases.get(entry.base, entry)
+        with contextlib.suppress(FileNotFoundError):
+            return atomic.open_regular(f"{self.path}/{current.path}")
+        self.sync()
+        return atomic.open_regular(f"{self.path}/{self._bases.get(entry.base, entry).path}")
+
+    def read(self, entry: Entry) -> bytes:
+        """The whole message."""
+        descriptor = self.open(entry)
+        try:
+            size = os.fstat(descriptor).st_size
+            data = os.read(descriptor, size)
+            while len(data) < size and (more := os.read(descriptor, size - len(data))):
+                data += more
+            return data
+        finally:
+            os.close(descriptor)
+
+    def fill_sizes(self, entries: Iterable[Entry]) -> None:
+        """Find the sizes that file names do not tell, and note them in the uidlist; what cannot be read counts 0."""
+        found: dict[int, str] = {}
+        for entry in entries:
+            if None in entry.sizes:
+                try:
+                    entry.sizes = size, wire_size = self._measure(entry)
+                    found[entry.uid] = f"S{size} W{wire_size}"
+                except OSError:
+                    entry.sizes = entry.size or 0, entry.wire_size or 0
+        if found:
+            with contextlib.suppress(OSError), self.locked():
+                self.sync()
+                self._note(found)
+
+    def _measure(self, entry: Entry) -> tuple[int, int]:
+        descriptor = self.open(entry)
+        size = extra = 0
+        last = b""
+        try:
+            while data := os.read(descriptor, SLICE):
+                size += len(data)
+                extra += data.count(b"\n") - data.count(b"\r\n") - (last == b"\r" and data[:1] == b"\n")
+                last = data[-1:]
+        finally:
+            os.close(descriptor)
+        return size, size + extra
+
+    def _note(self, found: dict[int, str]) -> None:
+        uids = self._uids
+        if uids is None:
+            return
+        for uid, extra in found.items():
+            if uid in self._entries:
+                kept = [word for word in uids.extras.get(uid, "").split(" ") if word and word[0] not in "SW"]
+                uids.extras[uid] = " ".join([extra, *kept])
+        self._rewrite(uids)
+
+
+_folders: OrderedDict[str, Folder] = OrderedDict()  # what is remembered although no session may have it
+_in_use: WeakValueDictionary[str, Folder] = WeakValueDictionary()
+_folders_guard = threading.Lock()
+
+
+def get(path: str, root: str) -> Folder:
+    """The folder at `path` in the Maildir `root`; the same object for all who ask as long as it is in use."""
+    with _folders_guard:
+        found = _in_use.get(path)
+        if found is None:
+            found = _in_use[path] = Folder(path, root)
+        if path not in _folders:
+            _forget_some()
+            _folders[path] = found
+        _folders.move_to_end(path)
+        return found
+
+
+def _forget_some() -> None:
+    """Drop the folders that were not asked for the longest, when many or large ones are remembered."""
+    total = sum(len(folder._snapshot or ()) for folder in _folders.values())
+    while len(_folders) > 1 and (len(_folders) > _CACHED_FOLDERS or total > _CACHED_ENTRIES):
+        total -= len(_folders.popitem(last=False)[1]._snapshot or ())

@@ -1,0 +1,63 @@
+"""The dotlock: it excludes, and what the dead left behind does not hold for ever."""
+
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lanmail import dotlock
+
+
+def test_a_second_holder_waits(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with dotlock.held(tmp_path / "f"):
+            order.append("second")
+
+    with dotlock.held(tmp_path / "f"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.02)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_busy_after_the_timeout(tmp_path: Path) -> None:
+    (tmp_path / "f.lock").write_text(f"1:{socket.gethostname()}")
+    with pytest.raises(dotlock.Busy), dotlock.held(tmp_path / "f", timeout=0.02):
+        pass
+    assert (tmp_path / "f.lock").exists()
+
+
+@pytest.mark.parametrize("reused", [False, True])
+def test_a_dead_process_is_taken_over_from(tmp_path: Path, reused: bool) -> None:
+    pid = os.getpid() if reused else 4194303  # an earlier process with our number; nobody
+    (tmp_path / "f.lock").write_text(f"{pid}:{socket.gethostname()}")
+    with dotlock.held(tmp_path / "f", timeout=0.02):
+        assert (tmp_path / "f.lock").read_text().startswith(str(os.getpid()))
+
+
+@pytest.mark.parametrize("age", [200, -200])
+def test_a_lock_from_elsewhere_is_forgotten_after_two_minutes(tmp_path: Path, age: int) -> None:
+    lock = tmp_path / "f.lock"
+    lock.write_text("1:another.host")
+    with pytest.raises(dotlock.Busy), dotlock.held(tmp_path / "f", timeout=0.02):
+        pass
+    os.utime(lock, (time.time() - age, time.time() - age))
+    with dotlock.held(tmp_path / "f", timeout=0.02):
+        pass
+
+
+def test_a_fifo_in_its_place_blocks_nobody_for_ever(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "f.lock")
+    with pytest.raises(dotlock.Busy), dotlock.held(tmp_path / "f", timeout=0.02):
+        pass
+    os.utime(tmp_path / "f.lock", (0, 0))
+    with dotlock.held(tmp_path / "f", timeout=0.02):
+        pass
