@@ -279,6 +279,13 @@ class Directory:
                 return (local, "")
         return None
 
+    def reaches(self, local: str, domain: str = "") -> bool:
+        """Whether a target of an alias leads somewhere: an address elsewhere, an account, an alias, the postmaster."""
+        if not self.is_local(domain):
+            return True
+        self._look(time.monotonic(), fresh=True)
+        return self._match(Address(local, domain)) is not None
+
     def may_send_as(self, account_name: str, addr: Address | None) -> bool:
         """Whether the account may use `addr` as sender: the null sender, an address that leads to it, or a grant."""
         if addr is None:

@@ -24,6 +24,14 @@ from lanmail.errors import ConfigError, Problem
 LIMIT = 1 << 20
 Key = tuple[str, ...]
 
+
+@dataclass(frozen=True)
+class Default:
+    """In `edit`, for a key that shall have its default again: it stays in the file as a comment with this text."""
+
+    text: str
+
+
 _PIECE = re.compile(
     r'"""(?:\\.|[^\\])*?"{3,5}'
     r"|'''.*?'{3,5}"
@@ -81,17 +89,34 @@ def parse(path: Path, text: str) -> Document:
     """Parse TOML. Raises ConfigError with the line."""
     try:
         data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        reason = str(error) or "is nested too deeply"
+    except RecursionError as error:
+        raise ConfigError([Problem(str(path), None, "is not TOML: it is nested too deeply")]) from error
+    except ValueError as error:
+        reason = str(error)
         place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", reason)
         line = int(place[1]) if place and place[1] else text.count("\n") + 1
-        reason = reason[: place.start()] if place else reason
+        reason = _plainer(reason[: place.start()] if place else reason)
         raise ConfigError([Problem(str(path), line, f"is not TOML: {reason}")]) from error
     if text and not text.endswith("\n"):
         # a file cut off inside its last line can still be TOML: `port = 2` of `port = 25`
         line = text.count("\n") + 1
         raise ConfigError([Problem(str(path), line, "the last line has no line end; the file may be cut off")])
     return Document(path, text, data)
+
+
+_PLAIN = {
+    "Cannot overwrite a value": "this key or section stands there already",
+    "Invalid value": "this is not a value (texts stand in quotes)",
+}
+
+
+def _plainer(reason: str) -> str:
+    """What tomllib says, in words for people who edit the file."""
+    twice = re.fullmatch(r"Cannot (?:declare|mutate immutable namespace|overwrite) \((.*?),?\)(?: twice)?", reason)
+    if twice:
+        parts = re.findall(r"'([^']*)'", twice[1])
+        return f"[{'.'.join(parts)}] stands in the file already"
+    return _PLAIN.get(reason, reason)
 
 
 def line_of(text: str, key: Key) -> int | None:
@@ -164,6 +189,15 @@ def edit(path: Path, changes: Mapping[Key, Any], check: Callable[[Document], obj
             atomic.write(path, changed, mode=_mode(path, mode))
 
 
+def create(path: Path, text: str, check: Callable[[Document], object], *, mode: int = 0o640) -> None:
+    """Make a new file. Raises FileExistsError, ConfigError, OSError."""
+    with lock(path.parent):
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, "exists already", str(path))
+        check(parse(path, text))
+        atomic.write(path, text, mode=mode)
+
+
 def remove(path: Path) -> None:
     """Take the file away, under the same lock."""
     with lock(path.parent):
@@ -186,15 +220,28 @@ def _mode(path: Path, mode: int) -> int:
 def render(path: Path, text: str, changes: Mapping[Key, Any]) -> str:
     """`text` with the changes made; comments, order and spacing kept."""
     for key, value in changes.items():
-        if value is not None:
-            text = _uncomment(text, key)
+        text = _comment(text, key, value.text) if isinstance(value, Default) else _uncomment(text, key)
     try:
         document = tomlkit.parse(text)
         for key, value in changes.items():
-            _set(document, key, value)
+            _set(document, key, None if isinstance(value, Default) else value)
         return tomlkit.dumps(document)
     except tomlkit.exceptions.TOMLKitError as error:
         raise ConfigError([Problem(str(path), None, f"cannot be edited: {error}")]) from error
+
+
+def _comment(text: str, key: Key, default: str) -> str:
+    """Turn `key = value` on one line into `# key = default`; anything else is left to be taken away."""
+    line = next((line for found, line in _keys(text) if found == key), None)
+    if line is None:
+        return text
+    lines = text.splitlines(keepends=True)
+    lines[line - 1] = f"# {key[-1]} = {default}\n"
+    try:
+        tomllib.loads("".join(lines))
+    except tomllib.TOMLDecodeError:
+        return text  # the value goes on in further lines
+    return "".join(lines)
 
 
 def _uncomment(text: str, key: Key) -> str:
@@ -233,5 +280,9 @@ def _set(document: tomlkit.TOMLDocument, key: Key, value: Any) -> None:
             raise tomlkit.exceptions.TOMLKitError(f"'{part}' is not a section")
     if value is None:
         table.pop(key[-1], None)
+    elif isinstance(value, dict):
+        inline = tomlkit.inline_table()
+        inline.update(value)
+        table[key[-1]] = inline
     else:
         table[key[-1]] = value

@@ -52,7 +52,10 @@ def load_settings(document: Document) -> Settings:
     if not document.text.strip():
         raise ConfigError([Problem(str(document.path), 1, "is empty; at least server.domain must be set")])
     loaded = schema.validate(Settings, document, document.data)
-    problems = [document.problem(tuple(key.split(".")), f"{key}: {text}") for key, text in loaded.conflicts()]
+    problems = []
+    for keys, text in loaded.conflicts():
+        found = [document.problem(tuple(key.split(".")), f"{keys[0]}: {text}") for key in keys]
+        problems.append(next((problem for problem in found if problem.line), found[0]))
     if problems:
         raise ConfigError(problems)
     return loaded
@@ -135,7 +138,7 @@ def _account_file_problems(path: Path) -> Iterator[Problem]:
         yield Problem(str(path), None, reason)
     elif path.stem != path.stem.lower():
         yield Problem(str(path), None, f"rename it to {path.name.lower()}: names of accounts are lower-case")
-    if _mode(path) & 0o004:
+    if path.is_file() and _mode(path) & 0o004:
         yield Problem(str(path), None, f"holds a password hash and everybody can read it; run: chmod 640 {path}")
 
 
@@ -174,13 +177,14 @@ def _name_clashes(paths: Paths) -> Iterator[Problem]:
             yield Problem(str(path), None, f"account {path.stem.lower()!r} exists twice: {first} and {path.name}")
     try:
         document = conffile.read(paths.aliases) if os.path.lexists(paths.aliases) else None
-        found = aliases(document) if document else {}
+        if document:
+            aliases(document)
     except ConfigError as error:
         yield from error.problems
         return
     for name in document.data if document else ():
-        local, _ = names.alias_key(name)
-        if (local, "") in found and local in seen and document:
+        local, domain = names.alias_key(name)
+        if not domain and local in seen and document:
             yield document.problem((name,), f"alias {name!r}: an account has this name, too")
 
 
@@ -207,13 +211,19 @@ def _mode(path: Path) -> int:
 
 
 def edit(path: Path, changes: Mapping[str | Key, Any]) -> None:
-    """Set keys ("smtpd.max_size" or a tuple of parts; None takes the key away) in a file of conf/.
+    """Set keys of a file in conf/: "smtpd.max_size" or a tuple of its parts.
 
-    Comments and formatting stay, the result is checked before anything is written, the file is replaced at once, and
-    a lock keeps other editors out. Raises ConfigError, with the old file untouched.
+    None takes a key away, conffile.Default makes it a comment again. Comments and formatting stay, the result is
+    checked before anything is written, the file is replaced at once, and a lock keeps other editors out. Raises
+    ConfigError, with the old file untouched.
     """
     parts = {key if isinstance(key, tuple) else tuple(key.split(".")): value for key, value in changes.items()}
     conffile.edit(path, parts, _checker(path))
+
+
+def create(path: Path, text: str) -> None:
+    """Make a new file of conf/, checked first. Raises FileExistsError, ConfigError."""
+    conffile.create(path, text, _checker(path))
 
 
 def _checker(path: Path) -> Any:

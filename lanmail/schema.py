@@ -4,7 +4,7 @@ import difflib
 import json
 import textwrap
 from collections.abc import Iterator
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import pydantic
 from pydantic.fields import FieldInfo
@@ -108,6 +108,8 @@ def fields(model: type[pydantic.BaseModel], above: Key = ()) -> Iterator[tuple[K
     """Every key of a model with its field, sections left out, in the order of the sample."""
     later = []
     for name, field in model.model_fields.items():
+        if field.exclude:  # not in the file
+            continue
         inner = _as_section(field.annotation)
         if inner:
             later.append((name, inner))
@@ -118,7 +120,7 @@ def fields(model: type[pydantic.BaseModel], above: Key = ()) -> Iterator[tuple[K
 
 
 def guess(model: type[pydantic.BaseModel], key: str) -> str:
-    """" did you mean …" for a dotted key that does not exist, else nothing."""
+    """ "; did you mean …" for a dotted key that does not exist, else nothing."""
     known = [".".join(path) for path, _ in fields(model)]
     ends = [path for path in known if path.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
     close = ends or difflib.get_close_matches(key, known, 1, 0.6)
@@ -130,7 +132,7 @@ def sample(model: type[pydantic.BaseModel], title: str, given: dict[str, Any]) -
     lines = [*_comment(title), ""]
     above: Key | None = ()
     for key, field in fields(model):
-        if key[:-1] != above:
+        if key[:-1] != above and key[:-1]:
             above = key[:-1]
             inner = section(model, above)
             lines += [*_comment(inner.__doc__ or "" if inner else ""), f"[{'.'.join(above)}]"]
@@ -164,4 +166,4 @@ def json_schema(model: type[pydantic.BaseModel], title: str) -> dict[str, Any]:
 
 def choices(field: FieldInfo) -> tuple[Any, ...]:
     """The values a key allows, when it is one of a few."""
-    return get_args(field.annotation) if "Literal" in str(field.annotation) else ()
+    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()

@@ -1,0 +1,272 @@
+"""`lanmail account`: who has a mailbox here."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lanmail import conffile, config, names, passwords, schema
+from lanmail.accounts import Directory
+from lanmail.cli import command, values
+from lanmail.errors import ConfigError
+from lanmail.paths import Paths
+from lanmail.settings import Account, Settings
+
+_TITLE = "Account {}. What is not set here is as [account_defaults] in lanmail.toml says. A change counts at once."
+
+
+@click.group(cls=command.Group)
+def account() -> None:
+    """Accounts: each is a mailbox, an address NAME@DOMAIN and a log-in.
+
+    One file each, conf/accounts/NAME.toml, which may be edited by hand as well; changes count at once.
+    """
+
+
+@account.command()
+@click.argument("name")
+@click.option("--full-name", default="", help="The person's name.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of making one.")
+@click.option("--postmaster", is_flag=True, help="Make this account the postmaster instead of the present one.")
+@command.rooted
+def add(where: Paths, name: str, full_name: str, password_stdin: bool, postmaster: bool) -> None:
+    """Make an account and its Maildir.
+
+    Without --password-stdin a password is made and printed, this one time. The first account becomes postmaster.
+    """
+    loaded = command.settings_of(where)
+    directory = Directory(where, lambda: loaded)
+    reason = directory.valid_name(name)
+    if reason:
+        command.fail(reason, os.EX_DATAERR)
+    name = name.lower()
+    password = read_password() if password_stdin else passwords.generate()
+    given: dict[str, Any] = {"password": passwords.hash(password)}
+    if full_name:
+        given["full_name"] = full_name
+    where.accounts.mkdir(mode=0o750, exist_ok=True)
+    try:
+        config.create(file_of(where, name), schema.sample(Account, _TITLE.format(name), given))
+    except FileExistsError:
+        command.fail(f"there is an account '{name}' already", os.EX_DATAERR)
+    maildir = make_maildir(where, name)
+    click.echo(f"account {name} made: {', '.join(addresses(loaded, name))}")
+    if not password_stdin:
+        click.echo(f"password: {password}   (shown this once)")
+    click.echo(f"mail in {maildir}")
+    if postmaster or not _others(directory, name):
+        click.echo(make_postmaster(where, name))
+    elif directory.postmaster() is None:
+        click.echo(f"nobody is postmaster; make somebody: lanmail account set {name} postmaster=true")
+
+
+@account.command("list")
+@command.json_option
+@command.rooted
+def list_(where: Paths, as_json: bool) -> None:
+    """List all accounts."""
+    loaded = command.settings_of(where)
+    found: list[dict[str, Any]] = []
+    for path in config.account_files(where):
+        try:
+            read = config.load_account(path, loaded.account_defaults)
+        except ConfigError as error:
+            found.append({"name": path.stem, "problem": str(error)})
+        else:
+            found.append({"name": path.stem} | read.model_dump(mode="json", exclude={"password"}))
+    if as_json:
+        command.print_json(found)
+        return
+    rows = [[entry["name"], _notes(entry), entry.get("full_name", "")] for entry in found]
+    command.print_table(["NAME", "NOTES", "FULL NAME"], rows, "no accounts yet; make one: lanmail account add NAME")
+
+
+def _notes(entry: dict[str, Any]) -> str:
+    if "problem" in entry:
+        return f"broken: {entry['problem'].splitlines()[0]}"
+    notes = [word for word in ("postmaster", "disabled") if entry[word]]
+    return ", ".join(notes) or "-"
+
+
+@account.command()
+@click.argument("name")
+@command.json_option
+@command.rooted
+def show(where: Paths, name: str, as_json: bool) -> None:
+    """Show one account: its addresses, settings and places."""
+    loaded = command.settings_of(where)
+    path = existing(where, name)
+    read = config.load_account(path, loaded.account_defaults)
+    aliases = config.load_aliases(where.aliases)
+    pointing = [
+        f"{local}@{domain}" if domain else local
+        for (local, domain), targets in aliases.items()
+        if any(target.lower() == read.name for target, host in targets if not host)
+    ]
+    shown = read.model_dump(mode="json", exclude={"password"}) | {
+        "name": read.name,
+        "password": "set" if read.password else "none (no log-in)",
+        "addresses": addresses(loaded, read.name),
+        "aliases": sorted(pointing),
+        "file": str(path),
+        "maildir": str(where.maildirs / read.name),
+    }
+    if as_json:
+        command.print_json(shown)
+        return
+    order = ["name", "full_name", "addresses", "aliases"]
+    for key in [*order, *(key for key in shown if key not in order)]:
+        click.echo(f"{key.replace('_', ' '):<18} {values.words(shown[key])}")
+
+
+@account.command()
+@click.argument("name")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of making one.")
+@command.rooted
+def passwd(where: Paths, name: str, password_stdin: bool) -> None:
+    """Change the password; without --password-stdin a new one is made and printed, this one time."""
+    path = existing(where, name)
+    password = read_password() if password_stdin else passwords.generate()
+    config.edit(path, {"password": passwords.hash(password)})
+    click.echo(f"password of {path.stem} changed")
+    if not password_stdin:
+        click.echo(f"password: {password}   (shown this once)")
+
+
+@account.command("set")
+@click.argument("name")
+@click.argument("settings", metavar="KEY=VALUE...", nargs=-1, required=True)
+@command.rooted
+def set_(where: Paths, name: str, settings: tuple[str, ...]) -> None:
+    """Change settings of an account: full_name="Eva Meier", disabled=true, services=imap,smtp.
+
+    KEY= without a value takes the setting away, so that the default counts again. postmaster=true moves the
+    postmaster from the account that has it.
+    """
+    path = existing(where, name)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            command.fail(f"'{setting}' is not KEY=VALUE", os.EX_USAGE)
+        if key == "password":
+            command.fail("passwords are not given on the command line; use: lanmail account passwd", os.EX_USAGE)
+        if key == "postmaster" and text == "true":
+            click.echo(make_postmaster(where, path.stem))
+            continue
+        written = values.change(Account, path, key, [text] if text else [])
+        click.echo(f"{path.stem}: {key} = {schema.toml(written)}" if text else f"{path.stem}: {key} has its default")
+
+
+@account.command()
+@click.argument("name")
+@click.option("--delete-mail", is_flag=True, help="Delete the Maildir, too.")
+@click.option("--force", is_flag=True, help="Remove even the postmaster.")
+@command.rooted
+def remove(where: Paths, name: str, delete_mail: bool, force: bool) -> None:
+    """Remove an account; its mail stays unless --delete-mail is given."""
+    path = existing(where, name)
+    if _is_postmaster(path) and not force:
+        command.fail(
+            f"{path.stem} is the postmaster, who gets undeliverable mail; first make another one: lanmail account set "
+            "NAME postmaster=true (or remove it all the same with --force)",
+            os.EX_DATAERR,
+        )
+    conffile.remove(path)
+    click.echo(f"account {path.stem} removed")
+    for line in _dangling(where, path.stem):
+        click.echo(line)
+    maildir = where.maildirs / path.stem
+    if not maildir.is_dir():
+        return
+    if delete_mail:
+        shutil.rmtree(maildir)
+        click.echo(f"mail deleted: {maildir}")
+    else:
+        click.echo(f"its mail stays in {maildir}")
+
+
+def _dangling(where: Paths, name: str) -> list[str]:
+    """A warning for each alias that still leads to a removed account."""
+    try:
+        found = config.load_aliases(where.aliases)
+    except ConfigError:
+        return []
+    return [
+        f"warning: alias {alias} still leads to {name}"
+        for (alias, _), targets in found.items()
+        if any(target.lower() == name and not host for target, host in targets)
+    ]
+
+
+def read_password() -> str:
+    """One password from standard input: asked for twice on a terminal, else the first line."""
+    if sys.stdin.isatty():
+        password = str(click.prompt("password", hide_input=True, confirmation_prompt=True, err=True))
+    else:
+        try:
+            password = sys.stdin.buffer.readline(4096).decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            command.fail("the password on standard input is not UTF-8", os.EX_DATAERR)
+    if not password:
+        command.fail("the password is empty", os.EX_DATAERR)
+    return password
+
+
+def file_of(where: Paths, name: str) -> Path:
+    """Where the file of the account `name` lies; only for names that passed names.account_problem."""
+    return where.accounts / f"{name}.toml"
+
+
+def existing(where: Paths, name: str) -> Path:
+    """The file of an account that exists; ends with 67 when there is none."""
+    folded = name.lower()
+    path = file_of(where, folded)
+    if names.account_problem(folded) or not os.path.lexists(path):
+        if not where.config_file.exists():
+            command.settings_of(where)  # says that there is no configuration at all
+        command.fail(f"there is no account '{name}'", os.EX_NOUSER)
+    return path
+
+
+def addresses(loaded: Settings, name: str) -> list[str]:
+    """All addresses an account has by itself."""
+    return [f"{name}@{domain}" for domain in (loaded.server.domain, *loaded.server.extra_domains)]
+
+
+def make_maildir(where: Paths, name: str) -> Path:
+    """An empty Maildir, owned like the directory it lies in when root makes it."""
+    maildir = where.maildirs / name
+    for path in (where.maildirs, maildir, maildir / "tmp", maildir / "new", maildir / "cur"):
+        if not path.is_dir():
+            path.mkdir(mode=0o700 if path != where.maildirs else 0o750, parents=True, exist_ok=True)
+            owner = path.parent.stat()
+            if os.geteuid() == 0 and path != where.maildirs:
+                os.chown(path, owner.st_uid, owner.st_gid)
+    return maildir
+
+
+def make_postmaster(where: Paths, name: str) -> str:
+    """Mark one account and unmark all others; the sentence that tells it.
+
+    First the new one, then the old ones: a crash between leaves two, of which one counts, and never none.
+    """
+    before = [path.stem for path in config.account_files(where) if path.stem != name and _is_postmaster(path)]
+    config.edit(file_of(where, name), {"postmaster": True})
+    for other in before:
+        config.edit(file_of(where, other), {"postmaster": False})
+    was = f"; {', '.join(before)} no longer is" if before else ""
+    return f"{name} is now postmaster and gets mail to postmaster and abuse{was}"
+
+
+def _is_postmaster(path: Path) -> bool:
+    try:
+        return config.load_account(path).postmaster
+    except ConfigError:
+        return False
+
+
+def _others(directory: Directory, name: str) -> list[str]:
+    return [other for other in directory.names() if other != name]
