@@ -14,6 +14,7 @@ File names are `ID,S=<bytes on disk>,W=<bytes with CRLF>`. The id never changes 
 the Maildir; S tells a torn file from a whole one, and with W nobody has to open a file to know its size.
 """
 
+import contextlib
 import fcntl
 import itertools
 import json
@@ -266,14 +267,20 @@ class Spool:
         (self.state / f"{entry_id}.json").unlink(missing_ok=True)
 
     def sweep_tmp(self, now: float) -> list[str]:
-        """Remove what was abandoned in tmp/ (older than 36 h, never acknowledged); the names removed."""
+        """Remove what was abandoned in tmp/ (older than 36 h, never acknowledged); the names removed.
+
+        Writers go on meanwhile: a file may be committed between two looks at it, and one that is still open is not
+        abandoned, however late it is by our clock.
+        """
         gone = []
         with os.scandir(self.fd(TMP)) as entries:
             for entry in entries:
-                found = entry.stat(follow_symlinks=False)
-                if now - max(found.st_mtime, found.st_ctime) > STALE_TMP and entry.is_file(follow_symlinks=False):
-                    os.unlink(entry.name, dir_fd=self.fd(TMP))
-                    gone.append(entry.name)
+                with contextlib.suppress(FileNotFoundError):
+                    found = entry.stat(follow_symlinks=False)
+                    old = now - max(found.st_mtime, found.st_ctime) > STALE_TMP
+                    if old and entry.is_file(follow_symlinks=False) and not self.is_open(entry.name, TMP):
+                        os.unlink(entry.name, dir_fd=self.fd(TMP))
+                        gone.append(entry.name)
         return gone
 
 

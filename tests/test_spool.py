@@ -1,6 +1,7 @@
 """The spool: states, names, and what is there after each step goes wrong."""
 
 import os
+import time
 
 import pytest
 
@@ -155,6 +156,31 @@ def test_sweep_tmp(queue):
     assert queue.sweep_tmp(now=(queue.tmp / "old").stat().st_mtime + 35 * 3600) == []
     assert queue.sweep_tmp(now=(queue.tmp / "old").stat().st_mtime + 37 * 3600) == ["old"]
     assert os.listdir(queue.tmp) == []
+
+
+def test_sweep_of_tmp_while_an_entry_is_committed(queue, monkeypatch):
+    """It ended deliver: the file had its final name by the time that the sweep looked at it."""
+    drafts = [queue.create() for _ in range(3)]
+    for draft in drafts:
+        draft.write(b"x")
+        draft.flush()
+    scandir = os.scandir
+
+    def late(descriptor):
+        listed = scandir(descriptor)
+        drafts[1].commit()
+        return listed
+
+    monkeypatch.setattr(os, "scandir", late)
+    assert queue.sweep_tmp(now=time.time()) == []
+
+
+def test_sweep_of_tmp_leaves_what_is_still_being_written(queue):
+    draft = queue.create()
+    draft.write(b"x")
+    draft.flush()
+    assert queue.sweep_tmp(now=time.time() + 10 * 365 * 86400) == []
+    draft.commit()
 
 
 @pytest.mark.parametrize(
