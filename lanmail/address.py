@@ -130,10 +130,11 @@ def _is_literal(text: str) -> bool:
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[(),:;<>]|[^"(),:;<>]+|"', re.DOTALL)
 
 
-def from_header(value: str, limit: int = 10_000) -> list[Address]:
+def from_header(value: str, limit: int = 10_000, *, default_domain: str | None = None) -> list[Address]:
     """The addresses of an unfolded From, To, Cc or Bcc value (RFC 5322 §3.4), at most `limit`.
 
-    Lenient: display names, comments and group names are skipped, what is no address is left out.
+    Lenient: display names, comments and group names are skipped, what is no address is left out. A bare name gets
+    `default_domain`, if there is one (cron writes `To: root`).
     """
     found: list[Address] = []
     depth = 0
@@ -146,6 +147,8 @@ def from_header(value: str, limit: int = 10_000) -> list[Address]:
         current, bracket = [], None
         if not candidate:
             return
+        if default_domain and "@" not in candidate:
+            candidate = f"{candidate}@{default_domain}"
         try:
             found.append(parse(re.sub(r"\s*([@.])\s*", r"\1", candidate) if " " in candidate else candidate))
         except ValueError:

@@ -90,11 +90,11 @@ def decode(data: bytes) -> tuple[Envelope | None, int]:
             if seen_sender:
                 raise ValueError("two X-Sender lines")
             sender, rest = _read_path(value, null=True)
-            params, seen_sender = _read_params(rest), True
+            params, seen_sender = read_params(rest), True
         elif key == b"x-receiver":
             receiver, rest = _read_path(value, null=False)
             assert receiver is not None
-            recipients.append(Recipient(receiver, _read_params(rest)))
+            recipients.append(Recipient(receiver, read_params(rest)))
         else:
             origin = _read_origin(value)
     if offset == 0:
@@ -127,7 +127,8 @@ def _params(params: Params) -> str:
     return "".join(f" {key}={value}" if value else f" {key}" for key, value in params)
 
 
-def _read_params(text: str) -> Params:
+def read_params(text: str) -> Params:
+    """The ESMTP parameters behind a path, `KEY=value KEY …`. Raises ValueError."""
     params = []
     for word in text.split(" "):
         if not word:

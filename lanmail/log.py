@@ -9,12 +9,14 @@ well, where systemd's journal takes them. A log that cannot be written never sto
 There is one function per event, so that its name and its keys cannot drift. No secret is ever passed to them.
 """
 
+import contextlib
 import json
 import logging
 import os
 import re
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from lanmail import atomic
@@ -36,6 +38,7 @@ class _Sink:
         self._second = -1
         self._prefix = ""
         self._zone = ""
+        self.collected: list[str] | None = None  # lines of a batch, not yet written
 
     def stamp(self) -> tuple[str, str]:
         """(day, time stamp), ISO 8601 with milliseconds and zone; the slow part once a second."""
@@ -55,13 +58,10 @@ class _Sink:
             return
         day, stamp = self.stamp()
         full = f"{stamp} {self.program} {text}\n"
-        if self.directory is not None:
-            try:
-                if day != self._day:
-                    self._open(day)
-                os.write(self._fd, full.encode("utf-8", "backslashreplace"))
-            except OSError:
-                self._day = ""
+        if self.collected is not None:
+            self.collected.append(full)
+        else:
+            self.write(day, full)
         if level >= self.stderr_level:
             try:
                 sys.stderr.write(full)
@@ -74,6 +74,17 @@ class _Sink:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._day = -1, ""
+
+    def write(self, day: str, text: str) -> None:
+        """Append whole lines to the file of the day; never raises."""
+        if self.directory is None:
+            return
+        try:
+            if day != self._day:
+                self._open(day)
+            os.write(self._fd, text.encode("utf-8", "backslashreplace"))
+        except OSError:
+            self._day = ""
 
     def _open(self, day: str) -> None:
         assert self.directory is not None
@@ -92,6 +103,18 @@ class _Sink:
 
 
 _sink = _Sink()
+
+
+@contextlib.contextmanager
+def batch() -> Iterator[None]:
+    """Write the lines of this block in one go at its end; for a loop of thousands that lasts some milliseconds."""
+    _sink.collected = []
+    try:
+        yield
+    finally:
+        lines, _sink.collected = _sink.collected, None
+        if lines:
+            _sink.write(_sink.stamp()[0], "".join(lines))
 
 
 class _Bridge(logging.Handler):
@@ -222,6 +245,25 @@ def bounced(*, id: str, to: str, bounce: str, reply: str) -> None:
 
 def held(*, id: str, why: str) -> None:
     event("held", level=logging.WARNING, id=id, why=why)
+
+
+def left_alone(*, file: str, why: str) -> None:
+    """Something in a spool that is no mail; told once, not at each look."""
+    event("left-alone", level=logging.WARNING, file=file, why=why)
+
+
+def abandoned(*, spool: str, file: str) -> None:
+    """A file in tmp/ that nobody finished, removed after 36 hours; it never was acknowledged."""
+    event("abandoned", level=logging.WARNING, spool=spool, file=file)
+
+
+def unsafe(*, error: str) -> None:
+    event("unsafe", level=logging.ERROR, error=error, hint="at its next start the program will refuse")
+
+
+def undeliverable(*, id: str, to: str, account: str, why: str) -> None:
+    """Nobody can be told by a bounce: the postmaster got the mail."""
+    event("undeliverable", level=logging.WARNING, id=id, to=to, account=account, why=why)
 
 
 def login(*, account: str, service: str, client: str, method: str, tls: str | None = None) -> None:

@@ -88,6 +88,7 @@ class Smtpd(Model):
     max_errors: int = _key(20, "Errors of a client until it gets 421 and is disconnected.", ge=1)
     max_junk_commands: int = _key(100, "NOOP, RSET, VRFY and the like in a row until the client is dropped.", ge=1)
     max_refused_recipients: int = _key(100, "Refused recipients in one connection until the client is dropped.", ge=1)
+    max_failed_logins: int = _key(5, "Failed log-ins in one connection until it is closed.", ge=1)
     error_delay_after: int = _key(10, "Errors of a client from which on every answer waits error_delay.", ge=1)
     error_delay: Duration = _key("1s", "How long an answer waits after too many errors.")
     greeting_timeout: Duration = _key("60s", "How long a client may be silent before its first mail.")
@@ -100,8 +101,9 @@ class Smtpd(Model):
     max_auth_line: Size = _key("12KB", "Longest line of a log-in (RFC 4954 §4).", ge=1000)
     max_header: Size = _key("256KB", "Largest header section; a message with more is refused with 552 5.3.4.", ge=4096)
     bare_lf: Literal["normalize", "reject"] = _key("normalize", "What happens to a line end without CR in a message.")
+    check_author: bool = _key(False, "A logged-in account's header From must be one of its own addresses too.")
     min_free: Size = _key("100MB", "Free disk space below which mail is refused for now (452 4.3.1).")
-    max_backlog: int = _key(50_000, "Entries in spool/queue from which on mail is refused for now (452 4.3.1).", ge=1)
+    max_backlog: int = _key(50_000, "Entries in spool/queue from which on mail is refused for now (451 4.3.2).", ge=1)
     lan: Lan = _section(Lan)
 
 

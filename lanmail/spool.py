@@ -84,6 +84,24 @@ def one_fsync(directory: Path) -> bool:
     return kind in _ONE_FSYNC
 
 
+def is_open(name: str, directory: int) -> bool:
+    """True while somebody has the file open for writing: a read lease is then refused (fcntl(2)).
+
+    Whoever calls this ignores SIGIO, which comes when the file is opened for writing while we hold the lease.
+    """
+    descriptor = atomic.open_regular(name, dir_fd=directory)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # no leases on this file system, or not our file: its size in the name must decide
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class Draft:
     """An entry on its way in. Bytes are in LF form; nothing touches the disk before `flush` or `commit`.
 
@@ -156,6 +174,23 @@ class Draft:
         self._fd = -1
         return name
 
+    def seal(self) -> str:
+        """Make the entry durable in tmp/ under its id; the name it is to have in new/. Blocks; raises OSError.
+
+        For whoever has several things to put in place and renames or links them later, all or none.
+        """
+        try:
+            self.flush()
+            os.fsync(self._fd)
+            if not self._owner.one_fsync:
+                os.fsync(self._owner.fd(TMP))
+        except BaseException:
+            self.abort()
+            raise
+        os.close(self._fd)
+        self._fd = -1
+        return f"{self.id},S={self.size},W={self.wire_size}"
+
     def abort(self) -> None:
         """Forget the entry; never raises for a file that is gone."""
         self._chunks.clear()
@@ -204,7 +239,13 @@ class Spool:
             os.close(self._fds.popitem()[1])
 
     def create(self, entry_id: str | None = None) -> Draft:
-        """A new entry to be written; it exists for nobody before its commit."""
+        """A new entry to be written; it exists for nobody before its commit.
+
+        Who names the id himself may have been killed while writing it before: what that left in tmp/ goes.
+        """
+        if entry_id is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(entry_id, dir_fd=self.fd(TMP))
         return Draft(self, entry_id or new_id())
 
     def put(self, head: envelope.Envelope, message: bytes, entry_id: str | None = None) -> str:
@@ -237,18 +278,8 @@ class Spool:
         return target
 
     def is_open(self, name: str, place: str = NEW) -> bool:
-        """True while somebody still has the file open for writing (a read lease is then refused, fcntl(2))."""
-        descriptor = atomic.open_regular(name, dir_fd=self.fd(place))
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False  # no leases on this file system, or not our file: its size in the name must decide
-        finally:
-            os.close(descriptor)
-        return False
+        """True while somebody still has the file open for writing."""
+        return is_open(name, self.fd(place))
 
     def load_state(self, entry_id: str) -> dict[str, Any] | None:
         """The progress of a partly done entry, None when there is none; a damaged file counts as none."""

@@ -1,0 +1,166 @@
+"""NAME
+    lanmail-deliver - sort queued mail into Maildirs and to the outside
+
+SYNOPSIS
+    lanmail-deliver [--root DIR] [--check] [--once] [--trace]
+
+DESCRIPTION
+    Takes every entry of spool/queue, looks up where its recipients lead, and puts it there:
+
+    one local recipient      the file itself is renamed into maildirs/NAME/new
+    several                  one copy without the envelope lines, linked into each Maildir
+    outside                  spool/outbound, for lanmail-relay; a copy for each kind of destination
+    unknown, from our own    a bounce to the sender, with a copy to the postmaster
+    unknown, from others     to the postmaster, for a bounce might hit somebody who never wrote
+    unreadable, torn, loop   spool/hold, with the reason in a .why file beside it
+
+    A name is an account, an alias, postmaster or abuse, in each local domain, also as name+anything.
+
+    Takes also what other programs drop into spool/pickup or spool/pickup/new: plain message files, when they are
+    closed, renamed in, or unchanged for deliver.pickup_wait. Names that start with a dot or end in .tmp, .part,
+    .filepart or ~ are left alone until they are renamed. X-Sender and X-Receiver lines at the top are the envelope;
+    without them it comes from Return-Path, Sender or From and from To, Cc and Bcc. Bcc lines are removed; Date and
+    Message-ID are added where they are missing.
+
+    Trouble of our own (disk full, broken account file) never bounces a mail: it is tried again after 1, 2, 5, 10, 30
+    seconds and so on up to every 5 minutes. What is done of a mail meanwhile stands in state/queue/ID.json.
+
+    --once empties pickup and queue and ends; 75 means that something has to be tried again later.
+    --trace says on stderr what is done with each mail, and why.
+
+READS
+    conf/lanmail.toml, conf/accounts/, conf/aliases.toml, spool/pickup, spool/queue
+
+WRITES
+    maildirs/, spool/outbound, spool/hold, spool/queue (bounces), state/queue, state/deliver.lock, state/log
+
+SIGNALS
+    SIGTERM finishes what was taken, SIGHUP reads the settings again. Accounts and aliases need no signal.
+
+STANDARDS
+    RFC 3461, 3464 and 6522 for bounces, RFC 5321 §4.5.1 for postmaster, RFC 5322 §3.6.6 for Resent fields.
+
+SECURITY
+    Runs without network. Never follows a link, never opens what is no plain file, never makes a path of an address,
+    and does not start with a spool that everybody may write to. Bounces go to our own users only.
+
+BUGS
+    The fast path adds no Delivered-To line, for it changes nothing; a loop can only go through an address that leads
+    outside, and such copies carry the line. spool/ and maildirs/ should be on one file system; on two it copies.
+
+SEE ALSO
+    lanmail-smtpd, lanmail-sendmail, lanmail queue, lanmail trace
+"""
+
+import asyncio
+import os
+import signal
+import time
+
+from lanmail import accounts, daemon, log, watch
+from lanmail.delivery import desk, drops, office
+
+STOP_WORKING = 15.0  # seconds that a stopping deliver goes on with what lies in the queue
+TMP_SWEEP = 3600.0
+
+
+class Deliver:
+    """One run: the open office, the desk for the queue and the drops of pickup, fed by inotify and a slow sweep."""
+
+    def __init__(self, context: daemon.Context) -> None:
+        self.context = context
+        lock = office.lock(context.paths)
+        if lock is None:
+            raise daemon.Refused(f"another lanmail-deliver works on {context.paths.root} already", os.EX_TEMPFAIL)
+        try:
+            self.office = office.open_office(context.paths, lambda: context.settings)
+        except (office.Unsafe, OSError) as error:
+            os.close(lock)
+            raise daemon.Refused(str(error), os.EX_CONFIG) from error
+        self.lock = lock
+        # the kernel's note that somebody writes to a file we are just looking at (spool.is_open); it would kill us
+        signal.signal(signal.SIGIO, signal.SIG_IGN)
+        say = context.say if context.trace else None
+        self.desk = desk.Desk(self.office, accounts.Directory(context.paths, lambda: context.settings), say)
+        self.drops = drops.Drops(self.office, self.desk, say)
+        self.watch = watch.Watch()
+
+    def begin(self) -> None:
+        """Listen first, then look at what is there: nothing can fall between."""
+        self.watch.subscribe(self.office.queue.new, self.desk.arrived)
+        interest = watch.ARRIVALS | watch.CREATE
+        self.watch.subscribe(self.office.pickup.path, self.drops.arrived(drops.ROOT), interest)
+        self.watch.subscribe(self.office.pickup.new, self.drops.arrived("new"), interest)
+        self.watch.attach(asyncio.get_running_loop())
+        self.drops.recover()
+        self.desk.recover()
+
+    async def sweep(self) -> None:
+        """Every now and then: what no event told of, and what was abandoned in tmp/."""
+        swept, told = 0.0, ""
+        while True:
+            if time.monotonic() - swept > TMP_SWEEP or not swept:
+                swept = time.monotonic()
+                for one in (self.office.queue, self.office.outbound, self.office.hold):
+                    for name in one.sweep_tmp(time.time()):
+                        log.abandoned(spool=one.path.name, file=name)
+            await asyncio.sleep(self.context.settings.deliver.sweep)
+            try:
+                office.check(self.context.paths)
+                told = ""
+            except (office.Unsafe, OSError) as error:  # at the next start we refuse; until then our descriptors count
+                if told != str(error):
+                    log.unsafe(error=str(error))
+                told = str(error)
+            self.drops.sweep()
+            self.desk.sweep()
+
+    async def settle(self, *, waiting: bool) -> None:
+        """Until there is nothing to do; `waiting`: also for files that may still be written."""
+        while True:
+            await self.desk.idle.wait()
+            busy = self.drops.closed or self.drops.ready or self.drops.working or self.desk.moved
+            if not busy and not (waiting and self.drops.waiting) and self.desk.idle.is_set():
+                return
+            await asyncio.sleep(0.01)
+
+    def close(self) -> None:
+        self.watch.close()
+        self.desk.pool.shutdown(wait=True)
+        self.drops.close()
+        self.office.close()
+        os.close(self.lock)
+
+
+async def serve(context: daemon.Context) -> None:
+    """Work until told to stop."""
+    deliver = Deliver(context)
+    try:
+        deliver.begin()
+        context.ready()
+        sweeper = asyncio.create_task(deliver.sweep())
+        stop = asyncio.create_task(context.stopping.wait())
+        await asyncio.wait({sweeper, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if sweeper.done():
+            sweeper.result()  # it never ends but by an error
+        sweeper.cancel()
+        try:
+            await asyncio.wait_for(deliver.settle(waiting=False), STOP_WORKING)
+        except TimeoutError:
+            log.event("stopped-early", left=len(deliver.desk.ready))
+    finally:
+        deliver.close()
+
+
+async def once(context: daemon.Context) -> int:
+    """Empty pickup and queue; the exit code."""
+    deliver = Deliver(context)
+    try:
+        deliver.begin()
+        await deliver.settle(waiting=True)
+        return os.EX_TEMPFAIL if deliver.desk.due else os.EX_OK
+    finally:
+        deliver.close()
+
+
+main = daemon.program("deliver", __doc__, serve, once=once)

@@ -1,0 +1,1 @@
+"""What deliver does, cut by noun: entry, route, maildrop, attempt, drops, desk."""

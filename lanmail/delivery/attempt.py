@@ -1,0 +1,360 @@
+"""One try at an entry that a single rename cannot settle: several destinations, trouble, or a second run.
+
+Runs in a thread. The order of the steps is what keeps mail from being lost or doubled when we are killed between
+any two of them:
+
+    1. claim the entry (new/ → cur/) and finish what an earlier run had journalled
+    2. one clean copy, linked into each Maildir; a name that is there already is done
+    3. all other results (copies for outside, bounces, copies for hold) complete in tmp/
+    4. journal them in state/queue/ID.json, rename them into place
+    5. remove the entry, then the journal; or keep both for the next try
+"""
+
+import contextlib
+import copy
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+from lanmail import atomic, dsn, envelope, log, message, spool
+from lanmail.address import Address
+from lanmail.delivery import entry, progress, route
+from lanmail.delivery.office import Office
+from lanmail.errors import MailError, Permanent
+
+DELIVERED = MailError(250, "2.1.5", "Delivered to the mailbox")
+_CHUNK = 1 << 18
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a try ended: for good, or `again` after some seconds; `queued` are names of mails it put into the queue."""
+
+    again: float | None = None
+    queued: list[str] = field(default_factory=list)
+
+
+class Attempt:
+    """A try at one entry along one route. `recheck` looks whether an earlier run delivered already."""
+
+    def __init__(self, office: Office, one: entry.Entry, way: route.Route, *, postmaster: str | None,
+                 recheck: bool, say: Callable[[str], None]) -> None:
+        self.office, self.entry, self.route, self.postmaster = office, one, way, postmaster
+        self.recheck, self.say = recheck, say
+        self.settings = office.settings()
+        self.progress = progress.Progress()
+        self.saved = False  # a state file exists
+        self.trouble: list[str] = []  # why something is left for the next try
+        self.ready: list[progress.Handing] = []  # sealed in some tmp/, not yet in place
+        self.after: list[Callable[[], None]] = []  # log lines for what the journal promises
+        self.fd = -1
+        self.header = b""
+
+    def run(self) -> Outcome:
+        """Do the work. FileNotFoundError when the entry is gone (removed or held by hand)."""
+        queue = self.office.queue
+        if self.entry.place == spool.NEW:
+            queue.claim(self.entry.name)
+            self.entry.place = spool.CUR
+        self.fd = atomic.open_regular(self.entry.name, dir_fd=queue.fd(spool.CUR))
+        try:
+            # `lanmail queue` leaves an entry alone that is being worked on, and so do we
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.stat(self.entry.name, dir_fd=queue.fd(spool.CUR))
+            return self._run()
+        except BlockingIOError:
+            return Outcome(again=1.0)
+        finally:
+            os.close(self.fd)
+
+    def _run(self) -> Outcome:
+        queue, outcome = self.office.queue, Outcome()
+        earlier = progress.load(queue, self.entry.id)
+        if earlier is not None:
+            self.progress, self.saved = earlier, True
+            self._hand_over(outcome)
+        self.header = entry.header(queue, self.entry)
+        held = self._work(outcome)
+        if self.trouble:
+            outcome.again = self._put_off()
+        elif held is not None:
+            queue.hold(self.entry.name, held, spool.CUR)
+            log.held(id=self.entry.id, why=held)
+        else:
+            os.unlink(self.entry.name, dir_fd=queue.fd(spool.CUR))
+        if not self.trouble and self.saved:
+            queue.drop_state(self.entry.id)
+        return outcome
+
+    def _work(self, outcome: Outcome) -> str | None:
+        """Steps 2 to 4. The reason when the whole entry must go to hold; `trouble` tells what is left over."""
+        self.trouble = [str(report.answer) for report in self.route.deferred]
+        settled = copy.deepcopy(self.progress)
+        try:
+            self._maildirs()
+            settled = copy.deepcopy(self.progress)
+            held = self._others()
+            if self.ready:
+                progress.save(self.office.queue, self.entry.id, self.progress)
+                self.saved = True
+        except OSError as error:
+            # What lies in tmp/ may be named by a journal that did reach the disk, so it is removed only when a
+            # journal without it has been written (_put_off).
+            settled.delivered = self.progress.delivered
+            self.progress = settled
+            self.trouble.insert(0, _reason(error))
+            return None
+        self._hand_over(outcome)
+        for tell in self.after:
+            tell()
+        return held
+
+    # Maildirs
+
+    def _maildirs(self) -> None:
+        """One clean copy and a link for each account; what fails is left for the next try."""
+        todo = [name for name in self.route.accounts if name not in self.progress.delivered]
+        if self.recheck or self.saved:
+            for name in [name for name in todo if self.office.drop.has(name, self.entry.id)]:
+                todo.remove(name)
+                self.progress.delivered.append(name)
+        if not todo:
+            return
+        with self._sealed(self.office.queue, self.entry.id, b"") as (temporary, final):
+            for name in todo:
+                self._link(name, temporary, final)
+        if self.saved:
+            progress.save(self.office.queue, self.entry.id, self.progress)
+
+    def _link(self, name: str, temporary: str, final: str) -> None:
+        try:
+            self.office.drop.link(name, final, self.office.queue.fd(spool.TMP), temporary)
+            if not self.office.queue.one_fsync:
+                self.office.drop.sync(name)
+        except OSError as error:
+            self.trouble.append(_reason(error))
+            return
+        self.progress.delivered.append(name)
+        to = str(self.route.accounts[name].address) if name in self.route.accounts else "postmaster"
+        self.say(f"{self.entry.id}: <{to}> is account {name}: linked")
+        log.delivered(id=self.entry.id, to=to, account=name, delay=self.entry.delay())
+
+    # everything else
+
+    def _others(self) -> str | None:
+        """Prepare copies for outside, bounces and copies for hold; why the whole entry goes to hold, if it does."""
+        stuck = list(self.route.stuck)
+        self._outside(stuck)
+        self._failed(stuck)
+        self._succeeded()
+        stuck = [(one, why) for one, why in stuck if str(one.address) not in self.progress.failed]
+        if not stuck:
+            return None
+        if any(why.startswith("mail loop") for _, why in stuck):
+            self._note(stuck)
+        why = "\n".join(f"<{one.address}>: {reason}" for one, reason in stuck)
+        if len({one.address for one, _ in stuck}) == len({one.address for one in self.entry.head.recipients}):
+            return why
+        handing = self._prepare("hold", self._subset([one for one, _ in stuck]), b"")
+        handing.why = why
+        self.progress.failed += [str(one.address) for one, _ in stuck]
+        self.after.append(partial(log.held, id=self.entry.id, why=why))
+        return None
+
+    def _outside(self, stuck: list[tuple[envelope.Recipient, str]]) -> None:
+        """A copy for those named directly, and one for each address of ours that leads outside."""
+        done = self.progress.outbound
+        direct = [one for address, one in self.route.external.items() if str(address) not in done]
+        if direct:
+            self._hand_out(direct, [one.address for one in direct], b"")
+        through: dict[envelope.Recipient, list[Address]] = {}
+        for address, one in self.route.expanded.items():
+            if str(address) not in done:
+                through.setdefault(one, []).append(address)
+        seen = {value.strip(b"<> ").lower() for value in message.fields(self.header, b"Delivered-To")}
+        for one, addresses in through.items():
+            mark = str(one.address)
+            if mark.lower().encode() in seen:
+                stuck.append((one, f"mail loop: it came back to {mark}, which leads outside"))
+                continue
+            targets = [envelope.Recipient(address, one.params) for address in addresses]
+            self._hand_out(targets, addresses, f"Delivered-To: {mark}\n".encode())
+
+    def _hand_out(self, targets: list[envelope.Recipient], addresses: list[Address], mark: bytes) -> None:
+        self._prepare("outbound", self._subset(targets), mark)
+        for address in addresses:
+            self.progress.outbound.append(str(address))
+            self.say(f"{self.entry.id}: <{address}> is outside: copied to spool/outbound")
+            self.after.append(partial(log.queued_outbound, id=self.entry.id, to=str(address)))
+
+    def _failed(self, stuck: list[tuple[envelope.Recipient, str]]) -> None:
+        """Tell the sender if he is one of ours, else the postmaster gets the mail."""
+        failed = [one for one in self.route.failed if str(one.recipient.address) not in self.progress.failed]
+        if not failed:
+            return
+        keep = self.settings.deliver.unknown_local == "postmaster" and self.postmaster is not None
+        told = [one for one in failed if dsn.wanted(one.recipient, "failed")]
+        if not keep and told == failed and dsn.may_notify(self.entry.head, self.header):
+            self._bounce("failed", failed)
+        elif self.postmaster is not None:
+            self._to_postmaster(failed)
+        else:
+            stuck += [(one.recipient, f"{one.answer}; the sender must not be told, and no account is postmaster")
+                      for one in failed]
+            return
+        self.progress.failed += [str(one.recipient.address) for one in failed]
+
+    def _bounce(self, action: dsn.Action, reports: list[dsn.Report]) -> None:
+        server = self.settings.server
+        postmaster = Address("postmaster", server.domain) if action == "failed" and self.postmaster else None
+        if self.entry.head.sender is not None and self.entry.head.sender.local == self.postmaster:
+            postmaster = None  # he wrote it himself
+        head, text = dsn.compose(
+            action, reports, self.entry.head, self.header, entry_id=self.entry.id, domain=server.domain,
+            hostname=server.hostname, arrived=self.entry.arrived(), copy_to=postmaster,
+        )
+        handing = self._prepare("queue", head, text, whole=True)
+        for one in reports:
+            to, answer = str(one.recipient.address), str(one.answer)
+            self.say(f"{self.entry.id}: <{to}>: {answer}: told the sender ({action})")
+            if action == "failed":
+                self.after.append(partial(
+                    log.bounced, id=self.entry.id, to=to, bounce=handing.temporary, reply=answer))
+
+    def _to_postmaster(self, failed: list[dsn.Report]) -> None:
+        """A copy that still names the recipients nobody has."""
+        assert self.postmaster is not None
+        head = envelope.encode(self._subset([one.recipient for one in failed]))
+        entry_id = f"{self.entry.id}-postmaster"
+        if not (self.recheck or self.saved) or not self.office.drop.has(self.postmaster, entry_id):
+            with self._sealed(self.office.queue, entry_id, head) as (temporary, final):
+                self.office.drop.link(self.postmaster, final, self.office.queue.fd(spool.TMP), temporary)
+        for one in failed:
+            to, answer = str(one.recipient.address), str(one.answer)
+            log.undeliverable(id=self.entry.id, to=to, account=self.postmaster, why=answer)
+
+    def _succeeded(self) -> None:
+        """NOTIFY=SUCCESS (RFC 3461 §4.1), for what was delivered just now."""
+        if not self.route.delivered_wanted or self.trouble or self.progress.told:
+            return
+        self.progress.told = True
+        asked = [dsn.Report(one, DELIVERED) for one in dict.fromkeys(self.route.accounts.values())
+                 if dsn.wanted(one, "delivered")]
+        if asked and dsn.may_notify(self.entry.head, self.header):
+            self._bounce("delivered", asked)
+
+    def _note(self, stuck: list[tuple[envelope.Recipient, str]]) -> None:
+        if self.postmaster is None:
+            return
+        server = self.settings.server
+        lines = [f"The mail with the id {self.entry.id} was stopped and lies in spool/hold.", ""]
+        lines += [f"<{one.address}>: {why}" for one, why in stuck]
+        lines += ["", f"Look at it:   lanmail queue show {self.entry.id}",
+                  f"Send it on:   lanmail queue release {self.entry.id}",
+                  f"Its history:  lanmail trace {self.entry.id}"]
+        head, text = dsn.note(Address("postmaster", server.domain), "Mail loop stopped", "\n".join(lines),
+                              entry_id=self.entry.id, domain=server.domain, hostname=server.hostname)
+        self._prepare("queue", head, text, whole=True)
+
+    # files
+
+    def _subset(self, recipients: list[envelope.Recipient]) -> envelope.Envelope:
+        head = self.entry.head
+        return envelope.Envelope(head.sender, recipients, head.params, head.origin)
+
+    def _prepare(self, target: str, head: envelope.Envelope, text: bytes, *, whole: bool = False) -> progress.Handing:
+        """A file complete in tmp/ of a spool: `text` is the whole message, or a line to add to the entry's own."""
+        if whole:
+            entry_id = spool.new_id()
+        else:
+            entry_id = f"{self.entry.id}-{self.progress.copies}" if self.progress.copies else self.entry.id
+            self.progress.copies += 1
+        owner = self.office.spool_named(target)
+        draft = owner.create(entry_id)
+        draft.write(envelope.encode(head))
+        if whole:
+            draft.write(text)
+        else:
+            self._copy_message(draft, text)
+        handing = progress.Handing(target, entry_id, draft.seal())
+        self.ready.append(handing)
+        self.progress.handing.append(handing)
+        return handing
+
+    @contextlib.contextmanager
+    def _sealed(self, owner: spool.Spool, entry_id: str, head: bytes) -> Iterator[tuple[str, str]]:
+        """A copy of the message in tmp/ for as long as it takes to link it: its name there and its final name."""
+        # not the plain id: a bounce that a journal still wants to rename into new/ has that name in tmp/
+        temporary = f"{entry_id}.copy"
+        draft = owner.create(temporary)
+        draft.write(head)
+        self._copy_message(draft, b"")
+        final = entry_id + draft.seal().removeprefix(temporary)
+        try:
+            yield temporary, final
+        finally:
+            os.unlink(temporary, dir_fd=owner.fd(spool.TMP))
+
+    def _copy_message(self, draft: spool.Draft, mark: bytes) -> None:
+        """The message without its envelope lines, `mark` behind its Return-Path; on error nothing of it is left."""
+        try:
+            offset = self.entry.offset
+            while data := os.pread(self.fd, _CHUNK, offset):
+                offset += len(data)
+                if mark:
+                    end = data.find(b"\n") + 1 if data[:12].lower() == b"return-path:" else 0
+                    data, mark = data[:end] + mark + data[end:], b""
+                draft.write(data)
+                draft.flush()
+        except BaseException:
+            draft.abort()
+            raise
+
+    def _hand_over(self, outcome: Outcome) -> None:
+        """Put in place what the journal names. A file that is not in tmp/ any more was put there before."""
+        for one in self.progress.handing:
+            owner = self.office.spool_named(one.spool)
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(one.temporary, one.name, src_dir_fd=owner.fd(spool.TMP), dst_dir_fd=owner.fd(spool.NEW))
+                if one.spool == "queue":
+                    outcome.queued.append(one.name)
+            if not owner.one_fsync:
+                os.fsync(owner.fd(spool.NEW))
+            if one.why is not None:
+                atomic.write(owner.new / f"{one.name}.why", one.why + "\n")
+        self.progress.handing.clear()
+        self.ready.clear()
+
+    def _withdraw(self) -> None:
+        """The journal was not written: nothing in tmp/ counts."""
+        for one in self.ready:
+            with contextlib.suppress(OSError):
+                os.unlink(one.temporary, dir_fd=self.office.spool_named(one.spool).fd(spool.TMP))
+
+    def _put_off(self) -> float:
+        """Keep what is done in the state file and come again."""
+        reason = self.trouble[0]
+        delay = self.progress.put_off(reason)
+        with contextlib.suppress(OSError):  # no space for it either: names in the Maildirs still tell what is done
+            progress.save(self.office.queue, self.entry.id, self.progress)
+            self._withdraw()
+        log.deferred(id=self.entry.id, reason=reason, retry_in=delay, tries=self.progress.tries)
+        self.say(f"{self.entry.id}: {reason}: again in {delay:.0f} s")
+        return delay
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, MailError):
+        return str(error)
+    return f"451 4.3.0 {error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+
+
+def loop(one: entry.Entry, header: bytes, max_hops: int) -> route.Route | None:
+    """The way into hold for a mail that went through too many servers; None for any other."""
+    hops = len(message.fields(header, b"Received"))
+    if hops <= max_hops:
+        return None
+    answer = Permanent(f"mail loop: {hops} Received lines, at most {max_hops} are allowed", 554, "5.4.6")
+    return route.Route(stuck=[(recipient, answer.text) for recipient in one.head.recipients])

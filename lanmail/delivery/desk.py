@@ -1,0 +1,291 @@
+"""The working loop over the queue: what is ready, the fast path, the retries.
+
+Everything quick happens here, in turns of a few milliseconds inside the event loop, without a task per entry: look
+at the entry, find its route, one rename, one log line. What needs a copy, a journal or a wait goes to a thread as an
+Attempt.
+
+An entry is ready when its writer has closed it. For one that was renamed in while open the close follows, so such
+names wait a moment for it; what was missed (a start, an overflow, another file system) is found by the sweep, which
+asks for a lease first (spool.is_open).
+"""
+
+import asyncio
+import heapq
+import os
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from lanmail import accounts, atomic, log, spool, watch
+from lanmail.delivery import attempt, entry, progress, route
+from lanmail.delivery.office import Office
+
+TURN = 0.008  # seconds of work before other events get their chance
+CLOSE_WAIT = 0.1  # how long the close of a file that was renamed in while open may take to come
+THREADS = 8
+BACKLOG = 50_000  # names kept in memory at most; the sweep brings the others
+COUNTED = frozenset({"mx", "submission", "lan", "lmtp", "pickup", "local"})  # hops were counted on the way in
+
+
+class Desk:
+    """The queue's one worker. All methods run in the loop's thread."""
+
+    def __init__(self, office: Office, directory: accounts.Directory, say: Callable[[str], None] | None) -> None:
+        self.office, self.directory, self.say = office, directory, say
+        self.loop = asyncio.get_running_loop()
+        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="deliver")
+        self.ready: dict[str, bool] = {}  # names in new/ → True when its writer was seen to close it
+        self.moved: dict[str, float] = {}  # renamed in, maybe still open
+        self.slow: deque[tuple[str, str, bool]] = deque()  # (name, place, recheck)
+        self.due: list[tuple[float, str]] = []  # when to try a name in cur/ again
+        self.busy: set[str] = set()  # ids that a thread works on
+        self.reserved: set[str] = set()  # ids that pickup has not let go yet
+        self.told: set[str] = set()  # foreign things in new/ that were logged
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._planned = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    # what is there to do
+
+    def recover(self) -> None:
+        """What an earlier life had claimed comes first; then the sweep. A kill may have left state without entry."""
+        queue = self.office.queue
+        for name in queue.names(spool.CUR):
+            self.slow.append((name, spool.CUR, True))
+        states = os.listdir(queue.state)
+        if states:
+            known = {spool.parse_name(name).id for place in (spool.NEW, spool.CUR) for name in queue.names(place)}
+            for name in states:
+                if name.removesuffix(".json") not in known:
+                    (queue.state / name).unlink(missing_ok=True)
+        self.sweep()
+
+    def arrived(self, events: list[watch.Event] | None) -> None:
+        """Events of queue/new; None when some were lost."""
+        if events is None:
+            self.sweep()
+            return
+        for mask, name in events:
+            if name.startswith("."):
+                continue
+            if mask & watch.CLOSE_WRITE:
+                self.moved.pop(name, None)
+                self.ready[name] = True
+            else:
+                self.moved[name] = time.monotonic()
+        if self.moved and self._timer is None:
+            self._timer = self.loop.call_later(CLOSE_WAIT, self._moved)
+        self.plan()
+
+    def _moved(self) -> None:
+        """Those that were renamed in and whose close did not come: closed before, or still open."""
+        self._timer = None
+        limit = time.monotonic() - CLOSE_WAIT / 2
+        for name in [name for name, since in self.moved.items() if since <= limit]:
+            del self.moved[name]
+            self.ready.setdefault(name, False)
+        if self.moved:
+            self._timer = self.loop.call_later(CLOSE_WAIT, self._moved)
+        self.plan()
+
+    def sweep(self) -> None:
+        """Look at new/ itself, oldest first."""
+        try:
+            with os.scandir(self.office.queue.fd(spool.NEW)) as entries:
+                names = heapq.nsmallest(BACKLOG, (one.name for one in entries if not one.name.startswith(".")))
+        except OSError as error:
+            log.crashed(error=f"cannot list {self.office.queue.new}: {error}")
+            return
+        for name in names:
+            self.ready.setdefault(name, False)
+        self.told &= set(names)
+        self.plan()
+
+    def plan(self) -> None:
+        """See to it that a turn comes."""
+        if not self._planned and (self.ready or self.slow):
+            self._planned = True
+            self.idle.clear()
+            self.loop.call_soon(self._turn)
+
+    # the work
+
+    def _turn(self) -> None:
+        self._planned = False
+        limit = time.monotonic() + TURN
+        count = 0
+        with log.batch():
+            while self.ready:
+                name = next(iter(self.ready))
+                closed = self.ready.pop(name)
+                try:
+                    self._one(name, closed)
+                except Exception as error:  # a bug of ours delays this mail, and stops no other
+                    log.crashed(error=repr(error), where=traceback.format_exc(), id=spool.parse_name(name).id)
+                    self._again(name, spool.NEW)
+                count += 1
+                if not count & 15 and time.monotonic() > limit:
+                    break
+        while self.slow and len(self.busy) < 2 * THREADS:
+            self._start(*self.slow.popleft())
+        if self.ready:
+            self.plan()
+        elif not self.busy and not self.slow:
+            self.idle.set()
+
+    def _one(self, name: str, closed: bool) -> None:
+        """Look at one entry in new/, and settle it with a rename when that is all it needs."""
+        queue = self.office.queue
+        entry_id = name.partition(",")[0]
+        if entry_id in self.reserved or entry_id in self.busy:
+            return
+        one = self._read(name, spool.NEW, closed)
+        if one is None:
+            return
+        recheck = not closed and os.path.exists(queue.state / f"{entry_id}.json")
+        way = self._route(one)
+        account = way.only_account()
+        try:
+            if recheck:
+                pass
+            elif account is not None and len(one.head.recipients) == 1:
+                self.office.drop.rename(account, name, queue.fd(spool.NEW))
+                if not queue.one_fsync:
+                    self.office.drop.sync(account)
+                log.delivered(id=one.id, to=str(one.head.recipients[0].address), account=account, delay=one.delay())
+                if self.say:
+                    self.say(f"{one.id}: <{one.head.recipients[0].address}> is account {account} alone: renamed")
+                return
+            elif way.only_external():
+                self._hand_on(one)
+                return
+        except FileNotFoundError:
+            return  # removed or held by hand
+        except OSError as error:
+            if self.say:
+                self.say(f"{one.id}: the short way failed ({error}): the long way")
+        self.slow.append((name, spool.NEW, recheck))
+
+    def _hand_on(self, one: entry.Entry) -> None:
+        """All recipients are outside: the entry goes to relay as it is."""
+        queue, outbound = self.office.queue, self.office.outbound
+        os.rename(one.name, one.name, src_dir_fd=queue.fd(spool.NEW), dst_dir_fd=outbound.fd(spool.NEW))
+        if not outbound.one_fsync:
+            os.fsync(outbound.fd(spool.NEW))
+        to = ",".join(str(recipient.address) for recipient in one.head.recipients)
+        log.queued_outbound(id=one.id, to=to)
+        if self.say:
+            self.say(f"{one.id}: <{to}> outside only: renamed into spool/outbound")
+
+    def _read(self, name: str, place: str, closed: bool) -> entry.Entry | None:
+        """The entry; None when there is nothing to be done with it now."""
+        queue = self.office.queue
+        try:
+            if not closed and place == spool.NEW and queue.is_open(name):
+                return None  # its close will tell, or the next sweep
+            return entry.read(queue, place, name)
+        except FileNotFoundError:
+            return None
+        except entry.Unreadable as error:
+            self._hold(name, place, str(error))
+        except atomic.NotRegular as error:
+            self._leave(name, str(error.strerror))
+        except PermissionError as error:
+            self._hold(name, place, f"cannot be read: {error.strerror}")
+        return None
+
+    def _hold(self, name: str, place: str, why: str) -> None:
+        entry_id = spool.parse_name(name).id
+        try:
+            self.office.queue.hold(name, why, place)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._leave(name, f"{why}; and it cannot be moved to hold: {error.strerror}")
+            return
+        log.held(id=entry_id, why=why)
+
+    def _leave(self, name: str, why: str) -> None:
+        if name not in self.told:
+            self.told.add(name)
+            log.left_alone(file=f"spool/queue/new/{name}", why=why)
+
+    def _route(self, one: entry.Entry) -> route.Route:
+        settings = self.office.settings()
+        if one.head.origin is None or one.head.origin.kind not in COUNTED:
+            looped = attempt.loop(one, entry.header(self.office.queue, one), settings.deliver.max_hops)
+            if looped is not None:
+                return looped
+        return route.find(self.directory, one.head.recipients)
+
+    # the long way
+
+    def _start(self, name: str, place: str, recheck: bool) -> None:
+        entry_id = spool.parse_name(name).id
+        if entry_id in self.busy:
+            return
+        try:
+            one = self._read(name, place, True)
+            if one is None:
+                return
+            way = self._route(one)
+            job = attempt.Attempt(self.office, one, way, postmaster=self.directory.postmaster(), recheck=recheck,
+                                  say=self.say or _mute)
+        except Exception as error:
+            log.crashed(error=repr(error), where=traceback.format_exc(), id=entry_id)
+            self._again(name, place)
+            return
+        self.busy.add(entry_id)
+        future = self.pool.submit(job.run)
+        future.add_done_callback(lambda done: self.loop.call_soon_threadsafe(self._ended, one, done))
+
+    def _ended(self, one: entry.Entry, done: "Future[attempt.Outcome]") -> None:
+        self.busy.discard(one.id)
+        error = done.exception()
+        if error is None:
+            outcome = done.result()
+            if outcome.again is not None:
+                self._again(one.name, one.place, outcome.again)
+            for queued in outcome.queued:
+                self.ready[queued] = True
+        elif not isinstance(error, FileNotFoundError):
+            where = "".join(traceback.format_exception(error))
+            if isinstance(error, OSError):
+                log.deferred(id=one.id, reason=str(error), retry_in=5.0)
+            else:
+                log.crashed(error=repr(error), where=where, id=one.id)
+            self._again(one.name, one.place)
+        self.plan()
+        if not self.busy and not self.ready and not self.slow:
+            self.idle.set()
+
+    def _again(self, name: str, place: str, delay: float = float(progress.DELAYS[2])) -> None:
+        if place == spool.NEW:
+            self.loop.call_later(delay, self._back, name)
+            return
+        heapq.heappush(self.due, (self.loop.time() + delay, name))
+        self.loop.call_later(delay, self._due)
+
+    def _back(self, name: str) -> None:
+        self.ready.setdefault(name, False)
+        self.plan()
+
+    def _due(self) -> None:
+        now = self.loop.time() + 0.001
+        while self.due and self.due[0][0] <= now:
+            self.slow.append((heapq.heappop(self.due)[1], spool.CUR, True))
+        self.plan()
+
+    def release(self, entry_id: str, name: str | None) -> None:
+        """pickup is done with an id: its entry, if there is one, may go."""
+        self.reserved.discard(entry_id)
+        if name is not None:
+            self.ready[name] = True
+            self.plan()
+
+
+def _mute(_text: str) -> None:
+    """Nobody asked."""
