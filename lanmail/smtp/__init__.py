@@ -1,0 +1,1 @@
+"""The parts of the SMTP server; the program is lanmail/smtpd.py."""
