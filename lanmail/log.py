@@ -281,3 +281,18 @@ def login_failed(*, user: str, service: str, client: str, method: str, reason: s
 def certificate_unusable(*, file: str, error: str) -> None:
     """The files changed to something that cannot be used; the last good certificate stays in force."""
     event("certificate-unusable", level=logging.ERROR, file=file, error=error)
+
+
+def tls_failed(*, client: str, service: str, error: str) -> None:
+    """A handshake did not come about: old versions on either side, an unknown certificate, no TLS at all."""
+    event("tls-failed", client=client, service=service, error=error)
+
+
+def proxy_failed(*, balancer: str, error: str) -> None:
+    """A load balancer of server.proxy_networks did not begin with a PROXY header that can be read."""
+    event("proxy-failed", level=logging.WARNING, balancer=balancer, error=error)
+
+
+def spool_failed(*, id: str, error: str) -> None:
+    """The disk would not take a mail; its sender was told to try again."""
+    event("spool-failed", level=logging.ERROR, id=id, error=error)

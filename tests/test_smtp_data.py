@@ -1,5 +1,6 @@
 """The readers of DATA and BDAT: whatever the pieces, the same as the simple definition."""
 
+import itertools
 import re
 import tracemalloc
 
@@ -24,7 +25,7 @@ def simple_dots(stream: bytes) -> tuple[bytes, bytes] | None:
 
 def pieces_of(stream: bytes, cuts: list[int]) -> list[bytes]:
     marks = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
-    return [stream[a:b] for a, b in zip(marks, marks[1:], strict=False)]
+    return [stream[a:b] for a, b in itertools.pairwise(marks)]
 
 
 def read_dots(pieces: list[bytes]) -> tuple[data.DotReader, bytes, bytes]:
@@ -37,9 +38,8 @@ def read_dots(pieces: list[bytes]) -> tuple[data.DotReader, bytes, bytes]:
     return reader, out, b""
 
 
-WIRE = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"..", b"a", b"\0", b"\xff", b"\r\n.\r\n", b"b" * 50])).map(
-    b"".join
-)
+PARTS = [b"\r", b"\n", b"\r\n", b".", b"..", b"a", b"\0", b"\xff", b"\r\n.\r\n", b"b" * 50]
+WIRE = st.lists(st.sampled_from(PARTS)).map(b"".join)
 CUTS = st.lists(st.integers(min_value=0, max_value=10_000), max_size=12)
 
 

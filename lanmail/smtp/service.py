@@ -1,0 +1,96 @@
+"""What all sessions of one worker share."""
+
+import asyncio
+import contextlib
+import functools
+import ssl
+
+from lanmail import accounts, daemon, passwords, settings, sockets, spool, tls
+from lanmail.smtp import connection, disk, limits, lmtp, policy, proxy, session
+
+TICK = 1.0  # how often time-outs are looked at
+
+
+class Service:
+    """Settings of the moment, accounts, log-ins, the queue, threads, counters, open sessions."""
+
+    def __init__(self, context: daemon.Context) -> None:
+        self.context = context
+        self.loop = asyncio.get_running_loop()
+        self.directory = accounts.Directory(context.paths, lambda: context.settings)
+        self.checker = passwords.Checker(self.directory, context.settings)
+        self.queue = spool.queue(context.paths)
+        self.queue.ensure()
+        self.pool = disk.Pool(self.loop)
+        self.room = limits.Room(self.queue.path, self.pool)
+        self.gate = limits.Gate()
+        self.sessions: set[connection.Connection] = set()
+        self.stopping = False
+        self._empty = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._settle()
+        context.on_reload(self._reloaded)
+
+    def _settle(self) -> None:
+        self.settings: settings.Settings = self.context.settings
+        self.smtpd: settings.Smtpd = self.settings.smtpd
+        self.hostname: str = self.settings.server.hostname
+        self.most_connections = limits.most_connections(self.smtpd)
+        self.lan_networks = tuple(self.smtpd.lan.networks)
+        self.proxy_networks = tuple(self.settings.server.proxy_networks)
+        self.cleartext_networks = tuple(self.settings.auth.cleartext_networks)
+
+    def _reloaded(self) -> None:
+        self._settle()
+        self.checker.configure(self.settings)
+
+    def tls_context(self, kind: str) -> ssl.SSLContext:
+        """The certificate of the moment; old devices may use old TLS on the LAN listener only."""
+        oldest = self.smtpd.lan.tls_min if kind == policy.LAN else None
+        return tls.server_context(self.settings, self.context.paths, min_version=oldest)
+
+    def left(self, one: connection.Connection) -> None:
+        """A session has ended."""
+        self.sessions.discard(one)
+        if self.stopping and not self.sessions:
+            self._empty.set()
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether there is a certificate."""
+        try:
+            self.tls_context(policy.MX)
+        except OSError:
+            return False
+        return True
+
+    def session(self, listener: sockets.Listener, client: str = "") -> session.Session:
+        """A new connection; `client` when a proxy told who it is."""
+        kind = lmtp.Lmtp if listener.kind == policy.LMTP else session.Session
+        return kind(self, listener, client)
+
+    def proxied(self, transport: asyncio.BaseTransport, balancer: str, listener: sockets.Listener) -> None:
+        """A connection from a load balancer: it tells the client's address first."""
+        context = self.tls_context(listener.kind) if listener.tls else None
+        work = proxy.greet(proxy.take_over(transport), balancer, functools.partial(self.session, listener), context)
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def watch(self) -> None:
+        """End the sessions that take too long, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK)
+            now = self.loop.time()
+            for one in list(self.sessions):
+                one.check_time(now)
+
+    async def drain(self) -> None:
+        """Let what is on the wire end: sessions between mails go at once, others after their mail."""
+        self.stopping = True
+        for one in list(self.sessions):
+            one.stop()
+        if self.sessions:
+            await self._empty.wait()
+        with contextlib.suppress(RuntimeError):
+            self.pool.close()

@@ -1,0 +1,408 @@
+"""The verbs of SMTP (RFC 5321), ESMTP and submission (RFC 6409), on top of a `connection`.
+
+Each `smtp_VERB` answers by `reply`, or raises a MailError, which is answered and counted as an error of the client.
+None of them waits but AUTH and STARTTLS; the end of a message is answered when the spool has it on disk.
+"""
+
+import array
+import fcntl
+import termios
+
+from aiosmtpd.smtp import syntax
+
+from lanmail import log, settings
+from lanmail.address import Address
+from lanmail.envelope import Origin
+from lanmail.errors import MailError, Permanent, Temporary
+from lanmail.smtp import auth, data, hello, intake, parameters, policy, received
+from lanmail.smtp.connection import RATE_WINDOW, Connection
+from lanmail.smtp.transaction import Transaction
+
+_LOGGED_RECIPIENTS = 50
+
+
+class Session(Connection):
+    """A client of one of the SMTP listeners."""
+
+    lmtp = False
+
+    def greet(self) -> None:
+        if self.kind == policy.LAN and not self.lan:
+            log.rejected(stage="connect", client=self.client, reply="not in smtpd.lan.networks")
+            self.finish(f"554 5.7.1 {self.service.hostname} Your address may not use this port")
+        elif self._spoke_first():
+            log.rejected(stage="connect", client=self.client, reply="spoke before the greeting")
+            self.finish(f"554 5.5.0 {self.service.hostname} You spoke before the greeting")
+        else:
+            self.reply(f"220 {self.service.hostname} {'LMTP' if self.lmtp else 'ESMTP'} lanmail".encode())
+        self.reset()
+
+    def reset(self) -> None:
+        """A new client, or the same one after STARTTLS (RFC 3207 §4.2)."""
+        self._swallow = 0  # octets of a refused BDAT chunk
+        self.helo = ""
+        self.esmtp = False
+        self.account: settings.Account | None = None
+        self.transaction: Transaction | None = None
+        self.mails = 0
+        self._trace: dict[bool, str] = {}
+        self._origin: Origin | None = None
+
+    # greetings
+
+    @syntax("HELO host")
+    async def smtp_HELO(self, hostname: str) -> None:
+        self._hello(hostname, esmtp=False)
+
+    @syntax("EHLO host")
+    async def smtp_EHLO(self, hostname: str) -> None:
+        self._hello(hostname, esmtp=True)
+
+    def _hello(self, hostname: str, *, esmtp: bool) -> None:
+        if not hostname:
+            raise Permanent("Who are you? Say EHLO with your name", 501, "5.5.4")
+        if self.ahead and self.account is None and not self.lan and not self.lmtp:
+            # RFC 2920 §3.1: nothing may follow EHLO in a group; who does not wait for us does not listen to us either
+            log.rejected(stage="helo", client=self.client, reply="improper pipelining")
+            self.finish("554 5.5.0 You did not wait for the answer")
+            return
+        self._drop_mail()
+        self.helo, self.esmtp = received.clean_helo(hostname), esmtp
+        self._trace.clear()
+        self._origin = None
+        self.reply(hello.answer(self) if esmtp else b"250 " + self.service.hostname.encode())
+
+    @syntax("STARTTLS")
+    async def smtp_STARTTLS(self, arg: str) -> None:
+        if arg:
+            raise Permanent("STARTTLS takes no argument", 501, "5.5.4")
+        if self.tls is not None:
+            raise Permanent("TLS is on already", 503, "5.5.1")
+        if not hello.offers_tls(self):
+            raise Temporary("TLS is not available", 454, "4.7.0")
+        self._drop_mail()
+        self.reply(b"220 2.0.0 Go ahead")
+        await self.start_tls()
+
+    @syntax("AUTH mechanism [initial-response]")
+    async def smtp_AUTH(self, arg: str) -> None:
+        if self.transaction is not None:
+            raise Permanent("Not within a mail", 503, "5.5.1")
+        await auth.login(self, arg)
+
+    @property
+    def _account_name(self) -> str | None:
+        return self.account.name if self.account is not None else None
+
+    def logged_in(self, account: settings.Account) -> None:
+        """AUTH has succeeded."""
+        self.account = account
+        self._trace.clear()
+        self._origin = None
+
+    # transactions
+
+    @syntax("MAIL FROM:<address>", extended=" [SIZE=n] [BODY=8BITMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=id]")
+    async def smtp_MAIL(self, arg: str | None) -> None:
+        if not self.helo:
+            raise Permanent("Say EHLO first", 503, "5.5.1")
+        if self.transaction is not None:
+            raise Permanent("There is a sender already; RSET begins anew", 503, "5.5.1")
+        if self.account is None and self.kind in (policy.SUBMISSION, policy.SUBMISSIONS):
+            raise Permanent("Log in first", 530, "5.7.0")
+        if self.service.stopping:
+            self.finish(f"421 4.3.2 {self.service.hostname} Shutting down")
+            return
+        said = parameters.mail(arg or "")
+        service = self.service
+        if said.extended and not self.esmtp:
+            raise Permanent("Parameters need EHLO", 555, "5.5.4")
+        if said.size > service.smtpd.max_size:
+            raise Permanent(f"Message larger than {service.smtpd.max_size} octets", 552, "5.3.4")
+        service.room.check(said.size, service.smtpd)
+        self.transaction = Transaction(self._sender(said.sender), said.carried, said.utf8, self.heard)
+        self.reply(b"250 2.1.0 Ok")
+
+    def _sender(self, said: Address | None) -> Address | None:
+        if self.account is not None:
+            try:
+                policy.sender(self.service.directory, self.account, said)
+            except MailError as error:
+                log.rejected(stage="mail", client=self.client, account=self.account.name, sender=str(said or ""),
+                             reply=str(error))
+                raise
+            return said
+        fixed = policy.fixed_sender(self.client, self.service.settings) if self.lan else None
+        return fixed or said
+
+    @syntax("RCPT TO:<address>", extended=" [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;address]")
+    async def smtp_RCPT(self, arg: str | None) -> None:
+        transaction = self.transaction
+        if transaction is None:
+            raise Permanent("Say MAIL FROM first", 503, "5.5.1")
+        if transaction.reader is not None:
+            raise Permanent("The message has begun", 503, "5.5.1")
+        said = parameters.rcpt(arg or "")
+        address = said.recipient
+        if not address.domain:
+            address = Address(address.local, self.service.settings.server.domain)
+        if said.extended and not self.esmtp:
+            raise Permanent("Parameters need EHLO", 555, "5.5.4")
+        if len(transaction.answers) >= self.service.smtpd.max_recipients:
+            raise Temporary("Too many recipients", 452, "4.5.3")
+        if not address.is_ascii and not transaction.utf8:
+            raise Permanent("This address needs SMTPUTF8", 553, "5.6.7")
+        try:
+            policy.recipient(self.service.directory, address, self.account, lan=self.lan)
+        except MailError as error:
+            self._refuse_recipient(address, error)
+            return
+        transaction.add(address, said.carried)
+        self.reply(b"250 2.1.5 Ok")
+
+    def _refuse_recipient(self, address: Address, error: MailError) -> None:
+        """Not an error like others, for a list may hold many old addresses; but who tries on and on is sent away."""
+        assert self.transaction is not None
+        self.transaction.refused = True
+        log.rejected(stage="rcpt", client=self.client, account=self._account_name,
+                     sender=str(self.transaction.sender or ""), recipient=str(address), reply=str(error))
+        self.reply(str(error).encode())
+        self.strikes.refused_recipients += 1
+        if self.strikes.refused_recipients >= self.service.smtpd.max_refused_recipients:
+            self.finish(f"421 4.7.0 {self.service.hostname} Too many unknown recipients")
+
+    @syntax("RSET")
+    async def smtp_RSET(self, arg: str) -> None:
+        if arg:
+            raise Permanent("RSET takes no argument", 501, "5.5.4")
+        self._drop_mail()
+        self._junk()
+        self.reply(b"250 2.0.0 Ok")
+
+    @syntax("DATA")
+    async def smtp_DATA(self, arg: str) -> None:
+        transaction = self._ready_for_text()
+        if arg:
+            raise Permanent("DATA takes no argument", 501, "5.5.4")
+        if transaction.reader is not None:
+            raise Permanent("The message came with BDAT", 503, "5.5.1")
+        transaction.reader = data.DotReader()
+        self._begin(transaction)
+        self.reply(b"354 End data with <CR><LF>.<CR><LF>")
+
+    @syntax("BDAT octets [LAST]")
+    async def smtp_BDAT(self, arg: str) -> None:
+        size, last = self._chunk(arg)
+        try:
+            transaction = self._ready_for_text()
+        except MailError as error:
+            # RFC 3030 §2: the octets come all the same
+            self._swallow = size
+            self.refuse(str(error))
+            return
+        reader = transaction.reader
+        if reader is None:
+            reader = transaction.reader = data.BdatReader()
+            self._begin(transaction)
+        assert isinstance(reader, data.BdatReader)
+        reader.chunk(size, last)
+        if not size:
+            self.text_received(b"")
+
+    def _chunk(self, arg: str) -> tuple[int, bool]:
+        words = arg.split(" ")
+        if not 1 <= len(words) <= 2 or not (words[0].isascii() and words[0].isdigit()) or len(words[0]) > 19 or (
+            len(words) == 2 and words[1].upper() != "LAST"
+        ):
+            # how much follows is anybody's guess: RFC 3030 §4.2 leaves only this
+            self.finish("501 5.5.4 Syntax: BDAT octets [LAST]")
+            raise Permanent("Syntax: BDAT octets [LAST]", 501, "5.5.4")
+        return int(words[0]), len(words) == 2
+
+    def _ready_for_text(self) -> Transaction:
+        transaction = self.transaction
+        if transaction is None:
+            raise Permanent("Say MAIL FROM first", 503, "5.5.1")
+        if not transaction.recipients:
+            if transaction.refused:
+                raise Permanent("No valid recipients", 554, "5.5.1")
+            raise Permanent("Say RCPT TO first", 503, "5.5.1")
+        return transaction
+
+    # the rest
+
+    @syntax("NOOP [anything]")
+    async def smtp_NOOP(self, arg: str) -> None:
+        self._junk()
+        self.reply(b"250 2.0.0 Ok")
+
+    @syntax("QUIT")
+    async def smtp_QUIT(self, arg: str) -> None:
+        if arg:
+            raise Permanent("QUIT takes no argument", 501, "5.5.4")
+        self.reply(b"221 2.0.0 Good bye")
+        self.quit()
+
+    @syntax("VRFY address")
+    async def smtp_VRFY(self, arg: str) -> None:
+        if not arg:
+            raise Permanent("Syntax: VRFY address", 501, "5.5.4")
+        self._junk()
+        # RFC 5321 §3.5.3: the truth would only serve those who look for addresses
+        self.reply(b"252 2.1.5 Send a mail and see")
+
+    @syntax("HELP [verb]")
+    async def smtp_HELP(self, arg: str) -> None:
+        self._junk()
+        self.reply(hello.help_text(self, arg))
+
+    async def smtp_EXPN(self, arg: str) -> None:
+        raise Permanent("Lists are not shown", 502, "5.5.1")
+
+    def _junk(self) -> None:
+        self.strikes.junk += 1
+        if self.strikes.junk > self.service.smtpd.max_junk_commands:
+            self.finish(f"421 4.7.0 {self.service.hostname} Too many commands without a mail")
+
+    # what the connection asks
+
+    def gone(self) -> None:
+        self._drop_mail()
+
+    def between_mails(self) -> bool:
+        return self.transaction is None or self.transaction.mail is None
+
+    def overdue(self, now: float) -> str | None:
+        smtpd, transaction = self.service.smtpd, self.transaction
+        if transaction is not None:
+            if now - transaction.started > smtpd.data_timeout:
+                return "The mail takes too long"
+            if transaction.mail is not None:
+                slow = transaction.too_slow(now, RATE_WINDOW, smtpd.data_min_rate)
+                return "The message comes too slowly" if slow else None
+        patience = smtpd.idle_timeout if self.mails or transaction is not None else smtpd.greeting_timeout
+        return "Silent for too long" if now - self.heard > patience else None
+
+    def _spoke_first(self) -> bool:
+        """True when the client sent something before our greeting: a spammer, or a client of another protocol."""
+        if self.tls is not None or self._socket is None:
+            return False
+        waiting = array.array("i", [0])
+        fcntl.ioctl(self._socket, termios.FIONREAD, waiting)
+        return waiting[0] > 0
+
+    # the message
+
+    def _begin(self, transaction: Transaction) -> None:
+        service = self.service
+        smtpd = service.smtpd
+        rules = intake.Rules(
+            max_size=smtpd.max_size, max_header=smtpd.max_header, max_hops=service.settings.deliver.max_hops,
+            refuse_bare=smtpd.bare_lf == "reject",
+            complete=self.account is not None or self.lan, hostname=service.hostname, check_header=self._check_header,
+        )
+        transaction.window = self.heard
+        transaction.mail = intake.Intake(
+            service.queue, service.pool, transaction.envelope(self._origin or self._make_origin()),
+            self._trace.get(transaction.utf8) or self._make_trace(transaction.utf8), rules, self._disk_is_ready,
+        )
+
+    def _check_header(self, header: bytes) -> None:
+        if self.account is not None and self.service.smtpd.check_author:
+            policy.author(self.service.directory, self.account, header)
+
+    def _make_origin(self) -> Origin:
+        fields = [("client", self.client), ("helo", self.helo)]
+        if self.account is not None:
+            fields.insert(0, ("account", self.account.name))
+        if self.tls is not None:
+            fields.append(("tls", str(self.tls.version())))
+        kind = policy.SUBMISSION if self.account is not None else policy.LAN if self.lan else self.kind
+        self._origin = Origin(kind, tuple(fields))
+        return self._origin
+
+    def _make_trace(self, utf8: bool) -> str:
+        tls = self.tls
+        word = received.protocol(lmtp=self.lmtp, esmtp=self.esmtp, utf8=utf8, tls=tls is not None,
+                                 account=self.account is not None)
+        part = received.session_part(self.helo, self.client, self.service.hostname, word,
+                                      received.cipher(tls) if tls is not None else None)
+        self._trace[utf8] = part
+        return part
+
+    def text_wanted(self) -> bool:
+        transaction = self.transaction
+        if transaction is None or transaction.reader is None:
+            return self._swallow > 0
+        reader = transaction.reader
+        return isinstance(reader, data.DotReader) or reader.left > 0
+
+    def text_received(self, text: bytes) -> int:
+        transaction = self.transaction
+        if transaction is None or transaction.reader is None or transaction.mail is None:
+            taken = min(self._swallow, len(text))
+            self._swallow -= taken
+            return taken
+        reader, mail = transaction.reader, transaction.mail
+        mail.write(reader.feed(text), reader.size)
+        if reader.ended:
+            self.hold()
+            mail.end(reader.bare, self._message_done)
+        elif isinstance(reader, data.BdatReader) and not reader.left:
+            self._chunk_done(mail)
+        elif mail.backlog:
+            self._stop_reading()
+        return len(text) - len(reader.rest)
+
+    def _chunk_done(self, mail: intake.Intake) -> None:
+        if mail.refusal is None:
+            self.reply(b"250 2.0.0 Ok, go on")
+            return
+        error = mail.refusal
+        self._drop_mail()
+        self.refuse(str(error))
+
+    def _disk_is_ready(self) -> None:
+        mail = self.transaction.mail if self.transaction else None
+        if mail is None or not mail.backlog:
+            self._resume_reading()
+
+    def _message_done(self, error: MailError | None) -> None:
+        """The spool has it, or it was refused."""
+        transaction = self.transaction
+        assert transaction is not None
+        mail = transaction.mail
+        assert mail is not None
+        self._log_message(transaction, mail, error)
+        self.transaction = None
+        if error is None:
+            self.mails += 1
+            self.strikes.junk = 0
+        if not self.closing:
+            self.answer_message(transaction, mail.id, error)
+            self.release()
+
+    def answer_message(self, transaction: Transaction, entry_id: str, error: MailError | None) -> None:
+        """The reply after the message."""
+        if error is None:
+            self.reply(f"250 2.0.0 Ok: queued as {entry_id}".encode())
+        else:
+            self.refuse(str(error))
+
+    def _log_message(self, transaction: Transaction, mail: intake.Intake, error: MailError | None) -> None:
+        names = [str(one.address) for one in transaction.recipients[:_LOGGED_RECIPIENTS]]
+        if len(transaction.recipients) > _LOGGED_RECIPIENTS:
+            names.append(f"and {len(transaction.recipients) - _LOGGED_RECIPIENTS} more")
+        account = self._account_name
+        if error is None:
+            log.accepted(id=mail.id, sender=str(transaction.sender or ""), recipients=",".join(names), size=mail.size,
+                         origin=self.kind, client=self.client, account=account, msgid=mail.msgid)
+        else:
+            log.rejected(stage="data", client=self.client, account=account, sender=str(transaction.sender or ""),
+                         recipient=",".join(names), reply=str(error))
+
+    def _drop_mail(self) -> None:
+        if self.transaction is not None:
+            if self.transaction.mail is not None:
+                self.transaction.mail.give_up()
+            self.transaction = None
