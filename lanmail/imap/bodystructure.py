@@ -40,6 +40,8 @@ def _write_single(node: tree.Node, body: list[bytes], extended: list[bytes]) -> 
     content = node.content
     kind, subtype, text = _type(node)
     parameters = content.parameters
+    if node.parent is None and text and _says_nothing(content):
+        kind, subtype, parameters = b"text", b"plain", []
     if text and not any(name.lower() == b"charset" for name, _ in parameters):
         parameters = [*parameters, (b"charset", b"us-ascii")]
     common = b"%b %b %b %b %b %b %d" % (
@@ -77,6 +79,19 @@ def _type(node: tree.Node) -> tuple[bytes, bytes, bool]:
     if node.kind == tree.LEAF and (content.type.lower() == b"multipart" or tree.kind_of(content) == tree.MESSAGE):
         return b"application", b"octet-stream", False
     return content.type, content.subtype, node.kind == tree.TEXT
+
+
+def _says_nothing(content: contents.Content) -> bool:
+    """Whether the fields only repeat the defaults (RFC 2045 §5.2); it is then shown as if there were none."""
+    charset = content.parameter(b"charset")
+    return (
+        (content.type is None or content.subtype.lower() == b"plain")
+        and (not content.parameters or (len(content.parameters) == 1 and (charset or b"").lower() == b"us-ascii"))
+        and (content.encoding is None or content.encoding.lower() == b"7bit")
+        and content.disposition is None
+        and content.id is content.description is content.md5 is content.location is None
+        and not content.languages
+    )
 
 
 def _extension(content: contents.Content) -> bytes:

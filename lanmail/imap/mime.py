@@ -8,7 +8,7 @@ import re
 
 TOKEN = rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~\x80-\xff]"
 ATEXT = rb"[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\x80-\xff]"
-MAX_PARAMETERS = 1000
+MAX_STEPS = 128  # parameters of one value, or octets of rubbish between them; after that the rest is ignored
 NUL_REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 
 _token = re.compile(TOKEN + rb"*+").match
@@ -57,7 +57,7 @@ def languages(value: bytes) -> list[bytes]:
     """The tags of Content-Language (RFC 3282)."""
     found: list[bytes] = []
     at = skip(value, 0)
-    while at >= 0 and (atom := _atom(value, at)) and len(found) < MAX_PARAMETERS:
+    while at >= 0 and (atom := _atom(value, at)) and len(found) < MAX_STEPS:
         at = skip(value, atom.end())
         if at < 0:
             break
@@ -73,13 +73,16 @@ def parameters(value: bytes, at: int) -> Parameters:
     found: Parameters = []
     pieces: list[tuple[bytes, int, bool, bytes]] = []
     size = len(value)
-    while 0 <= at < size and len(found) + len(pieces) < MAX_PARAMETERS:
+    steps = MAX_STEPS
+    while 0 <= at < size and steps > 0:
+        steps -= 1
         simple = _simple_parameter(value, at)
         if simple:
             name, content, at = simple[1], simple[2] if simple[2] is not None else simple[3], simple.end()
         else:
-            at = value.find(b";", at)
-            if at < 0:
+            rubbish, at = at, value.find(b";", at)
+            steps -= at - rubbish
+            if at < 0 or steps < 0:
                 break
             parameter = _parameter_at(value, at + 1)
             if isinstance(parameter, int):
@@ -88,8 +91,8 @@ def parameters(value: bytes, at: int) -> Parameters:
             name, content, at = parameter
         piece = _split_name(name) if b"*" in name else None
         if piece:
-            # "name*" alone is piece 0, extended.
-            pieces.append((piece[1], int(piece[2][:9] or 0), bool(piece[3]) or not piece[2], content))
+            alone = not piece[2] and not piece[3]
+            pieces.append((piece[1], -1 if alone else int(piece[2][:9] or 0), alone or bool(piece[3]), content))
         else:
             found.append((name, content))
     return found + _joined(pieces) if pieces else found
@@ -119,7 +122,10 @@ def _parameter_at(value: bytes, at: int) -> tuple[bytes, bytes, int] | int:
 
 
 def _joined(pieces: list[tuple[bytes, int, bool, bytes]]) -> Parameters:
-    """RFC 2231 §3: name*0, name*1*, ... become name, or name* if a piece is percent-encoded; with gaps they stay."""
+    """RFC 2231 §3: name*0, name*1*, ... become name, or name* if a piece is percent-encoded; with gaps they stay.
+
+    A piece is (name, number, extended, value); number -1 is none: no series, but a value by itself.
+    """
     found: Parameters = []
     pieces.sort(key=lambda piece: piece[:2])
     first = 0
@@ -129,7 +135,11 @@ def _joined(pieces: list[tuple[bytes, int, bool, bytes]]) -> Parameters:
         while last < len(pieces) and pieces[last][0].lower() == name:
             last += 1
         series = pieces[first:last]
-        if [piece[1] for piece in series] != list(range(len(series))):
+        found += [(piece[0] + b"*", piece[3]) for piece in series if piece[1] < 0]
+        series = [piece for piece in series if piece[1] >= 0]
+        if not series:
+            pass
+        elif [piece[1] for piece in series] != list(range(len(series))):
             found += [(b"%b*%d%b" % (piece[0], piece[1], b"*" if piece[2] else b""), piece[3]) for piece in series]
         elif any(piece[2] for piece in series):
             text = b"".join(piece[3] if piece[2] else piece[3].replace(b"%", b"%25") for piece in series)

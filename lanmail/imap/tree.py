@@ -98,7 +98,8 @@ class _Scanner:
         node.kind = self.kind(node)
         if boundary:
             if node.kind == MESSAGE:
-                self.add_part(end).content = contents.Content([])
+                inside = self.add_part(end)
+                inside.fields, inside.content = [], contents.Content([])
             self.node = node.parent or node
             return boundary[0]
         if node.kind == MESSAGE:
