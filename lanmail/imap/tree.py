@@ -89,25 +89,34 @@ class _Scanner:
         node = self.node
         complete, end = self.header_end(start)
         boundary = self.next_boundary(start, end) if self.open else None
-        if boundary:
-            end = self.before_line_end(start, boundary[0])
-        node.middle = node.end = end
-        node.fields = headers.known(self.data[start:end])
+        node.fields = headers.known(self.data[start : boundary[0] if boundary else end])
         inside_multipart = node.parent is not None and node.parent.kind == MULTIPART
         node.content = contents.Content(node.fields, inside_multipart=inside_multipart)
         node.kind = self.kind(node)
+        if complete and not boundary:
+            if node.kind == MULTIPART:
+                self.enter(node)
+            # A boundary right after the empty line: that was no empty line but the boundary's line end.
+            boundary = self.next_boundary(end, end) if self.open else None
+            if boundary and self.open[boundary[1]][1] is node:
+                boundary = None
         if boundary:
-            if node.kind == MESSAGE:
-                inside = self.add_part(end)
-                inside.fields, inside.content = [], contents.Content([])
-            self.node = node.parent or node
-            return boundary[0]
+            return self.cut_short(start, boundary[0])
+        node.middle = node.end = end
         if node.kind == MESSAGE:
             self.add_part(end)
             return self.read_header(end)
-        if node.kind == MULTIPART and complete:
-            self.enter(node)
         return end
+
+    def cut_short(self, start: int, line: int) -> int:
+        """Leave `node`, whose header a boundary line ends; it has no body."""
+        node = self.node
+        node.middle = node.end = self.before_line_end(start, line)
+        if node.kind == MESSAGE:
+            inside = self.add_part(node.end)
+            inside.fields, inside.content = [], contents.Content([])
+        self.node = node.parent or node
+        return line
 
     def kind(self, node: Node) -> int:
         kind = kind_of(node.content)
