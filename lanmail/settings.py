@@ -149,7 +149,9 @@ class Imapd(Model):
 class Deliver(Model):
     """Sorting queued mail into Maildirs and to the outside."""
 
-    sub_address_separator: str = _key("+", "meier+shop is delivered to meier; empty turns this off.", max_length=1)
+    sub_address_separator: str = _key(
+        "+", 'With "+", meier+shop is delivered to meier; empty turns this off.', max_length=1
+    )
     unknown_local: Literal["reject", "postmaster"] = _key("reject", "Mail to unknown local names: refuse or keep.")
     pickup_wait: Duration = _key("3s", "How long a file in spool/pickup must be unchanged if nobody saw it closed.")
     sweep: Duration = _key("30s", "How often spools are looked through in case a notification was missed.")
@@ -197,14 +199,18 @@ class AccountDefaults(Model):
     hide_capabilities: list[str] = _key([], "Capabilities not announced to this account's clients after log-in.")
 
 
-class Account(AccountDefaults):
-    """One account, conf/accounts/NAME.toml; keys of [account_defaults] left out here have their default from there."""
+class _Own(Model):
+    """What only the account itself can say."""
 
     name: str = Field(description="The account's name: the file's name without .toml.", exclude=True)
+    full_name: str = _key("", "The person's name, for people reading this.")
     password: str = _key("", "Argon2id hash; `lanmail account passwd` writes it. Empty: no log-in.", repr=False)
     disabled: bool = _key(False, "No log-in; mail is still accepted and kept.")
     postmaster: bool = _key(False, "Gets mail to postmaster and abuse, and undeliverable mail; one account has it.")
-    full_name: str = _key("", "The person's name, for people reading this.")
+
+
+class Account(AccountDefaults, _Own):
+    """One account, conf/accounts/NAME.toml; keys of [account_defaults] left out here have their default from there."""
 
 
 class Settings(Model):
@@ -233,14 +239,14 @@ class Settings(Model):
         if self.smtpd.lan.port:
             yield "smtpd.lan.port", self.server.port(self.smtpd.lan.port)
 
-    def conflicts(self) -> Iterator[tuple[str, str]]:
-        """What is wrong between keys that are right by themselves: (key, sentence)."""
+    def conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """What is wrong between keys that are right by themselves: (the keys, a sentence about the first)."""
         taken: dict[int, str] = {}
         for name, number in self.ports():
             if number > 65535:
-                yield name, f"port {number} (with server.port_offset) is above 65535"
+                yield (name, "server.port_offset"), f"port {number} (with server.port_offset) is above 65535"
             elif number in taken:
-                yield name, f"port {number} is already used by {taken[number]}"
+                yield (name, taken[number]), f"port {number} is already used by {taken[number]}"
             taken.setdefault(number, name)
         if self.smtpd.lan.port and not self.smtpd.lan.networks:
-            yield "smtpd.lan.port", "smtpd.lan.networks must name the networks that may use this port"
+            yield ("smtpd.lan.port",), "smtpd.lan.networks must name the networks that may use this port"
