@@ -105,8 +105,8 @@ class Directory:
 
     # accounts
 
-    def account(self, name: str, *, fresh: bool = False) -> Account | None:
-        """The account, None when there is none; `fresh` looks at the file even if it was looked at just now.
+    def account(self, name: str, *, fresh: bool = True) -> Account | None:
+        """The account, None when there is none; without `fresh` its file may have been looked at a moment ago.
 
         Raises Temporary when its file is broken and was so from the start.
         """
@@ -290,7 +290,7 @@ class Directory:
         """Whether the account may use `addr` as sender: the null sender, an address that leads to it, or a grant."""
         if addr is None:
             return True
-        account = self.account(account_name)
+        account = self.account(account_name, fresh=False)
         if account is None:
             return False
         if self.is_local(addr.domain) and account.name in self.resolve(addr).accounts:
@@ -313,7 +313,7 @@ class Directory:
 
     def _is_postmaster(self, name: str) -> bool:
         try:
-            account = self.account(name)
+            account = self.account(name, fresh=False)
         except Temporary:
             return False
         return account is not None and account.postmaster

@@ -6,7 +6,7 @@ The subcommands are in lanmail/cli/, one file per noun; here they are only put t
 import click
 
 import lanmail
-from lanmail.cli import account, alias, command, config, init, up
+from lanmail.cli import account, alias, certificate, command, config, doctor, init, up
 
 EPILOG = """First steps:
 
@@ -23,7 +23,15 @@ def cli() -> None:
     """Set up, look after and run the mail server."""
 
 
-for subcommand in (init.init, up.up, account.account, alias.alias, config.config):
+for subcommand in (
+    init.init,
+    up.up,
+    account.account,
+    alias.alias,
+    config.config,
+    certificate.certificate,
+    doctor.doctor,
+):
     cli.add_command(subcommand)
 
 

@@ -76,6 +76,21 @@ def load(path: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificate(atomic.read(path))
 
 
+def names_of(cert: x509.Certificate) -> list[str]:
+    """The DNS names and IP addresses a certificate is good for."""
+    try:
+        names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+
+
+def covers(cert: x509.Certificate, hostname: str) -> bool:
+    """Whether a client that wants `hostname` is content with the certificate (RFC 6125 §6.4)."""
+    wanted = hostname.encode("idna").decode().lower() if not hostname.isascii() else hostname.lower()
+    return any(name in (wanted, f"*.{wanted.partition('.')[2]}") for name in map(str.lower, names_of(cert)))
+
+
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 

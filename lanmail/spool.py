@@ -72,6 +72,11 @@ def _host() -> str:
 @cache
 def one_fsync(directory: Path) -> bool:
     """True where fsync of a renamed file also makes the rename durable (ext4, XFS, btrfs)."""
+    return file_system(directory) in _ONE_FSYNC
+
+
+def file_system(directory: Path) -> str:
+    """The type of the file system that holds a directory, as the kernel names it."""
     best, kind = -1, ""
     real = os.path.realpath(directory)
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
@@ -81,7 +86,7 @@ def one_fsync(directory: Path) -> bool:
             inside = point == "/" or real == point or real.startswith(point + "/")
             if inside and len(point) >= best:
                 best, kind = len(point), rest.split(" ")[0]
-    return kind in _ONE_FSYNC
+    return kind
 
 
 def is_open(name: str, directory: int) -> bool:

@@ -201,15 +201,16 @@ def test_answers_from_memory_between_looks(office: Office, monkeypatch: pytest.M
     monkeypatch.setattr(accounts, "FRESH", 1000)
     path = office.account("meier")
     assert office.to("meier@office.lan")[0] == "local"
-    account = office.directory.account("meier")
+    account = office.directory.account("meier", fresh=False)
     calls = []
     monkeypatch.setattr(accounts.os, "stat", lambda *args, **kwargs: calls.append(args))
     assert office.to("meier@office.lan")[0] == "local"
-    assert office.directory.account("meier") is account
+    assert office.directory.account("meier", fresh=False) is account
     assert calls == []
     monkeypatch.undo()
     path.write_text("disabled = true\n")
-    assert office.directory.account("meier", fresh=True).disabled
+    assert not office.directory.account("meier", fresh=False).disabled
+    assert office.directory.account("meier").disabled
 
 
 def test_new_account_counts_at_once(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,6 +118,12 @@ def _guarded(run: Callable[[], Any]) -> int:
     return code if isinstance(code, int) else os.EX_OK
 
 
+def typed() -> str:
+    """The command as it was typed, for hints that can be pasted: bin/lanmail in a checkout."""
+    name = sys.argv[0]
+    return name if os.path.basename(name) == "lanmail" and "/" in name else "lanmail"
+
+
 def settings_of(where: Paths) -> Settings:
     """The settings of a root. Raises ConfigError, which ends the command with code 78."""
     return config.load(where)

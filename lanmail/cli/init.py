@@ -45,8 +45,8 @@ def init(where: Paths, domain: str, port_offset: int, listen: tuple[str, ...]) -
     report.tell()
     hint = f" --root {where.root}" if command.root() else ""
     if not list(config.account_files(where)):
-        click.echo(f"next: lanmail account add NAME{hint}")
-    click.echo(f"then: lanmail up{hint}")
+        click.echo(f"next: {command.typed()} account add NAME{hint}")
+    click.echo(f"then: {command.typed()} up{hint}")
 
 
 class _Report:

@@ -26,11 +26,11 @@ import click
 
 from lanmail import config, errors, log, paths, programs
 
-START_TIMEOUT = 60.0     # a program that has not said READY by then is taken for hung
-STOP_TIMEOUT = 40.0      # longer than the programs' own limit for finishing what is on the wire
+START_TIMEOUT = 60.0  # a program that has not said READY by then is taken for hung
+STOP_TIMEOUT = 40.0  # longer than the programs' own limit for finishing what is on the wire
 BACKOFF_FIRST = 0.5
 BACKOFF_LONGEST = 30.0
-HEALTHY = 60.0           # up for this long: the next death starts with the first back-off again
+HEALTHY = 60.0  # up for this long: the next death starts with the first back-off again
 PR_SET_PDEATHSIG = 1
 
 
@@ -45,7 +45,7 @@ def command(name: str) -> list[str]:
 def _die_with_parent(parent: int) -> None:
     """Between fork and exec of a child: ask the kernel for SIGTERM when the parent is gone."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:    # it died before we asked
+    if os.getppid() != parent:  # it died before we asked
         os._exit(os.EX_TEMPFAIL)
 
 
@@ -82,9 +82,14 @@ class Child:
         if self.root is not None:
             arguments += ["--root", str(self.root)]
         parent = os.getpid()
-        self.process = subprocess.Popen(    # noqa: S603 — our own programs, no shell
-            arguments, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), env=env, start_new_session=True,
-            preexec_fn=lambda: _die_with_parent(parent))    # safe: this process has one thread
+        self.process = subprocess.Popen(  # noqa: S603 — our own programs, no shell
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr.fileno(),
+            env=env,
+            start_new_session=True,
+            preexec_fn=lambda: _die_with_parent(parent),
+        )  # safe: this process has one thread
         self.started = loop.time()
         self.ended = loop.create_future()
         pidfd = os.pidfd_open(self.process.pid)
@@ -126,7 +131,7 @@ class Supervisor:
         self.where = where
         self.stopping = asyncio.Event()
         self.hurry = asyncio.Event()
-        self.notify_dir = Path(tempfile.mkdtemp(prefix="lanmail-"))    # sun_path is short, a root may be long
+        self.notify_dir = Path(tempfile.mkdtemp(prefix="lanmail-"))  # sun_path is short, a root may be long
         self.children = [Child(program, root, self.notify_dir) for program in programs.DAEMONS]
 
     def signals(self) -> None:
@@ -172,8 +177,10 @@ class Supervisor:
         """Say it in words; the program itself has just said the details on stderr."""
         name = child.program.name
         if status == os.EX_UNAVAILABLE:
-            say(f"{name} could not have its port or its spool (see above). Is another server, or another lanmail, "
-                f"running here? Stop it, or choose other ports: server.port_offset in {self.where.config_file}")
+            say(
+                f"{name} could not have its port or its spool (see above). Is another server, or another lanmail, "
+                f"running here? Stop it, or choose other ports: server.port_offset in {self.where.config_file}"
+            )
         elif status == os.EX_CONFIG:
             say(f"{name} refuses the configuration (see above); after mending: lanmail config check")
         else:
@@ -281,8 +288,12 @@ def run(root: Path | None, on_ready: Callable[[], None] = lambda: None) -> int:
 
 
 @click.command()
-@click.option("--root", type=click.Path(path_type=Path, file_okay=False), envvar="LANMAIL_ROOT",
-              help="Directory with conf/, spool/ and maildirs/; without it the installed ones.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="LANMAIL_ROOT",
+    help="Directory with conf/, spool/ and maildirs/; without it the installed ones.",
+)
 def up(root: Path | None) -> None:
     """Start all programs in the foreground.
 
