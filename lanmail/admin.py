@@ -6,7 +6,7 @@ The subcommands are in lanmail/cli/, one file per noun; here they are only put t
 import click
 
 import lanmail
-from lanmail.cli import account, alias, certificate, command, config, doctor, init, up
+from lanmail.cli import account, alias, certificate, command, config, demo, doctor, init, up
 
 EPILOG = """First steps:
 
@@ -26,6 +26,7 @@ def cli() -> None:
 for subcommand in (
     init.init,
     up.up,
+    demo.demo,
     account.account,
     alias.alias,
     config.config,

@@ -16,8 +16,9 @@ HERE = Path(__file__).resolve().parent.parent
 UP = f"""#!{sys.executable}
 import sys
 sys.path.insert(0, {str(HERE)!r})
+from lanmail import paths
 from lanmail.cli import up
-sys.exit(up.run(sys.argv[1]))
+sys.exit(up.run(paths.of_root(sys.argv[1])))
 """
 STAND_IN = f"""#!{sys.executable}
 import os, signal, socket, sys, time

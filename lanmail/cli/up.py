@@ -25,16 +25,17 @@ from typing import Any
 import click
 
 from lanmail import config, errors, log, paths, programs
+from lanmail.cli import command
 
-START_TIMEOUT = 60.0  # a program that has not said READY by then is taken for hung
-STOP_TIMEOUT = 40.0  # longer than the programs' own limit for finishing what is on the wire
+START_TIMEOUT = 60.0     # a program that has not said READY by then is taken for hung
+STOP_TIMEOUT = 40.0      # longer than the programs' own limit for finishing what is on the wire
 BACKOFF_FIRST = 0.5
 BACKOFF_LONGEST = 30.0
-HEALTHY = 60.0  # up for this long: the next death starts with the first back-off again
+HEALTHY = 60.0           # up for this long: the next death starts with the first back-off again
 PR_SET_PDEATHSIG = 1
 
 
-def command(name: str) -> list[str]:
+def runner(name: str) -> list[str]:
     """The runner or console script of a program: the one that lies beside ours."""
     script = f"lanmail-{name}"
     beside = Path(sys.argv[0]).absolute().with_name(script)
@@ -45,16 +46,16 @@ def command(name: str) -> list[str]:
 def _die_with_parent(parent: int) -> None:
     """Between fork and exec of a child: ask the kernel for SIGTERM when the parent is gone."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before we asked
+    if os.getppid() != parent:    # it died before we asked
         os._exit(os.EX_TEMPFAIL)
 
 
 class Child:
     """One program: its process, whether it said READY, and the back-off until the next try."""
 
-    def __init__(self, program: programs.Program, root: Path | None, notify_dir: Path) -> None:
+    def __init__(self, program: programs.Program, where: paths.Paths, notify_dir: Path) -> None:
         self.program = program
-        self.root = root
+        self.where = where
         self.backoff = BACKOFF_FIRST
         self.ready = asyncio.Event()
         self.address = notify_dir / program.name
@@ -78,18 +79,13 @@ class Child:
         self.ready.clear()
         env = {key: value for key, value in os.environ.items() if not key.startswith(("LISTEN_", "WATCHDOG_"))}
         env["NOTIFY_SOCKET"] = str(self.address)
-        arguments = command(self.program.name)
-        if self.root is not None:
-            arguments += ["--root", str(self.root)]
+        arguments = runner(self.program.name)
+        if self.where != paths.installed():
+            arguments += ["--root", str(self.where.root)]
         parent = os.getpid()
-        self.process = subprocess.Popen(  # noqa: S603 — our own programs, no shell
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno(),
-            env=env,
-            start_new_session=True,
-            preexec_fn=lambda: _die_with_parent(parent),
-        )  # safe: this process has one thread
+        self.process = subprocess.Popen(    # noqa: S603 — our own programs, no shell
+            arguments, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), env=env, start_new_session=True,
+            preexec_fn=lambda: _die_with_parent(parent))    # safe: this process has one thread
         self.started = loop.time()
         self.ended = loop.create_future()
         pidfd = os.pidfd_open(self.process.pid)
@@ -127,12 +123,12 @@ class Child:
 class Supervisor:
     """Starts, watches and stops the children."""
 
-    def __init__(self, where: paths.Paths, root: Path | None) -> None:
+    def __init__(self, where: paths.Paths) -> None:
         self.where = where
         self.stopping = asyncio.Event()
         self.hurry = asyncio.Event()
-        self.notify_dir = Path(tempfile.mkdtemp(prefix="lanmail-"))  # sun_path is short, a root may be long
-        self.children = [Child(program, root, self.notify_dir) for program in programs.DAEMONS]
+        self.notify_dir = Path(tempfile.mkdtemp(prefix="lanmail-"))    # sun_path is short, a root may be long
+        self.children = [Child(program, where, self.notify_dir) for program in programs.DAEMONS]
 
     def signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -152,8 +148,7 @@ class Supervisor:
         """Start all and wait until all are ready; else the exit status to leave with."""
         for child in self.children:
             child.start()
-        waiters = [asyncio.create_task(child.ready.wait()) for child in self.children]
-        ready = asyncio.gather(*waiters)
+        ready = asyncio.create_task(self._all_ready())
         events = [asyncio.create_task(child.gone()) for child in self.children]
         stop = asyncio.create_task(self.stopping.wait())
         first: list[asyncio.Future[Any]] = [ready, *events, stop]
@@ -170,17 +165,19 @@ class Supervisor:
                 return os.EX_TEMPFAIL
             return os.EX_OK
         finally:
-            for task in (*waiters, *events, stop):
+            for task in (ready, *events, stop):
                 task.cancel()
+
+    async def _all_ready(self) -> None:
+        for child in self.children:
+            await child.ready.wait()
 
     def _did_not_start(self, child: Child, status: int) -> int:
         """Say it in words; the program itself has just said the details on stderr."""
         name = child.program.name
         if status == os.EX_UNAVAILABLE:
-            say(
-                f"{name} could not have its port or its spool (see above). Is another server, or another lanmail, "
-                f"running here? Stop it, or choose other ports: server.port_offset in {self.where.config_file}"
-            )
+            say(f"{name} could not have its port or its spool (see above). Is another server, or another lanmail, "
+                f"running here? Stop it, or choose other ports: server.port_offset in {self.where.config_file}")
         elif status == os.EX_CONFIG:
             say(f"{name} refuses the configuration (see above); after mending: lanmail config check")
         else:
@@ -236,9 +233,9 @@ def how(status: int) -> str:
     return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
 
-async def supervise(where: paths.Paths, root: Path | None, on_ready: Callable[[], None]) -> int:
+async def supervise(where: paths.Paths, on_ready: Callable[[], None]) -> int:
     """The whole life: start, `ready`, keep, stop. The exit status."""
-    supervisor = Supervisor(where, root)
+    supervisor = Supervisor(where)
     supervisor.signals()
     keepers: list[asyncio.Task[None]] = []
     try:
@@ -267,9 +264,8 @@ def alone(where: paths.Paths) -> int | None:
     return fd
 
 
-def run(root: Path | None, on_ready: Callable[[], None] = lambda: None) -> int:
+def run(where: paths.Paths, on_ready: Callable[[], None] = lambda: None) -> int:
     """Check what can be checked once for all programs, then supervise them."""
-    where = paths.find(root)
     try:
         config.load(where)
     except errors.ConfigError as error:
@@ -282,22 +278,17 @@ def run(root: Path | None, on_ready: Callable[[], None] = lambda: None) -> int:
         return os.EX_UNAVAILABLE
     log.setup("up", where.log)
     try:
-        return asyncio.run(supervise(where, root, on_ready))
+        return asyncio.run(supervise(where, on_ready))
     finally:
         os.close(lock)
 
 
 @click.command()
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="LANMAIL_ROOT",
-    help="Directory with conf/, spool/ and maildirs/; without it the installed ones.",
-)
-def up(root: Path | None) -> None:
+@command.rooted
+def up(where: paths.Paths) -> None:
     """Start all programs in the foreground.
 
     Prints `ready` when all of them listen, starts one that dies again, reloads all on SIGHUP, and stops them in order
     on SIGTERM or Ctrl-C. A second Ctrl-C kills them: acknowledged mail is safe, but connections break.
     """
-    sys.exit(run(root))
+    sys.exit(run(where))
