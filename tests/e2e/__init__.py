@@ -1,0 +1,1 @@
+"""Real programs as processes on loopback ports, driven by real clients."""
