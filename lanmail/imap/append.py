@@ -1,0 +1,233 @@
+"""APPEND: store a message (RFC 3501 §6.3.11), also several at once (RFC 3502), with APPENDUID (RFC 4315 §3).
+
+The message goes from the socket into tmp/ piece by piece, its line ends made LF; it gets its name and its UID when
+all is there and on disk. A connection that breaks off leaves nothing. Several messages are stored all or none.
+"""
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass, field
+
+from lanmail import atomic, changes, keywords, maildir
+from lanmail.imap import box, copy, dates, parser, store, wire
+from lanmail.imap.session import Bad, No, Session
+
+MAX_MESSAGES = 1000
+PIECE = 1 << 18
+_MAILBOX_LITERAL = re.compile(rb"[^ ]+ +APPEND +\{\d+\+?\}\Z", re.IGNORECASE)
+_APPEND = re.compile(rb"[^ ]+ +APPEND ", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What stands before a message: flags and date, then the literal's size and whether it waits for our consent."""
+
+    flags: tuple[str, ...]
+    date: float | None
+    size: int
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    mailbox: bytes
+    first: Message
+
+
+def message_follows(text: bytes | bytearray) -> bool:
+    """Whether the literal that this text announces is a message, which is not read into memory."""
+    return _APPEND.match(text) is not None and _MAILBOX_LITERAL.match(text) is None
+
+
+def swallow_limit(session: Session) -> int:
+    """How much of an unasked literal is read just to throw it away; more ends the connection (RFC 7888 §4)."""
+    return 2 * session.worker.limits.max_append
+
+
+async def swallow(session: Session, size: int) -> None:
+    """Read a literal, and whatever follows it to the end of the command, and forget it all."""
+    connection = session.connection
+    while True:
+        await connection.skip(size, session.timeout)
+        try:
+            line = await connection.line(session.worker.limits.max_command, session.timeout)
+        except wire.TooLong:
+            await connection.skip_line(session.timeout)
+            return
+        literal = parser.marker(line)
+        if literal is None or literal[1]:
+            return
+        size = literal[0]
+        if size > swallow_limit(session):
+            session.bye("[TOOBIG] Literal too large.")
+            return
+
+
+def parse(cursor: parser.Cursor) -> Append:
+    cursor.space()
+    mailbox = cursor.astring()
+    cursor.space()
+    return Append(mailbox, _message(cursor))
+
+
+def _message(cursor: parser.Cursor) -> Message:
+    flags: tuple[str, ...] = ()
+    date = None
+    if cursor.peek(b"("):
+        flags = store.flag_names(cursor, cursor.flags(), drop_recent=True)
+        cursor.space()
+    if cursor.peek(b'"'):
+        date = dates.date_time(cursor)
+        cursor.space()
+    found = parser.MARKER.match(cursor.text, cursor.position)
+    if found is None or found.group(1):
+        cursor.fail("the message as a literal")
+    cursor.position = len(cursor.text)
+    return Message(flags, date, int(found.group(2)), not found.group(3))
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The messages of one command on their way into a folder."""
+
+    box: box.Box
+    sources: list[changes.Source] = field(default_factory=list)
+
+    def drop(self) -> None:
+        for source in self.sources:
+            with contextlib.suppress(OSError):
+                os.unlink(source.path)
+
+
+async def append(session: Session, arguments: Append) -> str:
+    message = arguments.first
+    try:
+        target = await _target(session, arguments.mailbox)
+    except No:
+        await _refuse(session, message)
+        raise
+    batch = _Batch(target)
+    try:
+        while True:
+            await _check(session, message, len(batch.sources))
+            batch.sources.append(await _receive(session, target, message))
+            following = await _next(session)
+            if following is None:
+                break
+            message = following
+        uids = await _commit(batch)
+    finally:
+        await session.worker.run(batch.drop)
+    if not uids:
+        return ""
+    target.arrived(uids)
+    return f"[APPENDUID {target.now.uidvalidity} {copy.compact(uids)}] APPEND completed."
+
+
+async def _target(session: Session, raw: bytes) -> box.Box:
+    name = session.home.folder(raw)
+    if not session.home.exists(name):
+        raise No("No such mailbox.", "TRYCREATE")
+    try:
+        return await session.worker.open_box(session.home, name)
+    except box.Gone:
+        raise No("No such mailbox.", "TRYCREATE") from None
+
+
+async def _refuse(session: Session, message: Message) -> None:
+    """A literal that the client sends without asking comes, whether we want it or not."""
+    if not message.waits:
+        if message.size > swallow_limit(session):
+            session.bye("[TOOBIG] Message too large.")
+        else:
+            await swallow(session, message.size)
+
+
+async def _check(session: Session, message: Message, count: int) -> None:
+    problem = None
+    if message.size > session.worker.limits.max_append:
+        problem = No("Message too large.", "TOOBIG")
+    elif count >= MAX_MESSAGES:
+        problem = No("Too many messages at once.", "LIMIT")
+    elif not message.size:
+        # RFC 3502 §6.3.11: an empty literal cancels the command
+        problem = No("An empty message is not stored.")
+    if problem is not None:
+        await _refuse(session, message)
+        raise problem
+
+
+async def _receive(session: Session, target: box.Box, message: Message) -> changes.Source:
+    """Read the literal into tmp/; the file is complete and on disk afterwards."""
+    connection = session.connection
+    if message.waits:
+        connection.write(b"+ OK\r\n")
+    path = os.path.join(target.path, "tmp", maildir.name_for(0, message.size))
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | atomic.SAFE, 0o660)
+    try:
+        size, wire_size = await _copy_in(session, descriptor, message.size)
+        await session.worker.run(_finish, descriptor, message.date)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
+    return changes.Source(path, message.flags, (size, wire_size))
+
+
+async def _copy_in(session: Session, descriptor: int, size: int) -> tuple[int, int]:
+    """Octets on disk, and octets on the wire when it is read again.
+
+    NUL, which RFC 3501 §9 permits in no literal, becomes 0x80: refusing the message would stop a migration.
+    """
+    written = lines = 0
+    left, held = size, b""
+    while left:
+        piece = await session.connection.some(min(left, PIECE), session.timeout)
+        left -= len(piece)
+        data = held + piece
+        held = b"\r" if left and data.endswith(b"\r") else b""  # its LF may come with the next piece
+        data = (data[:-1] if held else data).replace(b"\r\n", b"\n").replace(b"\0", b"\x80")
+        lines += data.count(b"\n")
+        written += len(data)
+        atomic.write_all(descriptor, data)
+    return written, written + lines
+
+
+def _finish(descriptor: int, date: float | None) -> None:
+    if date is not None:
+        os.utime(descriptor, (date, date))
+    os.fsync(descriptor)
+
+
+async def _next(session: Session) -> Message | None:
+    """What follows the message: the end of the command, or the next message."""
+    connection = session.connection
+    try:
+        line = await connection.line(session.worker.limits.max_command, session.timeout)
+    except wire.TooLong:
+        await connection.skip_line(session.timeout)
+        raise Bad("Command too long.") from None
+    if not line:
+        return None
+    cursor = parser.Cursor(line)
+    try:
+        cursor.space()
+        return _message(cursor)
+    except parser.ParseError as problem:
+        literal = parser.marker(line)
+        if literal is not None and not literal[1]:
+            await _refuse(session, Message((), None, *literal))
+        raise Bad(f"{problem}.") from None
+
+
+async def _commit(batch: _Batch) -> list[int]:
+    try:
+        _, uids = await batch.box.change(changes.copy, batch.sources)
+    except keywords.TooMany as error:
+        raise No(f"{error}.", "LIMIT") from error
+    return uids
+
+

@@ -1,0 +1,221 @@
+"""A folder as all sessions of one process share it: its messages now, and what changed since when.
+
+`Box` follows `folder.Folder`: each new snapshot is compared with the last one, and the differences are numbered by a
+mod-sequence that grows with every change, so that each session (`mailbox.View`) can be told what it has not been told.
+The file work is done in threads; everything else here happens in the event loop, so nothing needs a lock but `_turn`,
+which keeps two sessions from doing the same look.
+"""
+
+import asyncio
+import time
+from array import array
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lanmail import folder, maildir, watch
+from lanmail.snapshot import Entry, Snapshot
+
+if TYPE_CHECKING:
+    from lanmail.imap import mailbox, worker
+
+T = TypeVar("T")
+SETTLE = 0.05  # after an event the directories' times may still be too fresh to be trusted
+LOG_LIMIT = 200_000
+
+
+class Gone(Exception):
+    """The folder was deleted, renamed, or got a new UIDVALIDITY: who has it selected must select again."""
+
+
+class Box:
+    """One folder in one process."""
+
+    def __init__(self, of: "worker.Worker", path: str, root: str) -> None:
+        self.path = path
+        self.folder = folder.get(path, root)
+        self.worker = of
+        self.snapshot: Snapshot | None = None
+        self.messages: dict[int, Entry] = {}
+        self.uids = array("I")
+        self.modseq = time.time_ns() // 1000
+        self.changed: dict[int, int] = {}  # UID → mod-sequence of its last flag change, oldest first
+        self.expunged: list[tuple[int, int]] = []  # (mod-sequence, UID)
+        self.views: set[mailbox.View] = set()
+        self.unclaimed: set[int] = set()  # stored by our sessions, and \\Recent for the first that looks
+        self.dead = False
+        self.used = 0.0
+        self._turn = asyncio.Lock()
+        self._subscriptions: list[watch.Subscription] = []
+
+    @property
+    def now(self) -> Snapshot:
+        """The last snapshot; there is one once `refresh` has run."""
+        assert self.snapshot is not None
+        return self.snapshot
+
+    async def refresh(self) -> None:
+        """Learn what happened in the folder since the last look. Gone when it is no more."""
+        if self.dead:
+            raise Gone
+        seen = self.folder.peek()
+        if seen is None or seen is not self.snapshot:
+            async with self._turn:
+                seen = self.folder.peek()
+                if seen is None or seen is not self.snapshot:
+                    try:
+                        seen = await self.worker.run(self.folder.sync)
+                    except (FileNotFoundError, NotADirectoryError):
+                        self.die()
+                        raise Gone from None
+                    self.take(seen)
+
+    async def change(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run one of the functions of `changes` in a thread; the snapshot it made is taken over."""
+        async with self._turn:
+            result = await self.worker.run(work, self.folder, *arguments)
+            latest = result[0] if isinstance(result, tuple) else result
+            if isinstance(latest, Snapshot):
+                self.take(latest)
+            return result
+
+    def take(self, fresh: Snapshot) -> None:
+        """Take a new snapshot over: note what is new in it, what changed and what is missing."""
+        last = self.snapshot
+        if fresh is last:
+            return
+        self.snapshot = fresh
+        if last is not None and fresh.uidvalidity != last.uidvalidity:
+            self.die()
+            return
+        old, highest = self.messages, self.uids[-1] if self.uids else 0
+        different = [entry for entry in fresh.entries if old.get(entry.uid) is not entry]
+        if last is None:
+            self.messages = {entry.uid: entry for entry in fresh.entries}
+            self.uids = array("I", [entry.uid for entry in fresh.entries])
+            return
+        self.modseq += 1
+        added = 0
+        for entry in different:
+            if entry.uid > highest:
+                added += 1
+            elif entry.letters != old[entry.uid].letters or fresh.keywords is not last.keywords:
+                self.changed.pop(entry.uid, None)
+                self.changed[entry.uid] = self.modseq
+            old[entry.uid] = entry
+        if added:
+            self.uids.extend(entry.uid for entry in different[-added:])
+        if len(old) != len(fresh.entries):
+            self._lose(old.keys() - {entry.uid for entry in fresh.entries})
+        if fresh.keywords.further_of is not last.keywords.further_of:
+            self._compare_further(last, fresh)
+        self._trim()
+        for view in self.views:
+            view.notify()
+
+    def _lose(self, missing: Iterable[int]) -> None:
+        gone = set(missing)
+        for uid in sorted(gone):
+            del self.messages[uid]
+            self.unclaimed.discard(uid)
+            self.changed.pop(uid, None)
+            self.expunged.append((self.modseq, uid))
+        self.uids = array("I", [uid for uid in self.uids if uid not in gone])
+
+    def _compare_further(self, last: Snapshot, fresh: Snapshot) -> None:
+        """Keywords beyond the letters do not stand in file names."""
+        before, after = last.keywords.further_of, fresh.keywords.further_of
+        bases = {base for base in before.keys() | after.keys() if before.get(base) != after.get(base)}
+        if bases:
+            for entry in fresh.entries:
+                if entry.base in bases:
+                    self.changed.pop(entry.uid, None)
+                    self.changed[entry.uid] = self.modseq
+
+    def _trim(self) -> None:
+        """Forget what every session knows."""
+        if not self.views:
+            self.changed.clear()
+            self.expunged.clear()
+        elif self.expunged and len(self.expunged) > 1000:
+            known = min(view.expunges_known for view in self.views)
+            if self.expunged[0][0] <= known:
+                self.expunged = [item for item in self.expunged if item[0] > known]
+
+    def arrived(self, uids: Iterable[int]) -> None:
+        """Messages that a session of ours stored: \\Recent, although they never lay in new/."""
+        self.unclaimed.update(uid for uid in uids if not self.uids or uid in self.messages)
+
+    def recent(self) -> int:
+        """How many messages no session has been told of."""
+        unclaimed = self.unclaimed
+        return sum(entry.sub == "new" or entry.uid in unclaimed for entry in self.now.entries)
+
+    def changed_since(self, modseq: int) -> list[int]:
+        """UIDs whose flags changed after `modseq`, ascending."""
+        found = []
+        for uid in reversed(self.changed):
+            if self.changed[uid] <= modseq:
+                break
+            found.append(uid)
+        found.sort()
+        return found
+
+    def flags(self, entry: Entry) -> bytes:
+        """The flags of a message as they stand between the parentheses of FLAGS, without \\Recent."""
+        snapshot = self.now
+        cache: dict[str, bytes] = snapshot.memo.setdefault("imap-flags", {})
+        letters = entry.name.partition(maildir.INFO)[2]
+        further = snapshot.keywords.further_of
+        if further and entry.base in further:
+            return " ".join(snapshot.flags(entry)).encode("ascii", "replace")
+        text = cache.get(letters)
+        if text is None:
+            text = cache[letters] = " ".join(snapshot.flags(entry)).encode("ascii", "replace")
+        return text
+
+    def unseen(self) -> tuple[int, int]:
+        """How many messages are not \\Seen, and the UID of the first (0: none)."""
+        snapshot = self.now
+        found: tuple[int, int] | None = snapshot.memo.get("imap-unseen")
+        if found is None:
+            uids = [entry.uid for entry in snapshot.entries if "S" not in entry.name.partition(maildir.INFO)[2]]
+            found = snapshot.memo["imap-unseen"] = (len(uids), uids[0] if uids else 0)
+        return found
+
+    # who watches
+
+    def enter(self, view: "mailbox.View") -> None:
+        self.views.add(view)
+        if not self._subscriptions:
+            self._watch()
+
+    def leave(self, view: "mailbox.View") -> None:
+        self.views.discard(view)
+        if not self.views:
+            for subscription in self._subscriptions:
+                subscription.close()
+            self._subscriptions.clear()
+            self._trim()
+
+    def die(self) -> None:
+        """Nobody can use this box any more."""
+        self.dead = True
+        self.worker.forget(self)
+        for view in self.views:
+            view.notify()
+
+    def _watch(self) -> None:
+        watcher = self.worker.watch
+        if watcher is None:
+            return
+        try:
+            for sub in ("new", "cur"):
+                self._subscriptions.append(
+                    watcher.subscribe(f"{self.path}/{sub}", self._happened, watch.CHANGES & ~watch.CLOSE_WRITE)
+                )
+        except OSError:
+            return  # the sweep remains
+
+    def _happened(self, _events: object) -> None:
+        for view in self.views:
+            view.notify()

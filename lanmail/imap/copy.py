@@ -1,0 +1,118 @@
+"""COPY and MOVE (RFC 3501 §6.4.7, RFC 6851), with COPYUID (RFC 4315 §3)."""
+
+import contextlib
+from dataclasses import dataclass
+
+from lanmail import changes, folder, keywords
+from lanmail.imap import box, parser
+from lanmail.imap.session import No, Session
+
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    numbers: parser.Set
+    mailbox: bytes
+    uid: bool
+
+
+def parse(cursor: parser.Cursor, *, uid: bool = False) -> Copy:
+    cursor.space()
+    numbers = cursor.sequence_set()
+    cursor.space()
+    return Copy(numbers, cursor.astring(), uid)
+
+
+async def copy(session: Session, arguments: Copy) -> str:
+    code = await _transfer(session, arguments, move=False)
+    return f"{code}COPY completed."
+
+
+async def move(session: Session, arguments: Copy) -> str:
+    if session.view.read_only:
+        raise No("The mailbox is selected read-only.", "READ-ONLY")
+    code = await _transfer(session, arguments, move=True)
+    # RFC 6851 §4.3: COPYUID goes before the EXPUNGE answers, in an untagged OK
+    if code:
+        session.untagged(f"OK {code}Moved.")
+    return "MOVE completed."
+
+
+async def _transfer(session: Session, arguments: Copy, *, move: bool) -> str:
+    """Copy the messages, and for MOVE take them out of here; returns the response code with a blank, or ""."""
+    source = session.view.box
+    uids = session.view.select(arguments.numbers, uid=arguments.uid)
+    target = await _target(session, arguments.mailbox)
+    if not uids:
+        return ""
+    try:
+        result = await session.worker.run(transfer, source.folder, target.folder, uids, arguments.uid, move)
+    except FileNotFoundError:
+        raise No("Some of the messages are no longer there.", "EXPUNGEISSUED") from None
+    except keywords.TooMany as error:
+        raise No(f"{error}.", "LIMIT") from error
+    await target.refresh()
+    if not result:
+        return ""
+    target.arrived(pair[1] for pair in result)
+    old, new = [pair[0] for pair in result], [pair[1] for pair in result]
+    return f"[COPYUID {target.now.uidvalidity} {compact(old)} {compact(new)}] "
+
+
+async def _target(session: Session, raw: bytes) -> box.Box:
+    name = session.home.folder(raw)
+    if not session.home.exists(name):
+        raise No("No such mailbox.", "TRYCREATE")
+    try:
+        return await session.worker.open_box(session.home, name)
+    except box.Gone:
+        raise No("No such mailbox.", "TRYCREATE") from None
+
+
+def transfer(
+    source: folder.Folder, target: folder.Folder, uids: list[int], lenient: bool, move: bool
+) -> list[tuple[int, int]]:
+    """In a thread: pairs (UID here, UID there). A UID that is gone is passed over if `lenient`."""
+    with contextlib.ExitStack() as locks:
+        if move:
+            # both locks, always in the same order: two sessions moving against each other must not wait for ever
+            for one in sorted((source, target), key=lambda one: one.path):
+                locks.enter_context(one.locked())
+        for attempt in range(ATTEMPTS):
+            snapshot = source.sync()
+            entries = [entry for uid in uids if (entry := snapshot.find(uid))]
+            if len(entries) < len(uids) and not lenient:
+                raise FileNotFoundError
+            sources = [
+                changes.Source(f"{source.path}/{entry.path}", snapshot.flags(entry), entry.sizes) for entry in entries
+            ]
+            if not sources:
+                return []
+            try:
+                _, copied = changes.copy(target, sources)
+                break
+            except FileNotFoundError:  # somebody renamed or removed one meanwhile
+                source.distrust()
+                if attempt == ATTEMPTS - 1:
+                    raise
+        if move:
+            changes.expunge(source, [entry.uid for entry in entries])
+        return [(entry.uid, uid) for entry, uid in zip(entries, copied, strict=True)]
+
+
+def compact(uids: list[int]) -> str:
+    """Ascending numbers as a set: `3:5,8`."""
+    parts: list[str] = []
+    start = last = -1
+    for uid in uids:
+        if uid == last + 1 and parts:
+            last = uid
+            continue
+        if parts and last > start:
+            parts[-1] += f":{last}"
+        parts.append(str(uid))
+        start = last = uid
+    if parts and last > start:
+        parts[-1] += f":{last}"
+    return ",".join(parts)

@@ -1,0 +1,222 @@
+"""Before the mail: CAPABILITY, STARTTLS, LOGIN, AUTHENTICATE, ENABLE, ID, LOGOUT.
+
+RFC 3501 §6.1, §6.2; RFC 4959 (SASL-IR); RFC 2971 (ID); RFC 5161 (ENABLE).
+"""
+
+import ipaddress
+import ssl
+from typing import NamedTuple
+
+import lanmail
+from lanmail import errors, log, sasl
+from lanmail.imap import parser, wire
+from lanmail.imap.session import Bad, No, Session, State
+
+BASE = ("IMAP4rev1", "SASL-IR", "LITERAL+", "ID", "ENABLE", "IDLE")
+INSIDE = ("NAMESPACE", "UIDPLUS", "MOVE", "UNSELECT", "CHILDREN", "SPECIAL-USE", "ESEARCH", "MULTIAPPEND")
+ENABLES: frozenset[str] = frozenset()
+SERVER_ID = f'("name" "lanmail" "version" "{lanmail.__version__}")'
+MAX_ID_FIELDS = 30
+
+
+def capabilities(session: Session) -> str:
+    """What this client may know of, now (RFC 3501 §7.2.1)."""
+    names = list(BASE)
+    hidden = set(session.worker.config.imapd.hide_capabilities)
+    if session.state is State.FRESH:
+        if not session.connection.secure and session.worker.tls_possible:
+            names.append("STARTTLS")
+        allowed = _may_log_in(session)
+        names += [f"AUTH={name}" for name in sasl.mechanisms(secure=allowed)]
+        if not allowed:
+            names.append("LOGINDISABLED")
+    else:
+        names += INSIDE
+        names.append(f"APPENDLIMIT={session.worker.limits.max_append}")
+        if session.account is not None:
+            hidden |= set(getattr(session.account, "hide_capabilities", None) or ())
+    hidden = {name.upper() for name in hidden}
+    return " ".join(name for name in names if not {name.upper(), name.partition("=")[0].upper()} & hidden)
+
+
+def _may_log_in(session: Session) -> bool:
+    """Passwords only where nobody can listen: under TLS, or from the networks that the admin named."""
+    if session.connection.secure:
+        return True
+    try:
+        peer = ipaddress.ip_address(session.connection.peer.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(peer, "ipv4_mapped", None)
+    return any((mapped or peer) in network for network in session.worker.cleartext_networks)
+
+
+async def capability(session: Session, _arguments: None) -> str:
+    session.untagged(f"CAPABILITY {capabilities(session)}")
+    return ""
+
+
+async def starttls(session: Session, _arguments: None) -> str:
+    """RFC 3501 §6.2.1; the answer goes out in clear text, everything behind it under TLS."""
+    if session.connection.secure:
+        raise Bad("TLS is already active.")
+    context = session.worker.tls_context()
+    if context is None:
+        raise No("TLS is not available.", "UNAVAILABLE")
+    raise Upgrade(context)
+
+
+class Upgrade(Exception):
+    """STARTTLS was accepted: the dispatcher says OK and then starts TLS."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__()
+        self.context = context
+
+
+class Login(NamedTuple):
+    user: bytes
+    password: bytes
+
+
+def parse_login(cursor: parser.Cursor) -> Login:
+    cursor.space()
+    user = cursor.astring()
+    cursor.space()
+    return Login(user, cursor.astring())
+
+
+async def login(session: Session, arguments: Login) -> str:
+    _refuse_in_clear(session)
+    credentials = sasl.Credentials(sasl.text(arguments.user), password=sasl.text(arguments.password))
+    return await _check(session, credentials)
+
+
+class Authenticate(NamedTuple):
+    mechanism: str
+    initial: bytes | None
+
+
+def parse_authenticate(cursor: parser.Cursor) -> Authenticate:
+    cursor.space()
+    mechanism = cursor.word()
+    initial = None
+    if cursor.take(b" "):
+        initial = cursor.text[cursor.position :]
+        cursor.position = len(cursor.text)
+    return Authenticate(mechanism, initial)
+
+
+async def authenticate(session: Session, arguments: Authenticate) -> str:
+    """RFC 3501 §6.2.2 with SASL-IR."""
+    _refuse_in_clear(session)
+    try:
+        initial = None if arguments.initial is None else sasl.decode(arguments.initial)
+        exchange = sasl.start(arguments.mechanism, initial)
+        while exchange.credentials is None:
+            exchange.respond(sasl.decode(await _ask(session, exchange.challenge)))
+    except sasl.UnknownMechanism as error:
+        raise No(f"{error.text}.", "CANNOT") from error
+    except sasl.BadResponse as error:
+        raise Bad(f"{error.text}.") from error
+    try:
+        return await _check(session, exchange.credentials)
+    except No:
+        if exchange.refusal is not None:
+            await _ask(session, exchange.refusal, cancel=False)
+        raise
+
+
+async def _ask(session: Session, challenge: bytes | None, *, cancel: bool = True) -> bytes:
+    """Send a challenge and read the answer."""
+    session.connection.write(b"+ " + sasl.encode(challenge) + b"\r\n")
+    try:
+        line = await session.connection.line(sasl.MAX_LINE, session.timeout)
+    except wire.TooLong:
+        session.bye("Authentication response too long.")
+        raise Bad("Authentication response too long.") from None
+    if cancel and line == b"*":
+        raise Bad("Authentication cancelled.")
+    return line
+
+
+def _refuse_in_clear(session: Session) -> None:
+    if not _may_log_in(session):
+        raise No("Log in under TLS only.", "PRIVACYREQUIRED")
+
+
+async def _check(session: Session, credentials: sasl.Credentials) -> str:
+    """Let somebody in, or say the same words whatever was wrong."""
+    client, user, method = session.connection.peer, credentials.user, credentials.mechanism
+    try:
+        account = await session.worker.checker.login(credentials, client=client, service="imap")
+    except sasl.AuthFailed as error:
+        _failed(session, user, method, error.why)
+        raise No("Authentication failed.", "AUTHENTICATIONFAILED") from error
+    except sasl.Throttled as error:
+        _failed(session, user, method, "throttled")
+        raise No("Too many failed log-ins, try again later.", "UNAVAILABLE") from error
+    except errors.MailError as error:
+        raise No("Temporary failure, try again later.", "UNAVAILABLE") from error
+    if not session.worker.admit(session, account):
+        raise No("Too many connections of this user.", "LIMIT")
+    session.account = account
+    session.folders = await session.worker.open_home(account)
+    session.state = State.AUTHENTICATED
+    log.login(account=account.name, service="imap", client=client, method=method, tls=session.connection.tls_version)
+    return f"[CAPABILITY {capabilities(session)}] Logged in."
+
+
+def _failed(session: Session, user: str, method: str, why: str) -> None:
+    session.failed_logins += 1
+    log.login_failed(user=user, service="imap", client=session.connection.peer, method=method, reason=why)
+    if session.failed_logins >= session.worker.limits.max_failed_logins:
+        session.state = State.OVER
+
+
+def parse_enable(cursor: parser.Cursor) -> list[str]:
+    names: list[str] = []
+    while not names or not cursor.at_end():
+        cursor.space()
+        names.append(cursor.word())
+    return names
+
+
+async def enable(session: Session, arguments: list[str]) -> str:
+    """RFC 5161 §3.1: unknown names are ignored; the untagged answer comes always."""
+    fresh = [name for name in arguments if name in ENABLES and name not in session.enabled]
+    session.enabled.update(fresh)
+    session.untagged(" ".join(["ENABLED", *fresh]))
+    return ""
+
+
+def parse_id(cursor: parser.Cursor) -> dict[str, str]:
+    cursor.space()
+    fields: dict[str, str] = {}
+    if cursor.text[cursor.position :].upper() == b"NIL":
+        cursor.position += 3
+        return fields
+    cursor.expect(b"(")
+    while not cursor.take(b")"):
+        if fields:
+            cursor.space()
+        name = cursor.string()
+        cursor.space()
+        fields[name.decode("utf-8", "replace")] = (cursor.nstring() or b"").decode("utf-8", "replace")
+        if len(fields) > MAX_ID_FIELDS:
+            cursor.fail("at most 30 fields")
+    return fields
+
+
+async def identify(session: Session, arguments: dict[str, str]) -> str:
+    """RFC 2971; what the client calls itself helps whoever reads the log."""
+    said = {key.lower(): value[:64] for key, value in arguments.items()}
+    if said and session.account is not None:
+        log.event("imap-client", account=session.account.name, name=said.get("name"), version=said.get("version"))
+    session.untagged(f"ID {SERVER_ID}")
+    return ""
+
+
+async def logout(session: Session, _arguments: None) -> str:
+    session.bye("Logging out.")
+    return ""

@@ -1,0 +1,168 @@
+"""The selected mailbox as one session sees it: sequence numbers, and what the client has been told.
+
+Numbers and UIDs are one sorted array; it changes only in `report`, between commands, so that a number means the same
+message all through a command (RFC 3501 §7.4.1). Messages that are gone keep their number until the client is told.
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lanmail import changes
+from lanmail.imap import box, parser, searchkeys
+from lanmail.imap.session import Bad
+
+if TYPE_CHECKING:
+    from lanmail.imap.session import Session
+
+
+class View:
+    """One session's view of a box."""
+
+    def __init__(self, of: box.Box, name: str, *, read_only: bool) -> None:
+        self.box = of
+        self.name = name
+        self.read_only = read_only
+        self.uidvalidity = of.now.uidvalidity
+        self.uids = array("I", of.uids)
+        self.recent: set[int] = set()
+        self.flags_known = of.modseq
+        self.expunges_known = of.modseq
+        self.keywords_known: tuple[str, ...] = of.now.keywords.names
+        self.told: dict[int, int] = {}  # UID → mod-sequence that the client already knows from its own STORE
+        self.news = False
+        self._callback: Callable[[], None] | None = None
+        of.enter(self)
+
+    def begin(self) -> None:
+        """Start from the present state of the box, as SELECT tells it."""
+        self.uids = array("I", self.box.uids)
+        self.flags_known = self.expunges_known = self.box.modseq
+        self.keywords_known = self.box.now.keywords.names
+
+    def close(self) -> None:
+        self.box.leave(self)
+
+    def attend(self, callback: Callable[[], None] | None) -> None:
+        """Call back when something may have happened (IDLE)."""
+        self._callback = callback
+
+    def notify(self) -> None:
+        self.news = True
+        if self._callback is not None:
+            self._callback()
+
+    # numbers
+
+    def number(self, uid: int) -> int:
+        """The sequence number of a UID; 0 when this session does not have it."""
+        index = bisect_left(self.uids, uid)
+        return index + 1 if index < len(self.uids) and self.uids[index] == uid else 0
+
+    def select(self, numbers: parser.Set, *, uid: bool) -> list[int]:
+        """The UIDs that a set of the client names, ascending. Bad for a sequence number that does not exist."""
+        if uid:
+            found: list[int] = []
+            for low, high in parser.resolve(numbers, self.uids[-1] if self.uids else 0):
+                found += self.uids[bisect_left(self.uids, low) : bisect_right(self.uids, high)]
+            return found
+        return [number for low, high in self.numbers(numbers) for number in self.uids[low - 1 : high]]
+
+    def numbers(self, numbers: parser.Set) -> searchkeys.Ranges:
+        """A set of sequence numbers as ranges that exist."""
+        count = len(self.uids)
+        ranges = parser.resolve(numbers, count)
+        if ranges and (ranges[0][0] < 1 or ranges[-1][1] > count):
+            raise Bad("No message has this number.")
+        return ranges
+
+    # telling
+
+    async def report(self, session: "Session", *, expunges: bool) -> None:
+        """Say what happened since the last report; EXPUNGE only when `expunges`."""
+        self.news = False
+        if self.box.dead:
+            raise box.Gone
+        if expunges and self.expunges_known != self.box.modseq:
+            self._report_expunges(session)
+        if self.flags_known != self.box.modseq or self._behind():
+            if self._behind():
+                await self._report_new(session)
+            self.report_keywords(session)
+            await self._report_flags(session)
+
+    def _behind(self) -> bool:
+        mine, theirs = self.uids, self.box.uids
+        return bool(theirs) and (not mine or theirs[-1] > mine[-1])
+
+    def _report_expunges(self, session: "Session") -> None:
+        since, self.expunges_known = self.expunges_known, self.box.modseq
+        gone = {uid for modseq, uid in self.box.expunged if modseq > since}
+        if not gone:
+            return
+        # highest first: then the numbers of the others still stand while we say it
+        hits = [index for index, uid in enumerate(self.uids) if uid in gone]
+        write = session.connection.write
+        for index in reversed(hits):
+            write(b"* %d EXPUNGE\r\n" % (index + 1))
+        self.uids = array("I", [uid for uid in self.uids if uid not in gone])
+        self.recent -= gone
+        for uid in gone:
+            self.told.pop(uid, None)
+
+    async def _report_new(self, session: "Session") -> None:
+        await self.claim()
+        highest = self.uids[-1] if self.uids else 0
+        theirs = self.box.uids
+        self.uids.extend(theirs[bisect_right(theirs, highest) :])
+        session.untagged(b"%d EXISTS" % len(self.uids))
+        session.untagged(b"%d RECENT" % len(self.recent))
+
+    async def claim(self) -> None:
+        """Make messages in new/ \\Recent for this session; one that may write takes them for itself."""
+        messages, unclaimed = self.box.messages, self.box.unclaimed
+        highest = self.uids[-1] if self.uids else 0
+        theirs = self.box.uids
+        fresh = [uid for uid in theirs[bisect_right(theirs, highest) :] if messages[uid].sub == "new"]
+        if self.read_only:
+            self.recent.update(fresh, unclaimed)
+            return
+        self.recent |= unclaimed
+        unclaimed.clear()
+        if fresh:
+            _, taken = await self.box.change(changes.take_recent)
+            self.recent |= taken
+
+    def report_keywords(self, session: "Session") -> None:
+        """Clients must know a keyword before they see it on a message (RFC 3501 §7.2.6)."""
+        names = self.box.now.keywords.names
+        if names != self.keywords_known:
+            self.keywords_known = names
+            session.untagged("FLAGS (" + " ".join((*SYSTEM_FLAGS, *names)) + ")")
+
+    async def _report_flags(self, session: "Session") -> None:
+        since, self.flags_known = self.flags_known, self.box.modseq
+        told, self.told = self.told, {}
+        for uid in self.box.changed_since(since):
+            if told.get(uid, 0) >= self.box.changed.get(uid, 0):
+                continue
+            number, entry = self.number(uid), self.box.messages.get(uid)
+            if number and entry is not None:
+                session.connection.write(b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, uid, self.flags(uid)))
+                await session.room()
+
+    def flags(self, uid: int) -> bytes:
+        """The flags of a message as this session sees them, with \\Recent."""
+        text = self.box.flags(self.box.messages[uid])
+        if uid in self.recent:
+            return text + b" \\Recent" if text else b"\\Recent"
+        return text
+
+    def knows(self, uids: list[int]) -> None:
+        """The client has been told the present flags of these, or asked not to be (.SILENT)."""
+        modseq = self.box.modseq
+        self.told.update((uid, modseq) for uid in uids)
+
+
+SYSTEM_FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")

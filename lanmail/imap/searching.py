@@ -1,0 +1,164 @@
+"""SEARCH: the walk through the mailbox (RFC 3501 §6.4.4), plain or as ESEARCH (RFC 4731).
+
+Keys that file names answer (flags, numbers) narrow the candidates first, many messages at a time; only what is left
+is looked at message by message, and opened if it must be.
+"""
+
+import os
+from bisect import bisect_left, bisect_right
+
+from lanmail import atomic, maildir, snapshot
+from lanmail.imap import copy, mailbox, search, searchgrammar, searchkeys, section
+from lanmail.imap.session import No, Session
+
+parse = searchgrammar.parse
+
+
+async def run(session: Session, arguments: searchgrammar.Search) -> str:
+    if arguments.charset is None:
+        raise No("No such charset here.", "BADCHARSET (US-ASCII UTF-8 ISO-8859-1 ISO-8859-15 WINDOWS-1252)")
+    view = session.view
+    key = searchgrammar.resolved(arguments.key, len(view.uids), view.uids[-1] if view.uids else 0)
+    uids = await matching(session, key)
+    found = uids if arguments.uid else [view.number(uid) for uid in uids]
+    if arguments.returns is None:
+        session.untagged("SEARCH" + "".join(f" {number}" for number in found))
+    else:
+        session.untagged(_extended(arguments, found))
+    return ""
+
+
+def _extended(arguments: searchgrammar.Search, found: list[int]) -> str:
+    """RFC 4466 §2.6.2; MIN, MAX and ALL are left out when nothing was found, COUNT is not."""
+    parts = [f'ESEARCH (TAG "{arguments.tag}")']
+    if arguments.uid:
+        parts.append("UID")
+    for name in arguments.returns or ():
+        if name == "COUNT":
+            parts.append(f"COUNT {len(found)}")
+        elif found:
+            value = {"MIN": str(found[0]), "MAX": str(found[-1])}.get(name)
+            parts.append(f"{name} {value or copy.compact(found)}")
+    return " ".join(parts)
+
+
+async def matching(session: Session, key: searchkeys.Key) -> list[int]:
+    """The UIDs of the messages that match, ascending."""
+    view = session.view
+    messages = view.box.messages
+    uids = [uid for uid in view.uids if uid in messages]
+    rest: list[searchkeys.Key] = []
+    for part in _conjuncts(key):
+        narrowed = _narrow(view, uids, part)
+        if narrowed is None:
+            rest.append(part)
+        else:
+            uids = narrowed
+            await session.breathe()
+    if not rest:
+        return uids
+    matches = search.compile(searchkeys.And(tuple(rest)))
+    found = []
+    probe = _Probe(view)
+    for uid in uids:
+        entry = messages.get(uid)
+        if entry is None:
+            continue
+        for _ in range(2):
+            try:
+                with probe.of(uid, entry):
+                    if matches(probe):
+                        found.append(uid)
+                break
+            except FileNotFoundError:  # renamed by another program
+                await session.look()
+                if (entry := view.box.messages.get(uid)) is None:
+                    break
+            except OSError:
+                break  # what cannot be read does not match
+        await session.breathe()
+    return found
+
+
+def _conjuncts(key: searchkeys.Key) -> list[searchkeys.Key]:
+    if isinstance(key, searchkeys.And):
+        return [part for one in key.keys for part in _conjuncts(one)]
+    return [key]
+
+
+def _narrow(view: mailbox.View, uids: list[int], key: searchkeys.Key) -> list[int] | None:
+    """Those of `uids` that match a key which needs no file; None when the key needs more than that."""
+    messages = view.box.messages
+    if isinstance(key, searchkeys.Flag):
+        letter, wanted, mark = key.letter, key.present, maildir.INFO
+        return [uid for uid in uids if (letter in messages[uid].name.partition(mark)[2]) is wanted]
+    if isinstance(key, searchkeys.Uids):
+        return [uid for low, high in key.ranges for uid in uids[bisect_left(uids, low) : bisect_right(uids, high)]]
+    if isinstance(key, searchkeys.Numbers):
+        # the numbers of what is left of view.uids are still ascending with the UIDs
+        bounds = [(view.uids[max(low, 1) - 1], view.uids[min(high, len(view.uids)) - 1])
+                  for low, high in key.ranges if low <= len(view.uids) and high]
+        return [uid for low, high in bounds for uid in uids[bisect_left(uids, low) : bisect_right(uids, high)]]
+    if isinstance(key, searchkeys.Recent):
+        return [uid for uid in uids if (uid in view.recent) is key.present]
+    return None
+
+
+class _Probe:
+    """One message after another in the shape that `search` asks for; a file is open only inside `of`."""
+
+    def __init__(self, view: mailbox.View) -> None:
+        self._view = view
+        self._descriptor = -1
+        self._source: section.Source | None = None
+        self._entry: snapshot.Entry
+        self.uid = 0
+
+    def of(self, uid: int, entry: snapshot.Entry) -> "_Probe":
+        self.uid = uid
+        self._entry = entry
+        return self
+
+    def __enter__(self) -> "_Probe":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._source = None
+
+    @property
+    def number(self) -> int:
+        return self._view.number(self.uid)
+
+    @property
+    def flags(self) -> str:
+        return self._entry.letters
+
+    @property
+    def keywords(self) -> frozenset[str]:
+        return frozenset(flag.lower() for flag in self._view.box.now.flags(self._entry) if not flag.startswith("\\"))
+
+    @property
+    def recent(self) -> bool:
+        return self.uid in self._view.recent
+
+    def internal_date(self) -> float:
+        return os.stat(f"{self._view.box.path}/{self._entry.path}", follow_symlinks=False).st_mtime
+
+    def saved_date(self) -> float:
+        return os.stat(f"{self._view.box.path}/{self._entry.path}", follow_symlinks=False).st_ctime
+
+    def wire_size(self) -> int:
+        size = self._entry.wire_size
+        return size if size is not None else self.source().wire_size
+
+    def modseq(self) -> int:
+        return self._view.box.changed.get(self.uid, 1)
+
+    def source(self) -> section.Source:
+        if self._source is None:
+            self._descriptor = atomic.open_regular(f"{self._view.box.path}/{self._entry.path}")
+            self._source = section.Source(fd=self._descriptor)
+        return self._source

@@ -1,0 +1,139 @@
+"""One client's session: who is logged in, what is selected, and how answers are said.
+
+The command families (`fetch`, `folders`, …) are functions on a `Session`; `dispatch` reads commands and calls them.
+A family answers by returning the text behind `OK`, or by raising `No` or `Bad`; untagged data it says itself.
+Sequence numbers change only in `report`, and only when the command permits it (RFC 3501 §7.4.1).
+"""
+
+import asyncio
+import enum
+import time
+from typing import TYPE_CHECKING
+
+from lanmail.imap import wire
+
+if TYPE_CHECKING:
+    from lanmail import settings
+    from lanmail.imap import mailbox, names, worker
+
+SLICE = 0.005  # seconds of work after which other sessions get their turn
+READ_PATIENCE = 300.0  # seconds that a client may take to read what it asked for
+
+
+class State(enum.IntFlag):
+    """RFC 3501 §3; a command table entry may name several."""
+
+    FRESH = 1
+    AUTHENTICATED = 2
+    SELECTED = 4
+    OVER = 8
+
+
+INSIDE = State.AUTHENTICATED | State.SELECTED
+ANY = State.FRESH | INSIDE
+
+
+class No(Exception):
+    """The command is refused: `NO [code] text`."""
+
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.text = text
+        self.code = code
+
+
+class Bad(Exception):
+    """The command is not understood, or makes no sense here: `BAD text`."""
+
+
+class Session:
+    """The state of one connection."""
+
+    def __init__(self, connection: wire.Connection, of: "worker.Worker") -> None:
+        self.connection = connection
+        self.worker = of
+        self.state = State.FRESH
+        self.account: settings.Account | None = None
+        self.folders: names.Home | None = None
+        self.selected: mailbox.View | None = None
+        self.enabled: set[str] = set()
+        self.failed_logins = 0
+        self.bad_commands = 0
+        self.began = time.monotonic()
+        self._slice_ends = 0.0
+
+    @property
+    def timeout(self) -> float:
+        """How long the client may be silent now."""
+        limits = self.worker.limits
+        if self.state is State.FRESH:
+            return max(0.01, self.began + limits.login_timeout - time.monotonic())
+        return float(limits.idle_timeout)
+
+    @property
+    def home(self) -> "names.Home":
+        """The folders of whoever is logged in."""
+        assert self.folders is not None
+        return self.folders
+
+    @property
+    def view(self) -> "mailbox.View":
+        """The selected mailbox."""
+        assert self.selected is not None
+        return self.selected
+
+    # saying
+
+    def untagged(self, text: str | bytes) -> None:
+        data = text if isinstance(text, bytes) else text.encode("utf-8")
+        self.connection.write(b"* " + data + b"\r\n")
+
+    def tagged(self, tag: bytes, kind: str, text: str) -> None:
+        self.connection.write(tag + f" {kind} {text}\r\n".encode())
+
+    def bye(self, text: str) -> None:
+        """Announce the end; the dispatcher hangs up."""
+        self.untagged(f"BYE {text}")
+        self.state = State.OVER
+
+    def leave(self) -> None:
+        """The server is stopping."""
+        self.connection.interrupt()
+
+    async def room(self) -> None:
+        """Call between pieces of much output: waits while the client does not read, lets others work."""
+        if self.connection.full:
+            await self.connection.drain(READ_PATIENCE)
+            self._slice_ends = time.monotonic() + SLICE
+        else:
+            await self.breathe()
+
+    async def breathe(self) -> None:
+        """Call between pieces of much work: after a slice of time the other sessions get their turn."""
+        now = time.monotonic()
+        if now > self._slice_ends:
+            if self._slice_ends:
+                await asyncio.sleep(0)
+            self._slice_ends = time.monotonic() + SLICE
+            if self.connection.lost:
+                raise wire.Closed
+
+    # the selected mailbox
+
+    async def look(self) -> None:
+        """Learn what happened to the selected mailbox, without saying it yet."""
+        if self.selected is not None:
+            await self.selected.box.refresh()
+
+    async def report(self, *, expunges: bool) -> None:
+        """Say what happened to the selected mailbox since the last report."""
+        if self.selected is not None:
+            await self.selected.report(self, expunges=expunges)
+
+    def unselect(self) -> None:
+        """Leave the selected mailbox, if any."""
+        if self.selected is not None:
+            self.selected.close()
+            self.selected = None
+        if self.state is State.SELECTED:
+            self.state = State.AUTHENTICATED

@@ -1,0 +1,165 @@
+"""What all sessions of one process share: settings, log-in, boxes, one inotify descriptor, threads for file work."""
+
+import asyncio
+import ipaddress
+import ssl
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from lanmail import accounts, daemon, log, maildir, passwords, settings, tls, watch
+from lanmail.imap import box, dispatch, names, wire
+from lanmail.imap.session import Session
+
+T = TypeVar("T")
+THREADS = 8  # concurrent fsyncs share journal commits; more threads only wait for the GIL
+SWEEP = 5.0
+KEPT_BOXES = 64
+KEPT_MESSAGES = 300_000
+
+
+class Worker:
+    """One process; `greet` is the protocol factory of its listeners."""
+
+    def __init__(self, context: daemon.Context) -> None:
+        self._context = context
+        self.directory = accounts.Directory(context.paths, lambda: context.settings)
+        self.checker = passwords.Checker(self.directory, context.settings)
+        self._pool = ThreadPoolExecutor(THREADS, "files")
+        self._boxes: dict[str, box.Box] = {}
+        self._sessions: set[Session] = set()
+        self._users: Counter[tuple[str, str]] = Counter()
+        self.watch = _watch()
+        context.on_reload(self._reload)
+        self._reload()
+
+    def _reload(self) -> None:
+        self.checker.configure(self.config)
+        self.tls_possible = self.tls_context() is not None
+        self.cleartext_networks = [ipaddress.ip_network(network) for network in self.config.auth.cleartext_networks]
+
+    @property
+    def config(self) -> settings.Settings:
+        return self._context.settings
+
+    @property
+    def limits(self) -> settings.Imapd:
+        return self._context.settings.imapd
+
+    async def run(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run blocking file work in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    # connections
+
+    def greet(self) -> wire.Connection:
+        return wire.Connection(self._serve)
+
+    async def _serve(self, connection: wire.Connection) -> None:
+        session = Session(connection, self)
+        if len(self._sessions) >= self.limits.max_connections:
+            session.bye("Too many connections, try again later.")
+            connection.close()
+            return
+        self._sessions.add(session)
+        try:
+            await dispatch.serve(session)
+        except wire.Closed:
+            pass
+        finally:
+            self._sessions.discard(session)
+            session.unselect()
+            if session.account is not None:
+                self._leave(session)
+            connection.close()
+
+    def admit(self, session: Session, account: settings.Account) -> bool:
+        """Count a log-in; False when the account has as many connections from that address as it may have."""
+        key = (account.name, session.connection.peer)
+        if self._users[key] >= self.limits.max_connections_per_user:
+            return False
+        self._users[key] += 1
+        return True
+
+    def _leave(self, session: Session) -> None:
+        assert session.account is not None
+        key = (session.account.name, session.connection.peer)
+        self._users[key] -= 1
+        if self._users[key] <= 0:
+            del self._users[key]
+
+    async def open_home(self, account: settings.Account) -> names.Home:
+        """The folders of an account, made at the first log-in."""
+        root = str(self._context.paths.maildirs / account.name)
+        await self.run(maildir.prepare, root)
+        return names.Home(root, self.limits.namespace_prefix)
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        try:
+            return tls.server_context(self.config, self._context.paths)
+        except OSError as error:
+            log.certificate_unusable(file=self.config.tls.cert, error=str(error))
+            return None
+
+    async def close(self) -> None:
+        """Say goodbye to everybody; who is in the middle of a command finishes it first."""
+        for session in list(self._sessions):
+            session.leave()
+        tasks = [session.connection.task for session in self._sessions if session.connection.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=20)
+        if self.watch is not None:
+            self.watch.close()
+        self._pool.shutdown(wait=False)
+
+    # boxes
+
+    async def open_box(self, home: names.Home, name: str) -> box.Box:
+        """The box of a folder, refreshed. box.Gone when there is no such folder."""
+        path = home.path(name)
+        found = self._boxes.get(path)
+        if found is None:
+            found = self._boxes[path] = box.Box(self, path, home.root)
+            self._forget_some()
+        found.used = time.monotonic()
+        await found.refresh()
+        return found
+
+    def opened(self, path: str) -> box.Box | None:
+        """The box of a folder if this process has one."""
+        return self._boxes.get(path)
+
+    def forget(self, gone: box.Box) -> None:
+        if self._boxes.get(gone.path) is gone:
+            del self._boxes[gone.path]
+
+    def _forget_some(self) -> None:
+        """Drop the boxes that nobody has selected and that were not used for the longest."""
+        idle = sorted((one for one in self._boxes.values() if not one.views), key=lambda one: one.used)
+        total = sum(len(one.messages) for one in self._boxes.values())
+        while idle and (len(idle) > KEPT_BOXES or total > KEPT_MESSAGES):
+            total -= len(idle[0].messages)
+            del self._boxes[idle.pop(0).path]
+
+    async def sweep(self) -> None:
+        """Look at selected mailboxes now and then, for file systems that send no events."""
+        while True:
+            await asyncio.sleep(SWEEP)
+            for one in list(self._boxes.values()):
+                if one.views and one.folder.peek() is not one.snapshot:
+                    for view in one.views:
+                        view.notify()
+
+
+def _watch() -> watch.Watch | None:
+    try:
+        watcher = watch.Watch()
+    except OSError as error:
+        log.event("no-inotify", error=str(error), hint="new mail is noticed every few seconds")
+        return None
+    watcher.attach(asyncio.get_running_loop())
+    return watcher
+
+

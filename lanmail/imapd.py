@@ -1,0 +1,77 @@
+"""imapd: lets clients read mail by IMAP.
+
+Serves the Maildirs of all accounts by IMAP4rev1, with STARTTLS on port 143 and with TLS from the first byte on port
+993 (server.port_offset is added to both; a port of 0 is off). Any number of clients, of this and of other programs, may
+work on one mailbox at the same time: the Maildir is the truth, and what happens to it is told to the others at once
+(IDLE) or with their next command.
+
+Folders are Maildir++ with "." between the levels. Sent, Drafts, Trash and Junk are made and subscribed to at the first
+log-in and marked with their special use. INBOX.X means X, whatever namespace_prefix is set to, and INBOX.SENT is Sent.
+
+UIDs and keywords are kept in Dovecot's files, so that Dovecot may serve the same Maildirs before or after.
+
+Reads: conf/lanmail.toml, conf/accounts/, the certificate and key of [tls], maildirs/.
+
+Writes: maildirs/NAME/, where messages are stored (APPEND), linked (COPY), renamed (flags) and removed (EXPUNGE), but
+never changed; dovecot-uidlist, dovecot-keywords, lanmail-keywords and subscriptions beside them; state/log.
+
+Signals: SIGHUP reads the settings again (ports change with a restart only). SIGTERM takes no new connections, lets the
+commands that are under way end, says goodbye to the clients, and stops.
+
+Standards: RFC 3501 IMAP4rev1, RFC 2177 IDLE, RFC 2342 NAMESPACE, RFC 2971 ID, RFC 3348 CHILDREN, RFC 3502 MULTIAPPEND,
+RFC 3691 UNSELECT, RFC 4315 UIDPLUS, RFC 4731 ESEARCH, RFC 4959 SASL-IR, RFC 5161 ENABLE, RFC 5258 LIST-EXTENDED,
+RFC 5530 response codes, RFC 5819 LIST-STATUS, RFC 6154 SPECIAL-USE, RFC 6851 MOVE, RFC 7888 LITERAL+,
+RFC 7889 APPENDLIMIT.
+
+Security: passwords are taken under TLS, or from auth.cleartext_networks; guessing is slow. A message is served only if
+it is a regular file inside the Maildir. Every line, literal, set, nesting and name is bounded; the limits are keys of
+[imapd]. The program needs no access to spools or tokens.
+
+Bugs: with several workers each counts the connections of an account for itself, and only the worker that stored a
+message by APPEND or COPY knows that it is \\Recent.
+"""
+
+import asyncio
+
+from lanmail import daemon, settings, sockets
+from lanmail.imap import worker
+
+
+def listeners(loaded: settings.Settings) -> list[sockets.Listener]:
+    """Port 143 and port 993, unless switched off."""
+    server, own = loaded.server, loaded.imapd
+    hosts = tuple(str(host) for host in server.listen)
+    wishes = [
+        sockets.Listener("imap", "imap", hosts, server.port(own.port)),
+        sockets.Listener("imaps", "imap", hosts, server.port(own.tls_port), tls=True),
+    ]
+    return [wish for wish in wishes if wish.port]
+
+
+async def serve(context: daemon.Context) -> None:
+    """Listen until told to stop."""
+    own = worker.Worker(context)
+    loop = asyncio.get_running_loop()
+    servers = []
+    for bound in context.bound:
+        tls = own.tls_context() if bound.listener.tls else None
+        if bound.listener.tls and tls is None:
+            raise daemon.Refused(f"no usable certificate for port {bound.listener.port}; see conf/tls/")
+        handshake = context.settings.imapd.login_timeout if tls else None
+        servers.append(
+            await loop.create_server(own.greet, sock=bound.socket, ssl=tls, ssl_handshake_timeout=handshake)
+        )
+    sweep = asyncio.create_task(own.sweep())
+    context.ready()
+    await context.stopping.wait()
+    for server in servers:
+        server.close()
+    sweep.cancel()
+    await own.close()
+
+
+program = daemon.program("imapd", __doc__, serve, listeners=listeners)
+
+
+def main() -> None:
+    program()
