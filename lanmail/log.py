@@ -278,6 +278,22 @@ def login_failed(*, user: str, service: str, client: str, method: str, reason: s
     )
 
 
+def pop3_done(*, account: str, client: str, retrieved: int, octets: int, tops: int, deleted: int) -> None:
+    """A POP3 session ended; `deleted` is what was really removed."""
+    event(
+        "logout", service="pop3", account=account, client=client, retrieved=retrieved, octets=octets, top=tops,
+        deleted=deleted,
+    )
+
+
+def folder_unusable(*, account: str, folder: str, error: str) -> None:
+    event("folder-unusable", level=logging.ERROR, account=account, folder=folder, error=error)
+
+
+def message_unreadable(*, account: str, file: str, error: str) -> None:
+    event("message-unreadable", level=logging.WARNING, account=account, file=file, error=error)
+
+
 def certificate_unusable(*, file: str, error: str) -> None:
     """The files changed to something that cannot be used; the last good certificate stays in force."""
     event("certificate-unusable", level=logging.ERROR, file=file, error=error)

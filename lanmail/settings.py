@@ -119,6 +119,10 @@ class Pop3d(Model):
     idle_timeout: Duration = _key("10m", "How long a client may be silent (RFC 1939 §3 asks for ten minutes).")
     max_connections: int = _key(1000, "Most connections at a time.", ge=1)
     max_connections_per_user: int = _key(20, "Most connections of one account from one IP address.", ge=1)
+    max_connections_per_client: int = _key(50, "Most connections from one IP address that are not logged in.", ge=1)
+    max_errors: int = _key(20, "Commands a client may get wrong in a row until it is disconnected.", ge=1)
+    in_use_wait: Duration = _key("3s", "How long a log-in waits for another session of the same account to end.")
+    mark_seen: bool = _key(True, "What POP3 fetched is marked as read for IMAP, at QUIT.")
     hide_capabilities: list[str] = _key([], "Capabilities not announced to any client.")
 
 

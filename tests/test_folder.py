@@ -63,19 +63,23 @@ def test_nothing_happened_is_the_same_snapshot(root: str, inbox: folder.Folder, 
     assert second.entries[0] is first.entries[0]
 
 
-def test_a_change_within_the_clocks_grain_is_seen(root: str, inbox: folder.Folder) -> None:
+def test_a_change_within_the_clocks_grain_is_seen(
+        root: str, inbox: folder.Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     inbox.sync()
     stamp = os.stat(f"{root}/new").st_mtime_ns
+    monkeypatch.setattr(listing.time, "time_ns", lambda: stamp + 4_000_000)
     for number in range(20):
         drop(root, f"{number}.x")
         os.utime(f"{root}/new", ns=(stamp, stamp))  # a coarse clock, or a change right after the last look
         assert len(inbox.sync()) == number + 1
 
 
-def test_whole_seconds_are_not_trusted_for_a_second(root: str, inbox: folder.Folder) -> None:
+def test_whole_seconds_are_not_trusted_for_a_second(
+        root: str, inbox: folder.Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     stamp = int(time.time()) * 10**9
     os.utime(f"{root}/new", ns=(stamp, stamp))
     os.utime(f"{root}/cur", ns=(1, 1))
+    monkeypatch.setattr(listing.time, "time_ns", lambda: stamp + 900_000_000)
     inbox.sync()
     drop(root, "1.x")
     os.utime(f"{root}/new", ns=(stamp, stamp))

@@ -32,3 +32,10 @@ def test_stuffing_is_undone_line_by_line(data):
     lines = stuffed.split(b"\r\n")
     assert not any(line == b"." for line in lines)
     assert b"\r\n".join(line.removeprefix(b".") for line in lines) == crlf
+
+
+@given(PIECES)
+def test_dotted_is_crlf_and_stuffed_in_one(data):
+    lf = wire.to_lf(data)
+    dotted = wire.to_dotted(lf)
+    assert (b"." + dotted if lf.startswith(b".") else dotted) == wire.dot_stuff(lf.replace(b"\n", b"\r\n"))

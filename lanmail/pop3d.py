@@ -1,0 +1,89 @@
+"""NAME
+    lanmail-pop3d - lets mail clients fetch mail by POP3
+
+SYNOPSIS
+    lanmail-pop3d [--root DIR] [--check] [--trace] [--version] [--help]
+
+DESCRIPTION
+    Serves the INBOX of each account's Maildir by POP3: port 110 with STLS, port 995 with TLS from the first byte.
+    Passwords are taken under TLS, or in clear text from the networks of auth.cleartext_networks.
+
+    USER PASS AUTH (PLAIN, LOGIN) STLS CAPA STAT LIST UIDL TOP RETR DELE RSET NOOP QUIT UTF8, pipelined at will.
+
+    One session at a time has a mailbox; a second log-in waits a few seconds and is then told [IN-USE]. What a client
+    deletes goes when it says QUIT, never when the connection breaks. At QUIT, what it fetched is marked as read.
+
+    The UIDL of a message is made of its UID and the UIDVALIDITY as Dovecot makes it, and UIDs live in Dovecot's
+    files, so that after a change of server no client fetches anything again.
+
+READS
+    conf/lanmail.toml, conf/accounts/, maildirs/
+
+WRITES
+    maildirs/ (dovecot-uidlist; renames and removes messages at QUIT), state/pop3/NAME.lock, state/log/
+
+SIGNALS
+    SIGTERM, SIGINT: finish what is on the wire, then end. SIGHUP: read the settings again.
+
+STANDARDS
+    RFC 1939 (POP3), 2449 (CAPA, PIPELINING, response codes), 2595 and 8314 (TLS), 3206 (AUTH-RESP-CODE), 5034 (SASL),
+    6856 (UTF8; messages are sent as they are whether or not the client asked for it). APOP is not offered: it needs
+    passwords in clear text on disk.
+
+SECURITY
+    Nothing but a regular file in new/ or cur/ of the account's own Maildir is ever opened. No text from a client
+    becomes part of a path. Line length, connections, log-in time, failed log-ins and errors are limited ([pop3d] in
+    lanmail.toml), and a client that does not read holds at most half a megabyte of memory.
+
+BUGS
+    The limits on connections count within one worker.
+
+SEE ALSO
+    lanmail(8), lanmail-imapd(8), lanmail.toml(5)
+"""
+
+import asyncio
+
+from lanmail import daemon, settings, sockets, tls
+from lanmail.pop3.service import Service
+from lanmail.pop3.session import Session
+
+DRAIN = 20.0
+HANDSHAKE = 30.0
+
+
+def listeners(loaded: settings.Settings) -> list[sockets.Listener]:
+    """The ports to listen on."""
+    hosts, server, own = tuple(loaded.server.listen), loaded.server, loaded.pop3d
+    wanted = (("pop3", own.port, False), ("pop3s", own.tls_port, True))
+    return [sockets.Listener(name, "pop3", hosts, server.port(port), implicit)
+            for name, port, implicit in wanted if port]
+
+
+async def serve(context: daemon.Context) -> None:
+    """Serve until told to stop."""
+    loop = asyncio.get_running_loop()
+    service = Service(context.paths, lambda: context.settings)
+    context.on_reload(service.reload)
+    servers = []
+    for bound in context.bound:
+        implicit = bound.listener.tls
+
+        def session(implicit: bool = implicit) -> Session:
+            return Session(service, loop, implicit=implicit)
+
+        servers.append(await loop.create_server(
+            session, sock=bound.socket, ssl=tls.server_context(context.settings, context.paths) if implicit else None,
+            ssl_handshake_timeout=HANDSHAKE if implicit else None))
+    context.ready()
+    await context.stopping.wait()
+    for server in servers:
+        server.close()
+    await service.drain(DRAIN)
+    service.close()
+
+
+main = daemon.program("pop3d", __doc__, serve, listeners=listeners)
+
+if __name__ == "__main__":
+    main()
