@@ -5,11 +5,13 @@ Works on bytes as they lie on disk (LF) or on the wire (CRLF), in linear time, a
 
 import base64
 import binascii
-import codecs
 import quopri
 import re
 
-_WORD = re.compile(rb"=\?([^?\s]{1,60})\?([bBqQ])\?([^?\s]*)\?=")
+from lanmail import charset
+
+# RFC 2047 §2 forbids blanks inside a word, but many write them.
+_WORD = re.compile(rb"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
 _BETWEEN = re.compile(rb"(\?=)[ \t\r\n]+(?==\?[^?\s]{1,60}\?[bBqQ]\?)")
 
 
@@ -63,53 +65,37 @@ def _field_pattern(name: bytes) -> re.Pattern[bytes]:
 
 
 def decode_words(value: bytes) -> str:
-    """A header value as text: encoded words (RFC 2047) decoded, the rest as UTF-8 or Latin-1. Never raises."""
+    """A header value as text: encoded words (RFC 2047) decoded, the rest as UTF-8 or windows-1252. Never raises."""
     if b"=?" not in value:
-        return _text(value)
+        return charset.decode(value, None)
     value = _BETWEEN.sub(rb"\1", value)
     parts: list[str] = []
     end = 0
-    pending: tuple[str, bytes] | None = None  # neighbours of one charset may split a character between them
+    pending: tuple[bytes, str] | None = None  # neighbours of one charset may split a character between them
     for match in _WORD.finditer(value):
         if match.start() > end or pending is None:
-            parts += [_decode(*pending)] if pending else []
+            parts += [charset.decode(*pending)] if pending else []
             pending = None
-            parts.append(_text(value[end : match.start()]))
-        charset, raw = _word(match)
-        if pending and pending[0] == charset:
-            pending = (charset, pending[1] + raw)
+            parts.append(charset.decode(value[end : match.start()], None))
+        raw, name = _word(match)
+        if pending and pending[1] == name:
+            pending = (pending[0] + raw, name)
         else:
-            parts += [_decode(*pending)] if pending else []
-            pending = (charset, raw)
+            parts += [charset.decode(*pending)] if pending else []
+            pending = (raw, name)
         end = match.end()
-    parts += [_decode(*pending)] if pending else []
-    parts.append(_text(value[end:]))
+    parts += [charset.decode(*pending)] if pending else []
+    parts.append(charset.decode(value[end:], None))
     return "".join(parts)
 
 
-def _word(match: re.Match[bytes]) -> tuple[str, bytes]:
-    charset = match.group(1).split(b"*")[0].decode("ascii", "replace").lower()  # RFC 2231 §5: charset*language
+def _word(match: re.Match[bytes]) -> tuple[bytes, str]:
+    """The octets of an encoded word and its charset."""
+    name = match.group(1).split(b"*")[0].decode("ascii", "replace").lower()  # RFC 2231 §5: charset*language
     body = match.group(3)
     if match.group(2) in b"qQ":
-        return charset, quopri.decodestring(body.replace(b"_", b" "), header=False)
+        return quopri.decodestring(body.replace(b"_", b" "), header=False), name
     try:
-        return charset, base64.b64decode(body + b"=" * (-len(body) % 4))
+        return base64.b64decode(body + b"=" * (-len(body) % 4)), name
     except binascii.Error:
-        return charset, body
-
-
-def _decode(charset: str, raw: bytes) -> str:
-    try:
-        codec = codecs.lookup(charset)
-        if getattr(codec, "_is_text_encoding", True):
-            return raw.decode(charset, "replace")
-    except (LookupError, ValueError):
-        pass
-    return _text(raw)
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        return body, name

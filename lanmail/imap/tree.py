@@ -34,7 +34,7 @@ class Part(NamedTuple):
 
 
 class Node:
-    """A part while the tree grows, with what its header says; `scan` fills in `header` and `body` at the end."""
+    """A part and what its header says; its body is from `middle` to `end`. `scan` adds the sizes of both."""
 
     __slots__ = ("body", "content", "depth", "end", "fields", "header", "kind", "middle", "parent", "parts", "start")
 
@@ -55,9 +55,14 @@ class Node:
         return Part(self.kind, self.start, self.header, self.body, tuple([node.part() for node in self.parts]))
 
 
+def outline(data: bytes) -> Node:
+    """The tree of a whole message without its sizes: only where its parts start and end."""
+    return _Scanner(data).scan()
+
+
 def scan(data: bytes) -> Node:
-    """The whole message as a tree."""
-    root = _Scanner(data).scan()
+    """The tree of a whole message with all sizes."""
+    root = outline(data)
     _Ruler(data).measure(root)
     return root
 

@@ -1,0 +1,25 @@
+"""Transfer encodings undone as far as they can be, never raising (RFC 2045 §6)."""
+
+import binascii
+import re
+
+_not_base64 = re.compile(rb"[^A-Za-z0-9+/]+")
+
+
+def decode(body: bytes, encoding: bytes | None) -> bytes:
+    """The octets that were encoded; what is in no encoding that we know is left as it is."""
+    kind = (encoding or b"").lower()
+    if kind == b"base64":
+        return base64(body)
+    if kind == b"quoted-printable":
+        return binascii.a2b_qp(body)
+    return body
+
+
+def base64(body: bytes) -> bytes:
+    """Base64, up to where it ends or breaks."""
+    try:
+        return binascii.a2b_base64(body)
+    except binascii.Error:
+        clean = _not_base64.sub(b"", body.partition(b"=")[0])
+        return binascii.a2b_base64(clean[: len(clean) // 4 * 4])

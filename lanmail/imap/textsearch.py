@@ -1,0 +1,110 @@
+"""Finding a text in a message as people read it: encoded words, transfer encodings and charsets undone, case ignored.
+
+What octets can rule out is ruled out before anything is decoded; that decides how fast a folder is searched.
+"""
+
+import re
+
+from lanmail import charset, message
+from lanmail.imap import addresses, casemap, decoding, headers, source, tree
+
+_ADDRESS_FIELDS = frozenset((b"from", b"to", b"cc", b"bcc", b"sender", b"reply-to"))
+_words = re.compile(rb"[a-z0-9]+").findall
+_fold = re.compile(rb"\n[ \t]")
+_blanks = re.compile(rb"[ \t]+")
+# What makes plain octets mean another text. Compared with the lower-cased message.
+_encodings = re.compile(rb"base64|quoted-printable|utf-?7|utf-?16|utf-?32|iso-?2022|hz-gb").search
+
+
+class Needle:
+    """The text to look for; found where its folded form is part of the folded text."""
+
+    __slots__ = ("octets", "text", "word")
+
+    def __init__(self, text: str) -> None:
+        self.text = casemap.fold(text)
+        self.octets = self.text.encode() if self.text.isascii() else None
+        # The longest word survives folding, quoting and comments, so it must be somewhere in a header of plain ASCII.
+        self.word = max(_words(self.octets or b""), key=len, default=b"")
+
+    def in_octets(self, octets: bytes, charset_name: bytes | None) -> bool:
+        if octets.isascii() and charset.like_ascii(charset_name):
+            return self.octets is not None and self.octets in octets.lower()
+        return self.text in casemap.fold(charset.decode(octets, charset_name))
+
+    def in_words(self, value: bytes) -> bool:
+        """In unfolded header text, which may hold encoded words."""
+        if value.isascii() and b"=?" not in value:
+            return self.octets is not None and self.octets in value.lower()
+        return self.text in casemap.fold(message.decode_words(value))
+
+    def ruled_out(self, header: bytes) -> bool:
+        """Whether a look at a header as it stands is enough to know that no field of it holds the text."""
+        if not header.isascii() or b"=?" in header or b"\\" in header:
+            return False
+        return self.octets is None or self.word not in header.lower()
+
+
+def in_field(message_source: source.Source, name: bytes, needle: Needle) -> bool:
+    """Whether a field of that name (in lower case) holds the text; of an empty text: whether there is such a field."""
+    header = message_source.header
+    if needle.text and needle.ruled_out(header):
+        return False
+    for value in headers.values(header, name):
+        if not needle.text:
+            return True
+        plain = _fold.sub(b" ", value)
+        if needle.in_words(plain) or needle.in_words(_blanks.sub(b" ", plain)):
+            return True
+        if name in _ADDRESS_FIELDS and needle.in_words(_as_shown(value)):
+            return True
+    return False
+
+
+def in_body(message_source: source.Source, needle: Needle) -> bool:
+    """Whether a text part holds the text; headers of attached messages do not count."""
+    data = message_source.data
+    if data.isascii() and needle.text:
+        lower = data.lower()
+        if (needle.octets is None or needle.octets not in lower) and not _encodings(lower):
+            return False
+    return not needle.text or any(_in_part(data, node, needle) for node in _nodes(tree.outline(data)))
+
+
+def in_text(message_source: source.Source, needle: Needle) -> bool:
+    """As `in_body`, or whether any header holds the text, those of parts and of attached messages too."""
+    data = message_source.data
+    if data.isascii() and b"=?" not in data:
+        lower = data.lower()
+        if (needle.octets is None or needle.word not in lower) and not _encodings(lower):
+            return False
+    for node in _nodes(tree.outline(data)):
+        block = data[node.start : node.middle].replace(b"\r\n", b"\n")
+        if needle.in_words(_fold.sub(b" ", block)) or _in_part(data, node, needle):
+            return True
+    return False
+
+
+def _nodes(root: tree.Node) -> list[tree.Node]:
+    nodes = [root]
+    for node in nodes:
+        nodes += node.parts
+    return nodes
+
+
+def _in_part(data: bytes, node: tree.Node, needle: Needle) -> bool:
+    kind = (node.content.type or b"").lower()
+    if node.kind != tree.TEXT and (node.kind != tree.LEAF or kind != b"message"):
+        return False
+    octets = decoding.decode(data[node.middle : node.end], node.content.encoding)
+    return needle.in_octets(octets, node.content.parameter(b"charset"))
+
+
+def _as_shown(value: bytes) -> bytes:
+    """The addresses without comments, quotes and superfluous blanks."""
+    return b", ".join(
+        [
+            b"%b <%b@%b>" % (mailbox.name or b"", mailbox.local or b"", mailbox.domain or b"")
+            for mailbox in addresses.parse(value)
+        ]
+    )
