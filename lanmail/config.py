@@ -4,6 +4,7 @@ Every function that reads raises `ConfigError` with all problems at once, each w
 here: who caches settings (daemon.py, accounts.py) keeps the last good ones when a changed file turns out broken.
 """
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,8 +34,11 @@ def load(paths: Paths) -> Settings:
         loaded = load_settings(document)
     except ConfigError as error:
         problems += [_with_advice(paths, problem) for problem in error.problems]
-    problems += _insecure(paths, loaded)
-    problems += _name_clashes(paths)
+    for check_of in (_insecure(paths, loaded), _name_clashes(paths)):
+        try:
+            problems += check_of
+        except OSError as error:
+            problems.append(Problem(str(error.filename), None, f"cannot be read: {error.strerror}"))
     if problems or loaded is None:
         raise ConfigError(problems)
     return loaded
@@ -192,7 +196,7 @@ def _insecure(paths: Paths, loaded: Settings | None) -> Iterator[Problem]:
     """Secrets that others can read, and directories where others could put a file of theirs in."""
     tls = loaded.tls if loaded else settings.Tls()
     secrets = [paths.conf / tls.key, paths.tls / "ca.key"]
-    if paths.secrets.is_dir():
+    with contextlib.suppress(FileNotFoundError, PermissionError):  # a program may be kept out of secrets/
         secrets += sorted(path for path in paths.secrets.iterdir() if not path.name.startswith("."))
     for path in dict.fromkeys(secrets):
         if _mode(path) & 0o077:

@@ -65,6 +65,8 @@ def test_init_makes_everything_and_never_overwrites(run: Run, tmp_path: Path) ->
 def test_init_refuses_what_is_no_domain(run: Run, tmp_path: Path) -> None:
     assert "is not a domain" in run("init", "--domain", "my office", code=os.EX_USAGE).stderr
     assert "--domain" in run("init", code=os.EX_USAGE).stderr
+    for wrong in (["--listen", "localhost"], ["--port-offset", "65000"], ["--port-offset", "-1"]):
+        assert run("init", "--domain", "office.lan", *wrong, code=os.EX_USAGE).stderr.startswith("lanmail: s")
     assert list(tmp_path.iterdir()) == []
 
 

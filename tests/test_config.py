@@ -285,6 +285,19 @@ def test_check_looks_at_everything(tmp_path: Path) -> None:
     assert len(said) == 8
 
 
+def test_directories_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = conf(tmp_path)
+    where.secrets.mkdir()
+
+    def refuse(path: str | Path, *_rest: object) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert config.load(where), "a program may be kept out of secrets/"
+    monkeypatch.setattr(config.os, "listdir", refuse)
+    assert problems(where) == [f"{where.accounts}: cannot be read: Permission denied"]
+
+
 def test_loading_never_waits(tmp_path: Path) -> None:
     where = conf(tmp_path)
     os.mkfifo(where.accounts / "meier.toml")

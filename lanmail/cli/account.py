@@ -18,7 +18,7 @@ from lanmail.settings import Account, Settings
 _TITLE = "Account {}. What is not set here is as [account_defaults] in lanmail.toml says. A change counts at once."
 
 
-@click.group(cls=command.Group)
+@click.group(cls=command.Group, short_help="Add, change, list and remove accounts.")
 def account() -> None:
     """Accounts: each is a mailbox, an address NAME@DOMAIN and a log-in.
 
@@ -122,7 +122,7 @@ def show(where: Paths, name: str, as_json: bool) -> None:
         click.echo(f"{key.replace('_', ' '):<18} {values.words(shown[key])}")
 
 
-@account.command()
+@account.command(short_help="Change the password.")
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of making one.")
 @command.rooted
@@ -136,7 +136,7 @@ def passwd(where: Paths, name: str, password_stdin: bool) -> None:
         click.echo(f"password: {password}   (shown this once)")
 
 
-@account.command("set")
+@account.command("set", short_help="Change settings of an account.")
 @click.argument("name")
 @click.argument("settings", metavar="KEY=VALUE...", nargs=-1, required=True)
 @command.rooted
@@ -160,7 +160,7 @@ def set_(where: Paths, name: str, settings: tuple[str, ...]) -> None:
         click.echo(f"{path.stem}: {key} = {schema.toml(written)}" if text else f"{path.stem}: {key} has its default")
 
 
-@account.command()
+@account.command(short_help="Remove an account, with its mail or without.")
 @click.argument("name")
 @click.option("--delete-mail", is_flag=True, help="Delete the Maildir, too.")
 @click.option("--force", is_flag=True, help="Remove even the postmaster.")

@@ -11,7 +11,7 @@ from lanmail.cli import command
 from lanmail.paths import Paths
 
 
-@click.group(cls=command.Group)
+@click.group(cls=command.Group, short_help="More names for accounts, and names that lead elsewhere.")
 def alias() -> None:
     """Aliases: NAME, in every local domain, or NAME@DOMAIN lead to accounts, other aliases or addresses elsewhere.
 

@@ -11,7 +11,7 @@ from lanmail.cli import command
 from lanmail.paths import Paths
 
 
-@click.group(cls=command.Group)
+@click.group(cls=command.Group, short_help="Show and renew what mail clients are shown.")
 def certificate() -> None:
     """The server's certificate, and the authority of our own that signed it."""
 

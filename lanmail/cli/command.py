@@ -82,6 +82,10 @@ class Group(click.Group):
         super().__init__(*arguments, **options)
         self.params.append(click.Option(["--root"], metavar="DIR", help=_HELP, expose_value=False, callback=_remember))
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which a new user needs them, not of the alphabet."""
+        return list(self.commands)
+
     def main(
         self,
         args: Sequence[str] | None = None,

@@ -14,7 +14,7 @@ from lanmail.settings import Settings
 _RELOAD = "running programs take it over when they are reloaded (SIGHUP, or systemctl reload 'lanmail-*')"
 
 
-@click.group(cls=command.Group)
+@click.group(cls=command.Group, short_help="Check, show and change the settings.")
 def config() -> None:
     """Settings in conf/lanmail.toml, which may be edited by hand as well."""
 

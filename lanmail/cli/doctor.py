@@ -14,7 +14,7 @@ from lanmail.paths import Paths
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-@click.command()
+@click.command(short_help="Look for what is wrong, or will be.")
 @click.option("--quiet", is_flag=True, help="Only what is not ok.")
 @command.json_option
 @command.rooted

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from lanmail import address, config, paths, tls
+from lanmail import conffile, config, paths, tls
 from lanmail.cli import command
+from lanmail.errors import ConfigError
 from lanmail.paths import Paths
 
 _ALIASES = """\
@@ -19,7 +20,7 @@ _ALIASES = """\
 """
 
 
-@click.command()
+@click.command(short_help="Make a new installation.")
 @click.option("--domain", required=True, help="The domain of the office, like office.lan.")
 @click.option("--port-offset", default=0, show_default=True, help="Added to every port: with 10000, SMTP is on 10025.")
 @click.option("--listen", multiple=True, metavar="ADDRESS", help="Address to listen on, repeatable; else loopback.")
@@ -29,12 +30,15 @@ def init(where: Paths, domain: str, port_offset: int, listen: tuple[str, ...]) -
 
     Nothing that is there already is changed: a second run only adds what is missing.
     """
-    if not address.is_domain(domain) or domain.startswith("["):
-        command.fail(f"'{domain}' is not a domain; write it like office.lan", os.EX_USAGE)
+    text = config.sample(domain, port_offset=port_offset, listen=listen)
+    try:
+        config.load_settings(conffile.parse(where.config_file, text))
+    except ConfigError as error:
+        command.fail("\n".join(problem.text for problem in error.problems), os.EX_USAGE)
     report = _Report()
     for directory, mode in _directories(where):
         report.directory(directory, mode)
-    report.file(where.config_file, config.sample(domain, port_offset=port_offset, listen=listen), "settings")
+    report.file(where.config_file, text, "settings")
     report.file(where.aliases, _ALIASES, "aliases")
     loaded = config.load(where)
     if loaded.server.domain != domain.lower():
@@ -60,7 +64,6 @@ class _Report:
         if path.is_dir():
             return
         path.mkdir(mode=mode, parents=True)
-        path.chmod(mode)
         if not any(f"{above}/" in self.made for above in list(path.parents)[:-1]):
             self.made.append(f"{path}/")
 

@@ -146,6 +146,7 @@ def ports(where: Paths, loaded: Settings) -> Iterator[Finding]:
     """Every port that is on: free, held by ours, or in the way."""
     ours: list[int] = []
     free: list[int] = []
+    refused: dict[tuple[str, str], list[int]] = {}
     for key, port in loaded.ports():
         taken = _listeners(port)
         if taken:
@@ -161,9 +162,11 @@ def ports(where: Paths, loaded: Settings) -> Iterator[Finding]:
             continue
         problem = next((found for host in loaded.server.listen if (found := _bind(host, port))), None)
         if problem:
-            yield fail("ports", f"{port} ({key}): {problem[0]}", problem[1])
+            refused.setdefault(problem, []).append(port)
         else:
             free.append(port)
+    for (reason, advice), numbers in refused.items():
+        yield fail("ports", f"{', '.join(map(str, numbers))}: {reason}", advice)
     if ours:
         yield ok("ports", f"lanmail listens on {', '.join(map(str, ours))}")
     if free:
