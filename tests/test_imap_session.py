@@ -311,7 +311,9 @@ async def test_expunges_are_told_only_when_numbers_may_change(server: imapserver
     assert await client.ok("EXPUNGE") == [b"2 EXPUNGE"]
     for command in ("FETCH 1 UID", "STORE 1 +FLAGS (\\Seen)", "SEARCH SEEN"):
         assert not [line for line in await other.ok(command) if b"EXPUNGE" in line]
-    assert (await other.fails("FETCH 1:3 FLAGS")).startswith(b"[EXPUNGEISSUED]")
+    lines = await other.command("FETCH 1:3 FLAGS")
+    assert len(lines) == 3
+    assert b" OK [EXPUNGEISSUED] " in lines[-1]
     assert await other.ok("NOOP") == [b"2 EXPUNGE"]
     assert len(await other.ok("FETCH 1:2 UID")) == 2
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from lanmail import atomic, changes, snapshot
 from lanmail.imap import mailbox, parser, section, structure
-from lanmail.imap.session import No, Session
+from lanmail.imap.session import EXPUNGED, No, Session
 
 MACROS = {
     "ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
@@ -122,11 +122,9 @@ async def fetch(session: Session, arguments: Fetch) -> str:
         seen = await _mark_seen(view, batch) if marks else frozenset()
         for uid in batch:
             await work.one(uid, also_flags=uid in seen)
-    if work.missing and not arguments.uid:
-        raise No("Some of the messages are no longer there.", "EXPUNGEISSUED")
     if work.unreadable:
         raise No("Some of the messages cannot be read.", "UNAVAILABLE")
-    return ""
+    return EXPUNGED if work.missing and not arguments.uid else ""
 
 
 async def _find_sizes(session: Session, uids: list[int]) -> None:

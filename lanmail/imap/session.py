@@ -20,6 +20,10 @@ SLICE = 0.005  # seconds of work after which other sessions get their turn
 READ_PATIENCE = 300.0  # seconds that a client may take to read what it asked for
 
 
+# RFC 5530: others expunged what was asked for. OK, because a client that gets NO gives up on the rest, too.
+EXPUNGED = "[EXPUNGEISSUED] Some of the messages are no longer there."
+
+
 class State(enum.IntFlag):
     """RFC 3501 §3; a command table entry may name several."""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lanmail import changes, keywords, maildir
 from lanmail.imap import parser
-from lanmail.imap.session import No, Session
+from lanmail.imap.session import EXPUNGED, No, Session
 
 MAX_KEYWORD = 64
 
@@ -65,9 +65,7 @@ async def store(session: Session, arguments: Store) -> str:
         view.report_keywords(session)
         if not arguments.silent:
             await _tell(session, there)
-    if len(there) < len(uids) and not arguments.uid:
-        raise No("Some of the messages are no longer there.", "EXPUNGEISSUED")
-    return ""
+    return EXPUNGED if len(there) < len(uids) and not arguments.uid else ""
 
 
 async def _tell(session: Session, uids: list[int]) -> None:
