@@ -180,9 +180,9 @@ def test_list_and_show(run: Run, office: paths.Paths) -> None:
     run("alias", "add", "info", "meier")
     (office.accounts / "broken.toml").write_text("disabled = 1\n")
     lines = run("account", "list").stdout.splitlines()
-    assert lines[0].split() == ["NAME", "NOTES", "FULL", "NAME"]
+    assert lines[0].split() == ["NAME", "FULL", "NAME", "NOTES"]
     assert "broken.toml:1: disabled: must be true or false" in lines[1]
-    assert lines[2].split() == ["meier", "postmaster", "Eva", "Meier"]
+    assert lines[2].split() == ["meier", "Eva", "Meier", "postmaster"]
     shown = json.loads(run("account", "show", "meier", "--json").stdout)
     assert shown["addresses"] == ["meier@office.lan"]
     assert shown["aliases"] == ["info"]

@@ -80,15 +80,15 @@ def list_(where: Paths, as_json: bool) -> None:
     if as_json:
         command.print_json(found)
         return
-    rows = [[entry["name"], _notes(entry), entry.get("full_name", "")] for entry in found]
-    command.print_table(["NAME", "NOTES", "FULL NAME"], rows, "no accounts yet; make one: lanmail account add NAME")
+    rows = [[entry["name"], entry.get("full_name", ""), _notes(entry)] for entry in found]
+    command.print_table(["NAME", "FULL NAME", "NOTES"], rows, "no accounts yet; make one: lanmail account add NAME")
 
 
 def _notes(entry: dict[str, Any]) -> str:
     if "problem" in entry:
         return f"broken: {entry['problem'].splitlines()[0]}"
     notes = [word for word in ("postmaster", "disabled") if entry[word]]
-    return ", ".join(notes) or "-"
+    return ", ".join(notes)
 
 
 @account.command()
