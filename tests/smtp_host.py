@@ -98,6 +98,7 @@ class Host:
     where: paths.Paths
     context: daemon.Context
     service: service.Service
+    watching: asyncio.Task[None]
     ports: dict[str, int] = field(default_factory=dict)
     servers: list[asyncio.AbstractServer] = field(default_factory=list)
     clients: list[Client] = field(default_factory=list)
@@ -136,6 +137,7 @@ class Host:
         for server in self.servers:
             server.close()
         await asyncio.wait_for(self.service.drain(), 10)
+        self.watching.cancel()
 
 
 async def start(root: Path, smtpd: str = "", more: str = "", certificate: Path | None = None) -> Host:
@@ -145,7 +147,7 @@ async def start(root: Path, smtpd: str = "", more: str = "", certificate: Path |
         where.tls.symlink_to(certificate)
     context = daemon.Context("smtpd", where, config.load(where), [])
     here = service.Service(context)
-    host = Host(where, context, here)
+    host = Host(where, context, here, asyncio.create_task(here.watch()))
     for kind in (policy.MX, policy.SUBMISSION, policy.SUBMISSIONS, policy.LAN, policy.LMTP):
         listener = sockets.Listener(kind, kind, ("127.0.0.1",), 0, kind == policy.SUBMISSIONS)
         server = await here.loop.create_server(functools.partial(here.session, listener), "127.0.0.1", 0)

@@ -240,7 +240,7 @@ async def test_reader_of_nothing_does_not_fill_memory(office):
     except TimeoutError:
         pass
     (session,) = host.service.sessions
-    assert session._full
+    assert session.full
     assert len(session._input) < 1_000_000
 
 

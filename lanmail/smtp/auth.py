@@ -29,9 +29,9 @@ async def login(session: "Session", arg: str) -> None:
 def _may_begin(session: "Session") -> None:
     if not hello.wants_login(session):
         raise Permanent("There is no log-in on this port", 502, "5.5.1")
-    if not session.esmtp:
+    if not session.client.esmtp:
         raise Permanent("Say EHLO first", 503, "5.5.1")
-    if session.account is not None:
+    if session.client.account is not None:
         raise Permanent("You are logged in already", 503, "5.5.1")
     if not hello.is_secure(session):
         raise Permanent("Log in over TLS only", 538, "5.7.11")
@@ -46,12 +46,13 @@ async def _ask(session: "Session", challenge: bytes | None) -> bytes:
 
 
 async def _check(session: "Session", exchange: sasl.Exchange, credentials: sasl.Credentials) -> None:
-    tls = session.tls.version() if session.tls is not None else None
+    client = session.client
+    tls = client.tls.version() if client.tls is not None else None
     user = credentials.user
     try:
-        account = await session.service.checker.login(credentials, client=session.client, service="smtp")
+        account = await session.service.checker.login(credentials, client=client.address, service="smtp")
     except (sasl.AuthFailed, sasl.Throttled) as error:
-        log.login_failed(user=user, service="smtp", client=session.client, method=exchange.mechanism,
+        log.login_failed(user=user, service="smtp", client=client.address, method=exchange.mechanism,
                          reason=getattr(error, "why", "") or error.text)
         if exchange.refusal is not None:
             await _ask(session, exchange.refusal)
@@ -61,6 +62,6 @@ async def _check(session: "Session", exchange: sasl.Exchange, credentials: sasl.
             session.finish(f"421 4.7.0 {session.service.hostname} Too many failed log-ins")
             return
         raise
-    session.logged_in(account)
-    log.login(account=account.name, service="smtp", client=session.client, method=exchange.mechanism, tls=tls)
+    client.login(account)
+    log.login(account=account.name, service="smtp", client=client.address, method=exchange.mechanism, tls=tls)
     session.reply(b"235 2.7.0 Welcome")

@@ -12,24 +12,24 @@ if TYPE_CHECKING:
 
 def offers_tls(session: "Session") -> bool:
     """Whether STARTTLS may be said now."""
-    return session.tls is None and session.service.has_tls
+    return session.client.tls is None and session.service.has_tls
 
 
 def wants_login(session: "Session") -> bool:
     """Whether this listener has log-in at all."""
-    kind = session.kind
+    kind = session.client.kind
     return kind in (policy.SUBMISSION, policy.SUBMISSIONS) or (kind == policy.MX and session.service.smtpd.mx_auth)
 
 
 def is_secure(session: "Session") -> bool:
     """Whether a password may be sent: nobody can overhear it."""
-    return session.tls is not None or policy.within(session.client, session.service.cleartext_networks)
+    return session.client.tls is not None or policy.within(session.client.address, session.service.cleartext_networks)
 
 
 def answer(session: "Session") -> bytes:
     """The reply to EHLO or LHLO."""
     mechanisms: tuple[str, ...] = ()
-    if wants_login(session) and session.account is None:
+    if wants_login(session) and session.client.account is None:
         mechanisms = tuple(sasl.mechanisms(secure=is_secure(session)))
     smtpd = session.service.smtpd
     return _answer(session.service.hostname, smtpd.max_size, smtpd.max_recipients, offers_tls(session), mechanisms)

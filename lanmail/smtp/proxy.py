@@ -6,7 +6,6 @@ follows (a TLS handshake perhaps) is left to the server.
 """
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -47,16 +46,6 @@ class _Reader:
         while not data.endswith(separator) and len(data) <= 107:  # the longest header of version 1
             data += await self.readexactly(1)
         return data
-
-
-def take_over(transport: asyncio.BaseTransport) -> socket.socket:
-    """The socket of a transport, which forgets it."""
-    old = transport.get_extra_info("socket")
-    one = socket.socket(old.family, old.type, old.proto, fileno=os.dup(old.fileno()))
-    one.setblocking(False)
-    assert isinstance(transport, asyncio.Transport)
-    transport.abort()
-    return one
 
 
 async def greet(

@@ -1,13 +1,13 @@
 """What all sessions of one worker share."""
 
 import asyncio
-import contextlib
 import functools
 import ssl
 
-from lanmail import accounts, daemon, passwords, settings, sockets, spool, tls
-from lanmail.smtp import connection, disk, limits, lmtp, policy, proxy, session
+from lanmail import accounts, daemon, log, passwords, settings, sockets, spool, tls
+from lanmail.smtp import connection, disk, limits, lmtp, policy, proxy, session, tcp
 
+PATIENCE = daemon.DRAIN - 5.0  # for mail that is under way when the program is to end
 TICK = 1.0  # how often time-outs are looked at
 
 
@@ -71,8 +71,12 @@ class Service:
 
     def proxied(self, transport: asyncio.BaseTransport, balancer: str, listener: sockets.Listener) -> None:
         """A connection from a load balancer: it tells the client's address first."""
-        context = self.tls_context(listener.kind) if listener.tls else None
-        work = proxy.greet(proxy.take_over(transport), balancer, functools.partial(self.session, listener), context)
+        try:
+            context = self.tls_context(listener.kind) if listener.tls else None
+        except OSError as error:
+            log.tls_failed(client=balancer, service="smtp", error=str(error))
+            context = None
+        work = proxy.greet(tcp.take_over(transport), balancer, functools.partial(self.session, listener), context)
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -91,6 +95,10 @@ class Service:
         for one in list(self.sessions):
             one.stop()
         if self.sessions:
+            self.loop.call_later(PATIENCE, self._hurry)
             await self._empty.wait()
-        with contextlib.suppress(RuntimeError):
-            self.pool.close()
+        self.pool.close()
+
+    def _hurry(self) -> None:
+        for one in list(self.sessions):
+            one.stop(now=True)

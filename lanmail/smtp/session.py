@@ -1,52 +1,49 @@
-"""The verbs of SMTP (RFC 5321), ESMTP and submission (RFC 6409), on top of a `connection`.
+"""The verbs of SMTP (RFC 5321), ESMTP and submission (RFC 6409).
 
 Each `smtp_VERB` answers by `reply`, or raises a MailError, which is answered and counted as an error of the client.
 None of them waits but AUTH and STARTTLS; the end of a message is answered when the spool has it on disk.
 """
 
-import array
-import fcntl
-import termios
+import functools
+from typing import TYPE_CHECKING
 
 from aiosmtpd.smtp import syntax
 
-from lanmail import log, settings
+from lanmail import log, sockets
 from lanmail.address import Address
-from lanmail.envelope import Origin
 from lanmail.errors import MailError, Permanent, Temporary
-from lanmail.smtp import auth, data, hello, intake, parameters, policy, received
-from lanmail.smtp.connection import RATE_WINDOW, Connection
+from lanmail.smtp import auth, data, hello, intake, parameters, policy
+from lanmail.smtp.dialogue import Dialogue
 from lanmail.smtp.transaction import Transaction
 
-_LOGGED_RECIPIENTS = 50
+if TYPE_CHECKING:
+    from lanmail.smtp.service import Service
+
+_RATE_WINDOW = 60.0  # seconds over which a message must make data_min_rate
 
 
-class Session(Connection):
+class Session(Dialogue):
     """A client of one of the SMTP listeners."""
 
-    lmtp = False
+    def __init__(self, service: "Service", listener: sockets.Listener, proxied_for: str = "") -> None:
+        super().__init__(service, listener, proxied_for)
+        self.transaction: Transaction | None = None
+        self._mails = 0
+        self._swallow = 0  # octets of a refused BDAT chunk
 
     def greet(self) -> None:
-        if self.kind == policy.LAN and not self.lan:
-            log.rejected(stage="connect", client=self.client, reply="not in smtpd.lan.networks")
-            self.finish(f"554 5.7.1 {self.service.hostname} Your address may not use this port")
-        elif self._spoke_first():
-            log.rejected(stage="connect", client=self.client, reply="spoke before the greeting")
-            self.finish(f"554 5.5.0 {self.service.hostname} You spoke before the greeting")
+        client, hostname = self.client, self.service.hostname
+        if client.kind == policy.LAN and not client.lan:
+            self._turn_away(f"554 5.7.1 {hostname} Your address may not use this port")
+        elif client.tls is None and self.wire is not None and self.wire.unread():
+            # a spammer in a hurry, or a client of another protocol
+            self._turn_away(f"554 5.5.0 {hostname} You spoke before the greeting")
         else:
-            self.reply(f"220 {self.service.hostname} {'LMTP' if self.lmtp else 'ESMTP'} lanmail".encode())
-        self.reset()
+            self.reply(f"220 {hostname} {'LMTP' if self.lmtp else 'ESMTP'} lanmail".encode())
 
-    def reset(self) -> None:
-        """A new client, or the same one after STARTTLS (RFC 3207 §4.2)."""
-        self._swallow = 0  # octets of a refused BDAT chunk
-        self.helo = ""
-        self.esmtp = False
-        self.account: settings.Account | None = None
-        self.transaction: Transaction | None = None
-        self.mails = 0
-        self._trace: dict[bool, str] = {}
-        self._origin: Origin | None = None
+    def _turn_away(self, words: str) -> None:
+        self.log_refusal(words)
+        self.finish(words)
 
     # greetings
 
@@ -61,27 +58,25 @@ class Session(Connection):
     def _hello(self, hostname: str, *, esmtp: bool) -> None:
         if not hostname:
             raise Permanent("Who are you? Say EHLO with your name", 501, "5.5.4")
-        if self.ahead and self.account is None and not self.lan and not self.lmtp:
+        if self.ahead and self.client.account is None and not self.client.lan and not self.lmtp:
             # RFC 2920 §3.1: nothing may follow EHLO in a group; who does not wait for us does not listen to us either
-            log.rejected(stage="helo", client=self.client, reply="improper pipelining")
-            self.finish("554 5.5.0 You did not wait for the answer")
+            self._turn_away("554 5.5.0 You did not wait for the answer")
             return
         self._drop_mail()
-        self.helo, self.esmtp = received.clean_helo(hostname), esmtp
-        self._trace.clear()
-        self._origin = None
+        self.client.hello(hostname, esmtp=esmtp)
         self.reply(hello.answer(self) if esmtp else b"250 " + self.service.hostname.encode())
 
     @syntax("STARTTLS")
     async def smtp_STARTTLS(self, arg: str) -> None:
         if arg:
             raise Permanent("STARTTLS takes no argument", 501, "5.5.4")
-        if self.tls is not None:
+        if self.client.tls is not None:
             raise Permanent("TLS is on already", 503, "5.5.1")
         if not hello.offers_tls(self):
             raise Temporary("TLS is not available", 454, "4.7.0")
         self._drop_mail()
         self.reply(b"220 2.0.0 Go ahead")
+        self.forget_input()
         await self.start_tls()
 
     @syntax("AUTH mechanism [initial-response]")
@@ -90,32 +85,22 @@ class Session(Connection):
             raise Permanent("Not within a mail", 503, "5.5.1")
         await auth.login(self, arg)
 
-    @property
-    def _account_name(self) -> str | None:
-        return self.account.name if self.account is not None else None
-
-    def logged_in(self, account: settings.Account) -> None:
-        """AUTH has succeeded."""
-        self.account = account
-        self._trace.clear()
-        self._origin = None
-
     # transactions
 
     @syntax("MAIL FROM:<address>", extended=" [SIZE=n] [BODY=8BITMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=id]")
     async def smtp_MAIL(self, arg: str | None) -> None:
-        if not self.helo:
+        if not self.client.helo:
             raise Permanent("Say EHLO first", 503, "5.5.1")
         if self.transaction is not None:
             raise Permanent("There is a sender already; RSET begins anew", 503, "5.5.1")
-        if self.account is None and self.kind in (policy.SUBMISSION, policy.SUBMISSIONS):
+        if self.client.account is None and self.client.kind in (policy.SUBMISSION, policy.SUBMISSIONS):
             raise Permanent("Log in first", 530, "5.7.0")
         if self.service.stopping:
             self.finish(f"421 4.3.2 {self.service.hostname} Shutting down")
             return
         said = parameters.mail(arg or "")
         service = self.service
-        if said.extended and not self.esmtp:
+        if said.extended and not self.client.esmtp:
             raise Permanent("Parameters need EHLO", 555, "5.5.4")
         if said.size > service.smtpd.max_size:
             raise Permanent(f"Message larger than {service.smtpd.max_size} octets", 552, "5.3.4")
@@ -124,16 +109,11 @@ class Session(Connection):
         self.reply(b"250 2.1.0 Ok")
 
     def _sender(self, said: Address | None) -> Address | None:
-        if self.account is not None:
-            try:
-                policy.sender(self.service.directory, self.account, said)
-            except MailError as error:
-                log.rejected(stage="mail", client=self.client, account=self.account.name, sender=str(said or ""),
-                             reply=str(error))
-                raise
+        client, service = self.client, self.service
+        if client.account is not None:
+            policy.sender(service.directory, client.account, said)
             return said
-        fixed = policy.fixed_sender(self.client, self.service.settings) if self.lan else None
-        return fixed or said
+        return (policy.fixed_sender(client.address, service.settings) if client.lan else None) or said
 
     @syntax("RCPT TO:<address>", extended=" [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;address]")
     async def smtp_RCPT(self, arg: str | None) -> None:
@@ -146,14 +126,14 @@ class Session(Connection):
         address = said.recipient
         if not address.domain:
             address = Address(address.local, self.service.settings.server.domain)
-        if said.extended and not self.esmtp:
+        if said.extended and not self.client.esmtp:
             raise Permanent("Parameters need EHLO", 555, "5.5.4")
         if len(transaction.answers) >= self.service.smtpd.max_recipients:
             raise Temporary("Too many recipients", 452, "4.5.3")
         if not address.is_ascii and not transaction.utf8:
             raise Permanent("This address needs SMTPUTF8", 553, "5.6.7")
         try:
-            policy.recipient(self.service.directory, address, self.account, lan=self.lan)
+            policy.recipient(self.service.directory, address, self.client.account, lan=self.client.lan)
         except MailError as error:
             self._refuse_recipient(address, error)
             return
@@ -164,8 +144,7 @@ class Session(Connection):
         """Not an error like others, for a list may hold many old addresses; but who tries on and on is sent away."""
         assert self.transaction is not None
         self.transaction.refused = True
-        log.rejected(stage="rcpt", client=self.client, account=self._account_name,
-                     sender=str(self.transaction.sender or ""), recipient=str(address), reply=str(error))
+        self.log_refusal(str(error), str(address))
         self.reply(str(error).encode())
         self.strikes.refused_recipients += 1
         if self.strikes.refused_recipients >= self.service.smtpd.max_refused_recipients:
@@ -267,7 +246,16 @@ class Session(Connection):
     # what the connection asks
 
     def gone(self) -> None:
+        super().gone()
         self._drop_mail()
+
+    def log_refusal(self, reply: str, recipient: str | None = None) -> None:
+        transaction = self.transaction
+        log.rejected(
+            stage=self.verb.decode("ascii", "replace").lower()[:20] or "line", client=self.client.address,
+            account=self.client.account_name, sender=str(transaction.sender or "") if transaction else None,
+            recipient=recipient or (transaction.named() if transaction else None) or None, reply=reply,
+        )
 
     def between_mails(self) -> bool:
         return self.transaction is None or self.transaction.mail is None
@@ -278,18 +266,10 @@ class Session(Connection):
             if now - transaction.started > smtpd.data_timeout:
                 return "The mail takes too long"
             if transaction.mail is not None:
-                slow = transaction.too_slow(now, RATE_WINDOW, smtpd.data_min_rate)
+                slow = transaction.too_slow(now, _RATE_WINDOW, smtpd.data_min_rate)
                 return "The message comes too slowly" if slow else None
-        patience = smtpd.idle_timeout if self.mails or transaction is not None else smtpd.greeting_timeout
+        patience = smtpd.idle_timeout if self._mails or transaction is not None else smtpd.greeting_timeout
         return "Silent for too long" if now - self.heard > patience else None
-
-    def _spoke_first(self) -> bool:
-        """True when the client sent something before our greeting: a spammer, or a client of another protocol."""
-        if self.tls is not None or self._socket is None:
-            return False
-        waiting = array.array("i", [0])
-        fcntl.ioctl(self._socket, termios.FIONREAD, waiting)
-        return waiting[0] > 0
 
     # the message
 
@@ -299,36 +279,19 @@ class Session(Connection):
         rules = intake.Rules(
             max_size=smtpd.max_size, max_header=smtpd.max_header, max_hops=service.settings.deliver.max_hops,
             refuse_bare=smtpd.bare_lf == "reject",
-            complete=self.account is not None or self.lan, hostname=service.hostname, check_header=self._check_header,
+            complete=self.client.account is not None or self.client.lan, hostname=service.hostname,
+            check_header=self._check_header,
         )
         transaction.window = self.heard
         transaction.mail = intake.Intake(
-            service.queue, service.pool, transaction.envelope(self._origin or self._make_origin()),
-            self._trace.get(transaction.utf8) or self._make_trace(transaction.utf8), rules, self._disk_is_ready,
+            service.queue, service.pool, transaction.envelope(self.client.origin),
+            self.client.trace(utf8=transaction.utf8), rules, self._disk_is_ready,
         )
 
     def _check_header(self, header: bytes) -> None:
-        if self.account is not None and self.service.smtpd.check_author:
-            policy.author(self.service.directory, self.account, header)
-
-    def _make_origin(self) -> Origin:
-        fields = [("client", self.client), ("helo", self.helo)]
-        if self.account is not None:
-            fields.insert(0, ("account", self.account.name))
-        if self.tls is not None:
-            fields.append(("tls", str(self.tls.version())))
-        kind = policy.SUBMISSION if self.account is not None else policy.LAN if self.lan else self.kind
-        self._origin = Origin(kind, tuple(fields))
-        return self._origin
-
-    def _make_trace(self, utf8: bool) -> str:
-        tls = self.tls
-        word = received.protocol(lmtp=self.lmtp, esmtp=self.esmtp, utf8=utf8, tls=tls is not None,
-                                 account=self.account is not None)
-        part = received.session_part(self.helo, self.client, self.service.hostname, word,
-                                      received.cipher(tls) if tls is not None else None)
-        self._trace[utf8] = part
-        return part
+        account = self.client.account
+        if account is not None and self.service.smtpd.check_author:
+            policy.author(self.service.directory, account, header)
 
     def text_wanted(self) -> bool:
         transaction = self.transaction
@@ -347,11 +310,11 @@ class Session(Connection):
         mail.write(reader.feed(text), reader.size)
         if reader.ended:
             self.hold()
-            mail.end(reader.bare, self._message_done)
+            mail.end(reader.bare, functools.partial(self._message_done, transaction, mail))
         elif isinstance(reader, data.BdatReader) and not reader.left:
             self._chunk_done(mail)
         elif mail.backlog:
-            self._stop_reading()
+            self.stop_reading()
         return len(text) - len(reader.rest)
 
     def _chunk_done(self, mail: intake.Intake) -> None:
@@ -365,22 +328,22 @@ class Session(Connection):
     def _disk_is_ready(self) -> None:
         mail = self.transaction.mail if self.transaction else None
         if mail is None or not mail.backlog:
-            self._resume_reading()
+            self.resume_reading()
 
-    def _message_done(self, error: MailError | None) -> None:
-        """The spool has it, or it was refused."""
-        transaction = self.transaction
-        assert transaction is not None
-        mail = transaction.mail
-        assert mail is not None
-        self._log_message(transaction, mail, error)
-        self.transaction = None
+    def _message_done(self, transaction: Transaction, mail: intake.Intake, error: MailError | None) -> None:
+        """The spool has it, or it was refused; the client may have gone meanwhile."""
         if error is None:
-            self.mails += 1
+            log.accepted(
+                id=mail.id, sender=str(transaction.sender or ""), recipients=transaction.named(), size=mail.size,
+                origin=self.client.origin.kind, client=self.client.address, account=self.client.account_name,
+                msgid=mail.msgid,
+            )
+            self._mails += 1
             self.strikes.junk = 0
         if not self.closing:
             self.answer_message(transaction, mail.id, error)
-            self.release()
+        self.transaction = None
+        self.release()
 
     def answer_message(self, transaction: Transaction, entry_id: str, error: MailError | None) -> None:
         """The reply after the message."""
@@ -388,18 +351,6 @@ class Session(Connection):
             self.reply(f"250 2.0.0 Ok: queued as {entry_id}".encode())
         else:
             self.refuse(str(error))
-
-    def _log_message(self, transaction: Transaction, mail: intake.Intake, error: MailError | None) -> None:
-        names = [str(one.address) for one in transaction.recipients[:_LOGGED_RECIPIENTS]]
-        if len(transaction.recipients) > _LOGGED_RECIPIENTS:
-            names.append(f"and {len(transaction.recipients) - _LOGGED_RECIPIENTS} more")
-        account = self._account_name
-        if error is None:
-            log.accepted(id=mail.id, sender=str(transaction.sender or ""), recipients=",".join(names), size=mail.size,
-                         origin=self.kind, client=self.client, account=account, msgid=mail.msgid)
-        else:
-            log.rejected(stage="data", client=self.client, account=account, sender=str(transaction.sender or ""),
-                         recipient=",".join(names), reply=str(error))
 
     def _drop_mail(self) -> None:
         if self.transaction is not None:

@@ -6,6 +6,8 @@ from lanmail.address import Address
 from lanmail.envelope import Envelope, Origin, Params, Recipient
 from lanmail.smtp import data, intake
 
+_LOGGED = 50
+
 
 @dataclass(slots=True)
 class Transaction:
@@ -30,6 +32,13 @@ class Transaction:
         if address not in self._seen:
             self._seen.add(address)
             self.recipients.append(Recipient(address, params))
+
+    def named(self) -> str:
+        """The recipients, for the log."""
+        names = [str(one.address) for one in self.recipients[:_LOGGED]]
+        if len(self.recipients) > _LOGGED:
+            names.append(f"and {len(self.recipients) - _LOGGED} more")
+        return ",".join(names)
 
     def envelope(self, origin: Origin) -> Envelope:
         """What goes to the top of the spool entry."""
