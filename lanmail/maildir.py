@@ -7,6 +7,7 @@ directory `.A.B` beside them, modified UTF-7, with an empty file `maildirfolder`
     name_of(directory_name) -> str | None   the way back; None for what is no folder
     folders(root) -> list[str]              those that exist, INBOX first; a link is never a folder
     exists(root, name) / create(root, name) / delete(root, name) / rename(root, old, new)
+    ensure(root) -> None                    INBOX alone
     prepare(root) -> None                   INBOX, Sent, Drafts, Trash, Junk made and subscribed (first log-in only)
     specials(names) -> dict[str, str]       SPECIAL-USE attribute → folder, by name in any case
     base_of(filename) / letters_of(filename) / with_letters(filename, letters)
@@ -158,14 +159,19 @@ def rename(root: str, old: str, new: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def prepare(root: str) -> None:
-    """Make the INBOX and, in a new Maildir, the special folders, and subscribe to them. Cheap when all is done."""
-    if _is_directory(f"{root}/cur") and subscriptions.exist(root):
-        return
+def ensure(root: str) -> None:
+    """Make what is missing of the INBOX, and nothing else: all that a delivery needs. Several may do so at a time."""
     os.makedirs(root, mode=0o770, exist_ok=True)
     for sub in SUBDIRS:
         with contextlib.suppress(FileExistsError):
             os.mkdir(f"{root}/{sub}", 0o770)
+
+
+def prepare(root: str) -> None:
+    """Make the INBOX and, in a new Maildir, the special folders, and subscribe to them. Cheap when all is done."""
+    if _is_directory(f"{root}/cur") and subscriptions.exist(root):
+        return
+    ensure(root)
     if subscriptions.adopt(root):  # another server's Maildir: its folders are as its user wants them
         return
     there = specials(folders(root))

@@ -9,7 +9,7 @@ import errno
 import os
 from pathlib import Path
 
-from lanmail import atomic
+from lanmail import atomic, maildir
 
 
 class Maildrop:
@@ -28,7 +28,7 @@ class Maildrop:
         try:
             os.rename(name, target, src_dir_fd=source, dst_dir_fd=self._fd)
         except FileNotFoundError:
-            self._make(account)
+            maildir.ensure(str(self.root / account))
             os.rename(name, target, src_dir_fd=source, dst_dir_fd=self._fd)
 
     def link(self, account: str, name: str, source: int, temporary: str) -> None:
@@ -42,7 +42,7 @@ class Maildrop:
             except FileNotFoundError:
                 if again:
                     raise
-                self._make(account)
+                maildir.ensure(str(self.root / account))
             except OSError as error:
                 if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
                     raise
@@ -64,15 +64,9 @@ class Maildrop:
         """Make the names in new/ durable, on file systems where the queue's order does not see to it."""
         atomic.sync_dir(self.root / account / "new")
 
-    def _make(self, account: str) -> None:
-        """Make the Maildir of an account, as far as it is not there; another thread may be making it, too."""
-        for directory in (self.root / account, *(self.root / account / sub for sub in ("tmp", "new", "cur"))):
-            with contextlib.suppress(FileExistsError):
-                directory.mkdir(0o770)
-
     def _copy(self, account: str, name: str, source: int, temporary: str) -> None:
         """Another file system, or one without links: tmp/, fsync, rename."""
-        self._make(account)
+        maildir.ensure(str(self.root / account))
         directory = self.root / account
         reader = atomic.open_regular(temporary, dir_fd=source)
         try:
