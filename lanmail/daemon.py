@@ -25,7 +25,7 @@ import click
 import uvloop
 
 import lanmail
-from lanmail import config, log, paths, settings, sockets
+from lanmail import config, log, manpage, paths, settings, sockets
 from lanmail.errors import ConfigError
 
 DRAIN = 25.0  # seconds that a stopping program has for what is on the wire; systemd and `lanmail up` give 30
@@ -89,21 +89,6 @@ Listeners = Callable[[settings.Settings], list[sockets.Listener]]
 Once = Callable[[Context], Awaitable[int]]
 
 
-class ManPage(click.Command):
-    """A command whose --help is the docstring of its program, word for word; wrong options end with 64, not 2."""
-
-    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(context, args)
-        except click.UsageError as error:
-            error.show()
-            raise SystemExit(os.EX_USAGE) from error
-
-    def format_help_text(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write_paragraph()
-        formatter.write((self.help or "").strip("\n") + "\n")
-
-
 def program(
     name: str, doc: str, serve: Serve, *, listeners: Listeners | None = None, once: Once | None = None
 ) -> click.Command:
@@ -128,7 +113,7 @@ def program(
     def callback(root: str | None, check: bool, trace: bool, once: bool) -> None:
         run(root, check, once, trace)
 
-    command = ManPage(f"lanmail-{name}", callback=callback, params=options, help=doc,
+    command = manpage.Command(f"lanmail-{name}", callback=callback, params=options, help=doc,
                       context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
     return click.version_option(lanmail.__version__, prog_name=f"lanmail-{name}")(command)
 
