@@ -1,55 +1,46 @@
-"""NAME
-    lanmail-deliver - sort queued mail into Maildirs and to the outside
+"""deliver: sorts queued mail into Maildirs and to the outside.
 
-SYNOPSIS
-    lanmail-deliver [--root DIR] [--check] [--once] [--trace]
-
-DESCRIPTION
-    Takes every entry of spool/queue, looks up where its recipients lead, and puts it there:
+Takes every entry of spool/queue, looks up where its recipients lead, and puts it there:
 
     one local recipient      the file itself is renamed into maildirs/NAME/new
     several                  one copy without the envelope lines, linked into each Maildir
-    outside                  spool/outbound, for lanmail-relay; a copy for each kind of destination
+    outside                  spool/outbound, for relay; a copy for each kind of destination
     unknown, from our own    a bounce to the sender, with a copy to the postmaster
     unknown, from others     to the postmaster, for a bounce might hit somebody who never wrote
     unreadable, torn, loop   spool/hold, with the reason in a .why file beside it
 
-    A name is an account, an alias, postmaster or abuse, in each local domain, also as name+anything.
+A name is an account, an alias, postmaster or abuse, in each local domain, also as name+anything.
 
-    Takes also what other programs drop into spool/pickup or spool/pickup/new: plain message files, when they are
-    closed, renamed in, or unchanged for deliver.pickup_wait. Names that start with a dot or end in .tmp, .part,
-    .filepart or ~ are left alone until they are renamed. X-Sender and X-Receiver lines at the top are the envelope;
-    without them it comes from Return-Path, Sender or From and from To, Cc and Bcc. Bcc lines are removed; Date and
-    Message-ID are added where they are missing.
+It also takes what other programs drop into spool/pickup or spool/pickup/new: plain message files, when they are closed,
+renamed in, or unchanged for deliver.pickup_wait. Names that start with a dot or end in .tmp, .part, .filepart or ~ are
+left alone until they are renamed. X-Sender and X-Receiver lines at the top are the envelope; without them it comes
+from Return-Path, Sender or From and from To, Cc and Bcc. Bcc lines are removed, Date and Message-ID added where they
+are missing.
 
-    Trouble of our own (disk full, broken account file) never bounces a mail: it is tried again after 1, 2, 5, 10, 30
-    seconds and so on up to every 5 minutes. What is done of a mail meanwhile stands in state/queue/ID.json.
+Trouble of our own (disk full, broken account file) never bounces a mail: it is tried again after 1, 2, 5, 10, 30
+seconds and so on up to every 5 minutes. What is done of such a mail stands in state/queue/ID.json.
 
-    --once empties pickup and queue and ends; 75 means that something has to be tried again later.
-    --trace says on stderr what is done with each mail, and why.
+With --once it empties pickup and queue and ends. With --trace it says on stderr what is done with each mail, and why.
 
-READS
-    conf/lanmail.toml, conf/accounts/, conf/aliases.toml, spool/pickup, spool/queue
+Reads: conf/lanmail.toml, conf/accounts/, conf/aliases.toml, spool/pickup, spool/queue.
 
-WRITES
-    maildirs/, spool/outbound, spool/hold, spool/queue (bounces), state/queue, state/deliver.lock, state/log
+Writes: maildirs/, spool/outbound, spool/hold, spool/queue (bounces), state/queue, state/deliver.lock, state/log.
 
-SIGNALS
-    SIGTERM finishes what was taken, SIGHUP reads the settings again. Accounts and aliases need no signal.
+Signals: SIGTERM finishes what was taken, SIGHUP reads the settings again. Accounts and aliases need no signal.
 
-STANDARDS
-    RFC 3461, 3464 and 6522 for bounces, RFC 5321 §4.5.1 for postmaster, RFC 5322 §3.6.6 for Resent fields.
+Exit status: 0; 75 when another deliver works here, or when --once left something to be tried again; 78 when the
+configuration is wrong or a spool can be written by everybody.
 
-SECURITY
-    Runs without network. Never follows a link, never opens what is no plain file, never makes a path of an address,
-    and does not start with a spool that everybody may write to. Bounces go to our own users only.
+Standards: RFC 3461, RFC 3464 and RFC 6522 for bounces, RFC 5321 §4.5.1 for postmaster, RFC 5322 §3.6.6 for Resent-*.
 
-BUGS
-    The fast path adds no Delivered-To line, for it changes nothing; a loop can only go through an address that leads
-    outside, and such copies carry the line. spool/ and maildirs/ should be on one file system; on two it copies.
+Security: needs no network. It never follows a link, never opens what is no plain file, never makes a path of an
+address, and does not start with a spool that everybody may write to (pickup may be like /tmp: mode 1733). Bounces go to
+our own users only.
 
-SEE ALSO
-    lanmail-smtpd, lanmail-sendmail, lanmail queue, lanmail trace
+Bugs: the fast path adds no Delivered-To line, for it changes nothing. A loop can only go through an address that leads
+outside, and such copies carry the line. On two file systems spool/ and maildirs/ work, but every mail is copied.
+
+See also: lanmail-smtpd, lanmail-sendmail, `lanmail queue`, `lanmail trace`.
 """
 
 import asyncio

@@ -11,6 +11,7 @@ own (the lesson of CVE-2020-28021). `encode` refuses such a value, `decode` refu
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from lanmail import address
 
@@ -104,6 +105,7 @@ def decode(data: bytes) -> tuple[Envelope | None, int]:
     return Envelope(sender, recipients, params, origin), offset
 
 
+@lru_cache(maxsize=4096)  # the same people write and are written to
 def _read_path(value: str, *, null: bool) -> tuple[address.Address | None, str]:
     """Our own programs write `<path>`; programs of others may leave the brackets out."""
     if not value.startswith("<") and value:
@@ -149,6 +151,7 @@ def _origin(origin: Origin) -> str:
     return " ".join([origin.kind, *(f"{key}={value}" for key, value in origin.fields)])
 
 
+@lru_cache(maxsize=1024)
 def _read_origin(value: str) -> Origin:
     kind, *words = value.split(" ")
     fields = tuple((key, rest) for key, _, rest in (word.partition("=") for word in words if word))

@@ -1,6 +1,8 @@
 """A small office in a temporary directory, for the tests of deliver and its neighbours."""
 
 import asyncio
+import contextlib
+import itertools
 import os
 from pathlib import Path
 
@@ -13,7 +15,8 @@ DOMAIN = "office.lan"
 class Root:
     """conf/ with accounts meier, schmidt and chef (postmaster), an alias to two, one to the outside, and spools."""
 
-    def __init__(self, base: Path, *, postmaster: bool = True, settings: str = "") -> None:
+    def __init__(self, base: Path, *, postmaster: bool = True,
+                 settings: str = '[deliver]\npickup_wait = "0s"\n') -> None:
         self.paths = paths.of_root(base)
         self.paths.accounts.mkdir(parents=True)
         self.paths.config_file.write_text(f'[server]\ndomain = "{DOMAIN}"\n{settings}')
@@ -99,3 +102,32 @@ async def until(condition, seconds: float = 5.0) -> None:
     while not condition():
         assert asyncio.get_running_loop().time() < limit, "it did not happen"
         await asyncio.sleep(0.005)
+
+
+@contextlib.contextmanager
+def dying(step, monkeypatch):
+    """End the process at the n-th system call that changes something, as SIGKILL would: nothing runs after it."""
+    count = itertools.count()
+
+    def mortal(function):
+        def call(*arguments, **options):
+            if next(count) >= step:
+                os._exit(9)
+            return function(*arguments, **options)
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("rename", "link", "unlink", "write", "fsync", "open"):
+            patch.setattr(os, name, mortal(getattr(os, name)))
+        yield
+
+
+def in_a_child(life) -> None:
+    """Run a coroutine in a process of its own; it may die."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            asyncio.run(life())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from lanmail import daemon, deliver, spool
 from lanmail.delivery import attempt, desk, maildrop, office, progress
-from tests.mailroot import Root, Running, files, until
+from tests.mailroot import Root, Running, dying, files, in_a_child, until
 
 OURS = {"sender": "meier@office.lan", "kind": "submission", "account": "meier"}
 
@@ -343,44 +343,20 @@ def test_a_full_disk_at_the_journal_leaves_everything_for_the_next_try(root, mon
 
 # killed
 
-class Killed(BaseException):
-    """What SIGKILL is to the steps of an Attempt: nothing after it happens."""
-
-
 @pytest.mark.parametrize("step", range(60))
 def test_a_kill_at_any_step_loses_nothing_and_doubles_nothing(root, monkeypatch, step):
     """Several accounts, the outside, an alias that leads out and a bounce, cut at the n-th system call."""
     root.put("meier@office.lan", "schmidt@office.lan", "both@office.lan", "x@far.example", "nobody@office.lan", **OURS)
-    calls = {"n": 0, "dead": False}
-
-    def mortal(function):
-        def call(*args, **kwargs):
-            if calls["dead"]:
-                raise Killed
-            if calls["n"] == step:
-                calls["dead"] = True
-                raise Killed
-            calls["n"] += 1
-            return function(*args, **kwargs)
-        return call
 
     async def first_life():
         running = Running(root)
-        queue = running.deliver.office.queue
-        name = queue.names()[0]
-        one = running.desk._read(name, spool.NEW, True)
+        one = running.desk._read(running.deliver.office.queue.names()[0], spool.NEW, True)
         job = attempt.Attempt(running.deliver.office, one, running.desk._route(one), postmaster="chef",
                               recheck=False, say=lambda _text: None)
-        with monkeypatch.context() as patch:
-            for function in ("rename", "link", "unlink", "write", "fsync", "open"):
-                patch.setattr(os, function, mortal(getattr(os, function)))
-            try:
-                job.run()
-            except Killed:
-                pass
-        running.deliver.close()
+        with dying(step, monkeypatch):
+            job.run()
 
-    asyncio.run(first_life())
+    in_a_child(first_life)
     assert root.run() == 0
     assert len(root.inbox("schmidt")) == 1
     mails = root.inbox("meier")
@@ -472,7 +448,7 @@ async def test_a_burst_is_delivered_while_other_events_get_their_turn(root):
 def test_the_manual_is_the_help(monkeypatch):
     shown = CliRunner().invoke(deliver.main, ["--help"])
     assert shown.exit_code == 0
-    assert "SYNOPSIS" in shown.output
+    assert shown.output.count("Writes: maildirs/") == 1
     assert "spool/hold, with the reason" in shown.output
 
 

@@ -45,6 +45,8 @@ class Desk:
         self.told: set[str] = set()  # foreign things in new/ that were logged
         self.idle = asyncio.Event()
         self.idle.set()
+        self.more = False  # the last sweep saw more names than it kept
+        self.gone = True  # something left new/ since: else to look again at once would be to spin
         self._planned = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -101,6 +103,8 @@ class Desk:
             return
         for name in names:
             self.ready.setdefault(name, False)
+        self.more = len(names) == BACKLOG and self.gone
+        self.gone = False
         self.told &= set(names)
         self.plan()
 
@@ -133,6 +137,8 @@ class Desk:
             self._start(*self.slow.popleft())
         if self.ready:
             self.plan()
+        elif self.more:
+            self.sweep()
         elif not self.busy and not self.slow:
             self.idle.set()
 
@@ -153,6 +159,7 @@ class Desk:
                 pass
             elif account is not None and len(one.head.recipients) == 1:
                 self.office.drop.rename(account, name, queue.fd(spool.NEW))
+                self.gone = True
                 if not queue.one_fsync:
                     self.office.drop.sync(account)
                 log.delivered(id=one.id, to=str(one.head.recipients[0].address), account=account, delay=one.delay())
@@ -173,6 +180,7 @@ class Desk:
         """All recipients are outside: the entry goes to relay as it is."""
         queue, outbound = self.office.queue, self.office.outbound
         os.rename(one.name, one.name, src_dir_fd=queue.fd(spool.NEW), dst_dir_fd=outbound.fd(spool.NEW))
+        self.gone = True
         if not outbound.one_fsync:
             os.fsync(outbound.fd(spool.NEW))
         to = ",".join(str(recipient.address) for recipient in one.head.recipients)
@@ -201,6 +209,7 @@ class Desk:
         entry_id = spool.parse_name(name).id
         try:
             self.office.queue.hold(name, why, place)
+            self.gone = True
         except FileNotFoundError:
             return
         except OSError as error:
@@ -244,6 +253,7 @@ class Desk:
 
     def _ended(self, one: entry.Entry, done: "Future[attempt.Outcome]") -> None:
         self.busy.discard(one.id)
+        self.gone = True
         error = done.exception()
         if error is None:
             outcome = done.result()

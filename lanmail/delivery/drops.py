@@ -56,6 +56,7 @@ class Drops:
         self.told: set[tuple[Place, int]] = set()
         self.tries: dict[str, int] = {}
         self.working = 0
+        self.more = False  # the last sweep saw more names than it kept
         self._timer: asyncio.TimerHandle | None = None
         self._planned = False
 
@@ -104,6 +105,7 @@ class Drops:
     def sweep(self) -> None:
         """Look for files whose arrival nobody told (started later, linked in, network file systems)."""
         present: set[tuple[Place, int]] = set()
+        self.more = False
         for place, descriptor in ((ROOT, self.root), ("new", self.spool.fd(spool.NEW))):
             with os.scandir(descriptor) as entries:
                 for one in entries:
@@ -111,7 +113,9 @@ class Drops:
                         continue
                     key = (place, one.name)
                     present.add((key, one.inode()))
-                    if key not in self.closed and len(self.closed) < desk.BACKLOG:
+                    if len(self.closed) + len(self.waiting) >= desk.BACKLOG:
+                        self.more = True
+                    elif key not in self.closed:
                         self._wait(key)
         self.told &= present
         self.plan()
@@ -181,6 +185,8 @@ class Drops:
                 self._take(key)
             else:
                 break
+        if self.more and not self.closed:
+            self.sweep()
 
     def _take(self, key: Place) -> None:
         """Claim one file; the rename makes it ours."""
