@@ -129,7 +129,7 @@ def copy(folder: Folder, sources: Sequence[Source]) -> tuple[Snapshot, list[int]
     """Give messages a name in this folder; all of them or, when one cannot be had, none. The sources stay."""
     made: list[str] = []
     with folder.locked():
-        table = folder.allot({flag for source in sources for flag in source.flags})
+        table = folder.allot(dict.fromkeys(flag for source in sources for flag in source.flags))
         try:
             further = {}
             for source in sources:

@@ -88,14 +88,14 @@ class Maildrop:
         return self._octets - sum(self.sizes[index] for index in self.deleted)
 
     def uidl(self, index: int) -> bytes:
-        """The unique id: what Dovecot's default `%08Xu%08Xv` gives, or what another server gave it before."""
+        """The unique id: as Dovecot's default `%08Xu%08Xv` makes it (X is lower case there), or as given before."""
         return self._uidls()[index]
 
     def _uidls(self) -> list[bytes]:
         listing, snapshot = self._listing, self.snapshot
         if len(listing.uidls) != len(self.entries):
             validity, inherited = snapshot.uidvalidity, snapshot.pop3_uidls
-            listing.uidls = [b"%08X%08X" % (entry.uid, validity) for entry in self.entries]
+            listing.uidls = [b"%08x%08x" % (entry.uid, validity) for entry in self.entries]
             for uid, given in inherited.items():
                 index = snapshot.position(uid)
                 if index < len(self.entries) and self.entries[index].uid == uid:
