@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from weakref import WeakValueDictionary
 
 from lanmail import atomic, dotlock, keywords, listing, maildir, spool, uidlist
-from lanmail.snapshot import Entry, Snapshot
+from lanmail.snapshot import Entry, Sizes, Snapshot
 
 MAX_SIZE = 1 << 30  # larger files (sparse ones, too) are not mail
 LOCK_WAIT = 20.0
@@ -131,8 +131,7 @@ class Folder:
             del self._entries[entry.uid], self._bases[entry.base]
         for entry in changed:
             self._entries[entry.uid] = self._bases[entry.base] = entry
-        for base in sorted(known, key=uids.uids.__getitem__):
-            self._add(uids.uids[base], base)
+        self._add([(base, uids.uids[base]) for base in known])
         if fresh or reborn or uids.damaged:
             self._assign(uids, [*reborn, *fresh], order)
         self._touched = set()
@@ -177,6 +176,8 @@ class Folder:
 
     def _sort_out(self, uids: uidlist.UidList) -> tuple[list[Entry], list[Entry], list[str], list[str], list[str]]:
         """What happened to the touched names: gone, changed, known (another process gave a UID), reborn, unknown."""
+        if not self._entries:
+            return [], [], *self._sort_out_all(uids)
         gone: list[Entry] = []
         changed: list[Entry] = []
         known: list[str] = []
@@ -200,7 +201,14 @@ class Folder:
                     unknown.append(base)
                 else:  # a file that came back must not appear below UIDs that a session has seen
                     (known if uid > last else reborn).append(base)
-        return gone, changed, known, reborn, unknown
+        return gone, changed, sorted(known, key=uids.uids.__getitem__), reborn, unknown
+
+    def _sort_out_all(self, uids: uidlist.UidList) -> tuple[list[str], list[str], list[str]]:
+        """The same for a folder seen for the first time: known, reborn, unknown."""
+        cur, new, numbers = self._cur.files, self._new.files, uids.uids
+        known = [base for base in numbers if base in cur or base in new]
+        unknown = cur.keys() - numbers.keys() if len(known) < len(cur) + len(new) else set()
+        return known, [], [*unknown, *(base for base in new if base not in numbers and base not in cur)]
 
     def _file(self, base: str) -> tuple[str, str]:
         name = self._cur.files.get(base)
@@ -230,14 +238,22 @@ class Folder:
             self._empty.discard(base)
         return bool(self._touched)
 
-    def _add(self, uid: int, base: str) -> None:
-        sub, name = self._file(base)
-        sizes = None
+    def _add(self, records: list[tuple[str, int]]) -> None:
+        """Make entries for files that have a UID, in the order of UIDs."""
+        cur, new = self._cur.files, self._new.files
+        entries, bases = self._entries, self._bases
+        for base, uid in records:
+            name = cur.get(base)
+            entries[uid] = bases[base] = (
+                Entry(uid, base, name, "cur") if name is not None else Entry(uid, base, new[base], "new"))
+        extras = self._uids.extras if self._uids else {}
+        for uid in extras.keys() & {uid for _, uid in records} if extras else ():
+            entries[uid].sizes = self._noted_sizes(entries[uid])
+
+    def _noted_sizes(self, entry: Entry) -> Sizes:
         uids = self._uids
-        if uids is not None and uid in uids.extras:
-            named = maildir.sizes_of(base)
-            sizes = uids.size(uid, "S") or named[0], uids.size(uid, "W") or named[1]
-        self._entries[uid] = self._bases[base] = Entry(uid, base, name, sub, sizes)
+        assert uids is not None
+        return uids.size(entry.uid, "S") or entry.size, uids.size(entry.uid, "W") or entry.wire_size
 
     # --- giving UIDs ------------------------------------------------------------------------------------------
 
@@ -258,8 +274,7 @@ class Folder:
         records = [(base, uids.uidnext + number) for number, base in enumerate(bases)]
         uids.uids.update(records)
         uids.uidnext += len(records)
-        for base, uid in records:
-            self._add(uid, base)
+        self._add(records)
         if rewrite or len(self._bases) * 4 < len(uids.uids) * 3:
             self._rewrite(uids)
         elif records:

@@ -49,16 +49,17 @@ class Listing:
         return self._take(names)
 
     def _take(self, names: set[str]) -> Iterable[str]:
+        if not self.names:
+            self.names, self.files = names, {name.partition(":")[0]: name for name in names}
+            return self.files
         added, removed = names - self.names, self.names - names
-        if len(added) == len(names):
-            self.files = {}
         self.names = names
         touched = [name.partition(":")[0] for name in removed]
         for base in touched:
             self.files.pop(base, None)
-        self.files.update((name.partition(":")[0], name) for name in sorted(added))
+        self.files.update([(name.partition(":")[0], name) for name in added])
         if len(self.files) != len(names):  # two files with one base name: rare, so the slow way
-            self.files = {name.partition(":")[0]: name for name in sorted(names)}
+            self.files = {name.partition(":")[0]: name for name in names}
         touched += [name.partition(":")[0] for name in added]
         return touched
 

@@ -65,9 +65,9 @@ def test_nothing_happened_is_the_same_snapshot(root: str, inbox: folder.Folder, 
 
 def test_a_change_within_the_clocks_grain_is_seen(
         root: str, inbox: folder.Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    inbox.sync()
     stamp = os.stat(f"{root}/new").st_mtime_ns
     monkeypatch.setattr(listing.time, "time_ns", lambda: stamp + 4_000_000)
+    inbox.sync()
     for number in range(20):
         drop(root, f"{number}.x")
         os.utime(f"{root}/new", ns=(stamp, stamp))  # a coarse clock, or a change right after the last look

@@ -7,9 +7,7 @@ begun while the client does not read.
 """
 
 import asyncio
-import contextlib
 import errno
-import socket
 import ssl
 from collections.abc import Coroutine
 from typing import Any, cast
@@ -20,8 +18,6 @@ BUFFER = 64 * 1024
 BATCH = 256 * 1024
 HIGH, LOW = 256 * 1024, 64 * 1024
 HANDSHAKE = 30.0
-# A peer that vanished without a word is noticed after some two minutes; until then it keeps the mailbox locked.
-_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
 
 class Connection(asyncio.Protocol):
@@ -135,11 +131,6 @@ class Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit from it
         peer = transport.get_extra_info("peername")
         self.client = str(peer[0]).removeprefix("::ffff:") if peer else "unknown"
-        one = transport.get_extra_info("socket")
-        with contextlib.suppress(OSError, AttributeError):
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _KEEPALIVE:
-                one.setsockopt(socket.IPPROTO_TCP, option, value)
         self._settle()
         self._timer = self.loop.call_later(self.timeout, self._look_at_clock)
         self.opened()
