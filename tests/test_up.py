@@ -168,3 +168,14 @@ def test_reload_reaches_all(office: Office) -> None:
     process.send_signal(signal.SIGHUP)
     until(lambda: sum(line.endswith(" reload") for line in office.notes()) == len(programs.DAEMONS))
     assert process.poll() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_same_signal_twice_at_once_is_one_wish(office: Office, number: signal.Signals) -> None:
+    """make and timeout(1) signal both the group and the process."""
+    process = office.ready()
+    for _ in range(3):
+        process.send_signal(number)
+    assert process.wait(10) == 0
+    assert process.stderr is not None
+    assert "killed" not in process.stderr.read()

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from lanmail.cli import command
 
 START_TIMEOUT = 60.0     # a program that has not said READY by then is taken for hung
 STOP_TIMEOUT = 40.0      # longer than the programs' own limit for finishing what is on the wire
+IMPATIENCE = 1.0         # a second Ctrl-C after this many seconds kills
 BACKOFF_FIRST = 0.5
 BACKOFF_LONGEST = 30.0
 HEALTHY = 60.0           # up for this long: the next death starts with the first back-off again
@@ -127,18 +129,31 @@ class Supervisor:
         self.where = where
         self.stopping = asyncio.Event()
         self.hurry = asyncio.Event()
+        self.asked = 0.0
         self.notify_dir = Path(tempfile.mkdtemp(prefix="lanmail-"))    # sun_path is short, a root may be long
         self.children = [Child(program, where, self.notify_dir) for program in programs.DAEMONS]
 
     def signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
+            loop.add_signal_handler(number, self._stop, number)
         # On a terminal SIGHUP says that the terminal is gone; anywhere else it means reload, as for each program.
-        loop.add_signal_handler(signal.SIGHUP, self._stop if sys.stdin.isatty() else self._reload)
+        if sys.stdin.isatty():
+            loop.add_signal_handler(signal.SIGHUP, self._stop, signal.SIGHUP)
+        else:
+            loop.add_signal_handler(signal.SIGHUP, self._reload)
 
-    def _stop(self) -> None:
-        (self.hurry if self.stopping.is_set() else self.stopping).set()
+    def _stop(self, number: signal.Signals) -> None:
+        """Stop in order; only a person who presses Ctrl-C once more, a while later, is in a hurry.
+
+        make and timeout(1) send the same signal to the group and to each process: two at once mean one wish.
+        """
+        now = time.monotonic()
+        if not self.stopping.is_set():
+            self.asked = now
+            self.stopping.set()
+        elif number == signal.SIGINT and now - self.asked > IMPATIENCE:
+            self.hurry.set()
 
     def _reload(self) -> None:
         for child in self.children:
