@@ -70,8 +70,7 @@ async def serve(context: daemon.Context) -> None:
     await own.close()
 
 
-program = daemon.program("imapd", __doc__, serve, listeners=listeners)
+main = daemon.program("imapd", __doc__, serve, listeners=listeners)
 
-
-def main() -> None:
-    program()
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lanmail import mutf7
 from lanmail.imap import box, names, parser
 from lanmail.imap.session import No, Session
 
@@ -38,15 +39,11 @@ def items(cursor: parser.Cursor) -> tuple[str, ...]:
 
 async def status(session: Session, arguments: Status) -> str:
     name = session.home.existing(arguments.mailbox)
-    if not await say(session, name, _as_asked(session, name, arguments.mailbox), arguments.items):
+    # clients look for the answer under the name they used
+    shown = name if name == "INBOX" else mutf7.decode(arguments.mailbox.decode("ascii"))
+    if not await say(session, name, shown, arguments.items):
         raise No("No such mailbox.", "NONEXISTENT")
     return ""
-
-
-def _as_asked(session: Session, name: str, raw: bytes) -> str:
-    """Clients look for the answer under the name they used."""
-    asked_with_alias = raw[:6].upper() == names.ALIAS.encode()
-    return session.home.shown(name, prefix=names.ALIAS if asked_with_alias else None)
 
 
 async def say(session: Session, name: str, shown: str, wanted: tuple[str, ...]) -> bool:

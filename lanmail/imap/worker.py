@@ -1,6 +1,7 @@
 """What all sessions of one process share: settings, log-in, boxes, one inotify descriptor, threads for file work."""
 
 import asyncio
+import contextlib
 import ipaddress
 import ssl
 import time
@@ -120,11 +121,19 @@ class Worker:
         """The box of a folder, refreshed. box.Gone when there is no such folder."""
         path = home.path(name)
         found = self._boxes.get(path)
-        if found is None:
-            found = self._boxes[path] = box.Box(self, path, home.root)
-            self._forget_some()
+        if found is not None:
+            with contextlib.suppress(box.Gone):
+                return await self._fresh(found)
+        # none yet, or the folder at this path is not the one it was
+        found = self._boxes[path] = box.Box(self, path, home.root)
+        self._forget_some()
+        return await self._fresh(found)
+
+    async def _fresh(self, found: box.Box) -> box.Box:
         found.used = time.monotonic()
         await found.refresh()
+        if found.dead:
+            raise box.Gone
         return found
 
     def opened(self, path: str) -> box.Box | None:
