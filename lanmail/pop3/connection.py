@@ -15,7 +15,7 @@ from typing import Any, cast
 from lanmail import log
 
 BUFFER = 64 * 1024
-BATCH = 256 * 1024
+BATCH = 64 * 1024
 HIGH, LOW = 256 * 1024, 64 * 1024
 HANDSHAKE = 30.0
 
