@@ -6,7 +6,7 @@ The subcommands are in lanmail/cli/, one file per noun; here they are only put t
 import click
 
 import lanmail
-from lanmail.cli import account, alias, certificate, command, config, demo, doctor, init, up
+from lanmail.cli import account, alias, certificate, command, config, demo, doctor, init, queue, trace, up
 
 EPILOG = """First steps:
 
@@ -32,6 +32,8 @@ for subcommand in (
     config.config,
     certificate.certificate,
     doctor.doctor,
+    queue.queue,
+    trace.trace,
 ):
     cli.add_command(subcommand)
 

@@ -247,6 +247,12 @@ def held(*, id: str, why: str) -> None:
     event("held", level=logging.WARNING, id=id, why=why)
 
 
+def moved(*, id: str, what: str, spool: str, why: str | None = None, from_: str | None = None,
+          to: str | None = None) -> None:
+    """An entry was retried, held, released or removed by hand."""
+    event(what, id=id, spool=spool, by_hand="yes", why=why, from_=from_, to=to)
+
+
 def left_alone(*, file: str, why: str) -> None:
     """Something in a spool that is no mail; told once, not at each look."""
     event("left-alone", level=logging.WARNING, file=file, why=why)

@@ -15,6 +15,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -131,6 +132,14 @@ def typed() -> str:
 def settings_of(where: Paths) -> Settings:
     """The settings of a root. Raises ConfigError, which ends the command with code 78."""
     return config.load(where)
+
+
+def become_owner_of(directory: Path) -> None:
+    """Root gives its rights up for those of the directory's owner: what it writes there, the programs can read."""
+    if os.geteuid() == 0 and directory.exists():
+        owner = directory.stat()
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
 
 
 def print_json(value: Any) -> None:

@@ -80,6 +80,8 @@ class Attempt:
         if self.trouble:
             outcome.again = self._put_off()
         elif held is not None:
+            if self.progress.delivered or self.progress.outbound:  # for the day it is released
+                progress.save(self.office.hold, self.entry.id, self.progress)
             queue.hold(self.entry.name, held, spool.CUR)
             log.held(id=self.entry.id, why=held)
         else:
@@ -160,7 +162,7 @@ class Attempt:
         handing = self._prepare("hold", self._subset([one for one, _ in stuck]), b"")
         handing.why = why
         self.progress.failed += [str(one.address) for one, _ in stuck]
-        self.after.append(partial(log.held, id=self.entry.id, why=why))
+        self.after.append(partial(log.held, id=handing.temporary, why=why))
         return None
 
     def _outside(self, stuck: list[tuple[envelope.Recipient, str]]) -> None:
@@ -176,18 +178,18 @@ class Attempt:
         seen = {value.strip(b"<> ").lower() for value in message.fields(self.header, b"Delivered-To")}
         for one, addresses in through.items():
             mark = str(one.address)
-            if mark.lower().encode() in seen:
+            if mark.lower().encode() in seen and not self.progress.released:
                 stuck.append((one, f"mail loop: it came back to {mark}, which leads outside"))
                 continue
             targets = [envelope.Recipient(address, one.params) for address in addresses]
             self._hand_out(targets, addresses, f"Delivered-To: {mark}\n".encode())
 
     def _hand_out(self, targets: list[envelope.Recipient], addresses: list[Address], mark: bytes) -> None:
-        self._prepare("outbound", self._subset(targets), mark)
+        handing = self._prepare("outbound", self._subset(targets), mark)
         for address in addresses:
             self.progress.outbound.append(str(address))
             self.say(f"{self.entry.id}: <{address}> is outside: copied to spool/outbound")
-            self.after.append(partial(log.queued_outbound, id=self.entry.id, to=str(address)))
+            self.after.append(partial(log.queued_outbound, id=handing.temporary, to=str(address)))
 
     def _failed(self, stuck: list[tuple[envelope.Recipient, str]]) -> None:
         """Tell the sender if he is one of ours, else the postmaster gets the mail."""
@@ -269,8 +271,8 @@ class Attempt:
         if whole:
             entry_id = spool.new_id()
         else:
-            entry_id = f"{self.entry.id}-{self.progress.copies}" if self.progress.copies else self.entry.id
-            self.progress.copies += 1
+            self.progress.copies += 1  # each file in a spool has an id of its own, also after a later try
+            entry_id = f"{self.entry.id}-{self.progress.copies}"
         owner = self.office.spool_named(target)
         draft = owner.create(entry_id)
         draft.write(envelope.encode(head))

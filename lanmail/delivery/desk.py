@@ -152,7 +152,7 @@ class Desk:
         if one is None:
             return
         recheck = not closed and os.path.exists(queue.state / f"{entry_id}.json")
-        way = self._route(one)
+        way = self._route(one, recheck)
         account = way.only_account()
         try:
             if recheck:
@@ -222,11 +222,12 @@ class Desk:
             self.told.add(name)
             log.left_alone(file=f"spool/queue/new/{name}", why=why)
 
-    def _route(self, one: entry.Entry) -> route.Route:
-        settings = self.office.settings()
+    def _route(self, one: entry.Entry, recheck: bool) -> route.Route:
         if one.head.origin is None or one.head.origin.kind not in COUNTED:
-            looped = attempt.loop(one, entry.header(self.office.queue, one), settings.deliver.max_hops)
-            if looped is not None:
+            known = progress.load(self.office.queue, one.id) if recheck else None
+            limit = self.office.settings().deliver.max_hops
+            looped = attempt.loop(one, entry.header(self.office.queue, one), limit)
+            if looped is not None and not (known and known.released):
                 return looped
         return route.find(self.directory, one.head.recipients)
 
@@ -240,7 +241,7 @@ class Desk:
             one = self._read(name, place, True)
             if one is None:
                 return
-            way = self._route(one)
+            way = self._route(one, recheck)
             job = attempt.Attempt(self.office, one, way, postmaster=self.directory.postmaster(), recheck=recheck,
                                   say=self.say or _mute)
         except Exception as error:

