@@ -4,8 +4,9 @@
 every `FRESH` seconds; a name that is not found makes it look at once, so a new account counts immediately.
 
 Invariants: no text from outside ever becomes part of a path, only names found by listing conf/accounts do. A broken
-account file keeps its last good state; without one, only that account answers `Temporary`. An account comes before an
-alias of the same name, an alias with a domain before both.
+account file keeps its last good state; without one, only that account answers `Temporary`. When the list of accounts
+cannot be read (no descriptors, disk errors), who is not known is `Temporary` too, and it is read again at once. An
+account comes before an alias of the same name, an alias with a domain before both.
 """
 
 import os
@@ -72,6 +73,10 @@ class _Watched:
         self.stamp = stamp
         return True
 
+    def again(self) -> None:
+        """It could not be read just now: look at it next time, changed or not."""
+        self.stamp = (-1,)
+
 
 class _Entry:
     """One account: its file, and what was last read from it."""
@@ -95,7 +100,8 @@ class Directory:
         self._entries: dict[str, _Entry] = {}
         self._folder = _Watched(paths.accounts)
         self._aliases: config.Aliases = {}
-        self._aliases_broken = False
+        self._aliases_broken = ""
+        self._unlisted = "not read yet"
         self._aliases_file = _Watched(paths.aliases)
         self._resolved: dict[Address, Resolution] = {}
         self._resolved_at = -1e9
@@ -153,6 +159,8 @@ class Directory:
         if entry is None and folded and not names.account_problem(folded):
             self._look(now, fresh=True)
             entry = self._entries.get(folded)
+            if entry is None and self._unlisted:
+                raise Temporary("accounts cannot be read at the moment", 451, "4.3.0")
         return entry
 
     def _look(self, now: float, *, fresh: bool = False) -> bool:
@@ -172,9 +180,16 @@ class Directory:
     def _list(self) -> None:
         try:
             files = list(config.account_files(self._paths))
+            if not files:
+                os.stat(self._paths.accounts)  # gone altogether is not the same as empty
         except OSError as error:
-            log.config_broken(error=str(error))  # what is known stays known
+            # What is known stays known, and nobody is unknown for good because we had no descriptor to look with.
+            if str(error) != self._unlisted:
+                log.config_broken(error=str(error))
+            self._unlisted = str(error)
+            self._folder.again()
             return
+        self._unlisted = ""
         found: dict[str, _Entry] = {}
         for path in files:
             # a file named Meier.toml is told by `lanmail config check`, and is no account
@@ -188,10 +203,12 @@ class Directory:
             entry.account = config.load_account(entry.path, settings.account_defaults)
             entry.broken = None
         except ConfigError as error:
-            if not os.path.lexists(entry.path):
+            if _gone(entry.path):
                 self._entries.pop(name, None)
                 entry.account, entry.broken = None, None
                 return
+            if isinstance(error.__cause__, OSError):
+                entry.file.again()
             if str(error) != entry.broken:  # told once, not at each look
                 log.config_broken(error=str(error))
             entry.broken = str(error)
@@ -199,10 +216,13 @@ class Directory:
     def _read_aliases(self) -> None:
         try:
             self._aliases = config.load_aliases(self._paths.aliases)
-            self._aliases_broken = False
+            self._aliases_broken = ""
         except ConfigError as error:
-            log.config_broken(error=str(error))
-            self._aliases_broken = not self._aliases
+            if str(error) != self._aliases_broken:
+                log.config_broken(error=str(error))
+            self._aliases_broken = str(error)
+            if isinstance(error.__cause__, OSError):
+                self._aliases_file.again()
 
     # addresses
 
@@ -228,6 +248,8 @@ class Directory:
             found = self._resolve(addr)
         if found.kind == "unknown" and self._aliases_broken:
             raise Temporary("aliases are misconfigured", 451, "4.3.5")
+        if self._unlisted and found.kind != "external" and (found.kind == "unknown" or not self._entries):
+            raise Temporary("accounts cannot be read at the moment", 451, "4.3.0")
         return found
 
     def _resolve(self, addr: Address) -> Resolution:
@@ -317,6 +339,17 @@ class Directory:
         except Temporary:
             return False
         return account is not None and account.postmaster
+
+
+def _gone(path: Path) -> bool:
+    """True only when the file is known not to be there."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _granted(grant: str, addr: Address) -> bool:

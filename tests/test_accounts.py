@@ -1,10 +1,12 @@
 """accounts.py: who has a mailbox and where an address leads."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from lanmail import accounts, config, paths
+from lanmail import accounts, atomic, config, paths
 from lanmail.address import Address, parse
 from lanmail.errors import ConfigError, Temporary
 
@@ -139,6 +141,63 @@ def test_broken_aliases_make_unknown_names_temporary(office: Office) -> None:
     office.aliases('info = ["meier"]\n')
     assert office.to("info@office.lan")[0] == "local"
     office.aliases("info = [\n")
+    assert office.to("info@office.lan")[0] == "local"
+
+
+def test_nobody_is_unknown_for_good_because_there_was_no_descriptor(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EMFILE in the first look at conf/accounts made every recipient unknown, 550, until the directory changed."""
+    office.account("meier")
+    listdir, full = os.listdir, True
+
+    def failing(path: Path) -> list[str]:
+        if full:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", failing)
+    for text in ("meier@office.lan", "nobody@office.lan", "postmaster@office.lan"):
+        with pytest.raises(Temporary):
+            office.to(text)
+    with pytest.raises(Temporary):
+        office.directory.login_name("meier")
+    assert office.to("meier@example.org")[0] == "external"
+    full = False
+    assert office.to("meier@office.lan")[0] == "local"
+    assert office.to("nobody@office.lan")[0] == "unknown"
+    full = True
+    office.account("schmidt")
+    assert office.to("meier@office.lan")[0] == "local", "what is known stays known"
+    with pytest.raises(Temporary):
+        office.to("schmidt@office.lan")
+
+
+def test_no_accounts_directory_is_not_no_accounts(office: Office) -> None:
+    office.paths.accounts.rmdir()
+    with pytest.raises(Temporary):
+        office.to("meier@office.lan")
+    office.paths.accounts.mkdir()
+    assert office.to("meier@office.lan")[0] == "unknown"
+
+
+def test_a_file_that_could_not_be_read_once_is_read_again(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    office.account("meier")
+    office.aliases('info = ["meier"]\n')
+    read, full = atomic.read, True
+
+    def failing(path: Path, limit: int = 1 << 20) -> bytes:
+        if full:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read(path, limit)
+
+    monkeypatch.setattr(atomic, "read", failing)
+    with pytest.raises(Temporary):
+        office.directory.account("meier")
+    with pytest.raises(Temporary):
+        office.to("info@office.lan")
+    full = False
+    assert office.directory.account("meier") is not None
     assert office.to("info@office.lan")[0] == "local"
 
 
