@@ -7,35 +7,20 @@ A default is written as people would write it ("50MB"); the attribute holds plai
 
 import functools
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from lanmail import units
+from lanmail import keys, units
+from lanmail.keys import Model
+from lanmail.outgoing import Dkim, Outgoing
 from lanmail.units import IP, Domain, Duration, Grant, Hostname, Mailbox, Mode, Network, Size
 
 Service = Literal["smtp", "pop3", "imap"]
 TlsVersion = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
 
 
-def _key(default: Any, sentence: str, **limits: Any) -> Any:
-    """A key: its default (`...` = must be given), its sentence, and limits such as `ge=0`."""
-    return Field(default, description=sentence, **limits)
-
-
-def _port(default: int, sentence: str) -> Any:
-    """A key that is a port; 0 turns the listener off, server.port_offset is added to any other."""
-    return _key(default, sentence, ge=0, le=65535)
-
-
-def _section(model: Any) -> Any:
-    return Field(default_factory=model)
-
-
-class Model(BaseModel):
-    """What all sections have in common: unknown keys are refused, types are not guessed, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+_key, _port, _section = keys.key, keys.port, keys.section
 
 
 class Server(Model):
@@ -162,6 +147,27 @@ class Deliver(Model):
     max_hops: int = _key(50, "Received lines in a message from which on it is a loop and goes to hold.", ge=10)
 
 
+class Relay(Model):
+    """Sending to the outside: how often, how long, and who is told. Which way mail goes is said in [outgoing]."""
+
+    retry: list[Duration] = _key(
+        ["1m", "5m", "15m", "30m", "1h"], "Pauses between tries; the last one repeats. Each varies by a tenth.",
+        min_length=1,
+    )
+    delay_notice: Duration = _key("4h", "After this time the sender is told that his mail is late; 0s is never.")
+    give_up: Duration = _key("3d", "After this time what was not sent comes back to the sender.")
+    connections_per_domain: int = _key(2, "Most connections to the servers of one domain (transport mx).", ge=1)
+    max_connections: int = _key(300, "Most connections to all servers together.", ge=1)
+    connect_timeout: Duration = _key("30s", "How long a server may take to accept a connection.")
+    answer_timeout: Duration = _key("5m", "How long a server may take for an answer (RFC 5321 §4.5.3.2).")
+    data_timeout: Duration = _key("10m", "How long it may take to answer after the last octet of a mail.")
+    idle_timeout: Duration = _key("5s", "How long a connection is kept for the next mail.")
+    resolver: str = _key("", "DNS server to ask, 192.0.2.1 or 192.0.2.1:5353; empty: those of the system.")
+    mta_sts: bool = _key(True, "Honour the MTA-STS policies (RFC 8461) of domains that publish one (transport mx).")
+    postmaster_copies: bool = _key(True, "The postmaster gets a copy of every bounce.")
+    sweep: Duration = _key("30s", "How often spool/outbound is looked through in case a notification was missed.")
+
+
 class Httpd(Model):
     """The HTTP API, the log-in pages and the web interface."""
 
@@ -201,6 +207,7 @@ class AccountDefaults(Model):
     services: list[Service] = _key(["smtp", "pop3", "imap"], "What the account may log in to.")
     send_as: list[Grant] = _key([], 'Addresses besides its own that it may send as; "*@domain" and "*" are allowed.')
     hide_capabilities: list[str] = _key([], "Capabilities not announced to this account's clients after log-in.")
+    deny_internet: bool = _key(False, "Mail to addresses outside is refused: 521 5.7.1.")
 
 
 class _Own(Model):
@@ -211,6 +218,7 @@ class _Own(Model):
     password: str = _key("", "Argon2id hash; `lanmail account passwd` writes it. Empty: no log-in.", repr=False)
     disabled: bool = _key(False, "No log-in; mail is still accepted and kept.")
     postmaster: bool = _key(False, "Gets mail to postmaster and abuse, and undeliverable mail; one account has it.")
+    outgoing: Outgoing = _section(Outgoing)
 
 
 class Account(AccountDefaults, _Own):
@@ -225,6 +233,9 @@ class Settings(Model):
     pop3d: Pop3d = _section(Pop3d)
     imapd: Imapd = _section(Imapd)
     deliver: Deliver = _section(Deliver)
+    relay: Relay = _section(Relay)
+    outgoing: Outgoing = _section(Outgoing)
+    dkim: Dkim = _section(Dkim)
     httpd: Httpd = _section(Httpd)
     auth: Auth = _section(Auth)
     tls: Tls = _section(Tls)

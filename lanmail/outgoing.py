@@ -1,0 +1,182 @@
+"""The ways out: [outgoing] in lanmail.toml for all, [outgoing] in an account's file for this one.
+
+`of` puts both together, and is the only place that does. An account that says nothing uses the default, and a changed
+default counts for all of those at once. One that names a server or a transport of its own (`OWN_WAY`) takes nothing
+of the default's server, TLS and log-in, for a password must never go to another server than the one it is for; one
+that only names `user` and `password` logs in with them at the default's server. Limits, proxy, overwrite_sender and
+smime come from the default key by key, and a limit of an account never exceeds that of the default.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from lanmail import keys, secret
+from lanmail.keys import Model
+from lanmail.units import Domain, Duration, Hostname, Size
+
+_key, _section = keys.key, keys.section
+
+Transport = Literal["smtp", "mx", "folder", "http", "webspace", "graph"]
+Tls = Literal["none", "auto", "starttls", "implicit"]
+TlsVersion = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
+Mechanism = Literal["", "PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER"]
+Secret = secret.Reference
+
+
+class Folder(Model):
+    """Transport folder: mail is put into a directory for other software."""
+
+    path: str = _key("", "Directory that gets a file ID.eml for each mail.")
+    envelope: bool = _key(True, "Start each file with X-Sender and X-Receiver lines, as spool/pickup takes it.")
+
+
+class Http(Model):
+    """Transport http: mail is posted to a program on a web server."""
+
+    url: str = _key("", "Where to post to (https).")
+    variable: str = _key("rfc822data", "Name of the multipart file field with the message.", min_length=1)
+    sender_field: str = _key("", "Field for the envelope sender, like sender; empty: not sent.")
+    recipients_field: str = _key("", "Field for each recipient, like recipients[]; empty: not sent.")
+    authorization: Secret = _key("", "The value of an Authorization header: file:secrets/NAME or credential:NAME.")
+    headers: dict[str, str] = _key({}, "More headers of the request; nothing secret.")
+    timeout: Duration = _key("5m", "How long the server may take.")
+
+
+class Webspace(Model):
+    """Transport webspace: mail goes to our PHP scripts on a web space, which send it from there."""
+
+    url: str = _key("", "Where lanmail.php is called, like https://www.firma.example/lanmail/.")
+    script_password: Secret = _key("", "For the call, 20 characters or more: file:secrets/NAME or credential:NAME.")
+    upload: Literal["ftps", "ftp", "sftp"] = _key("ftps", "How files get there.")
+    host: str = _key("", "The FTP or SFTP server.")
+    port: int = _key(0, "Its port; 0 is the usual one.", ge=0, le=65535)
+    user: str = _key("", "The user name there.")
+    password: Secret = _key("", "Its password: file:secrets/NAME or credential:NAME.")
+    private_key: str = _key("", "Key file for SFTP in place of a password; relative to conf/.")
+    host_key: str = _key("", "The SFTP server's key as ssh-keygen -l shows it, SHA256:…; `lanmail webspace` sets it.")
+    directory: str = _key("", "The directory there that belongs to url.")
+    mode: Literal["mail", "smtp"] = _key("mail", "The scripts send with PHP mail() or by an SMTP server.")
+    smtp_host: str = _key("", "The SMTP server that the scripts use.")
+    smtp_port: int = _key(587, "Its port.", ge=1, le=65535)
+    smtp_tls: Literal["none", "starttls", "implicit"] = _key("starttls", "TLS to it.")
+    smtp_user: str = _key("", "The user name there.")
+    smtp_password: Secret = _key("", "Its password: file:secrets/NAME or credential:NAME.")
+    timeout: Duration = _key("5m", "How long upload and call may take, each.")
+
+
+class Graph(Model):
+    """Transport graph: Microsoft Graph sendMail, for tenants without SMTP log-in."""
+
+    url: str = _key("https://graph.microsoft.com/v1.0", "The service; national clouds have their own.")
+    mailbox: str = _key("", "Mailbox to send from, /users/NAME; empty: that of the token, /me.")
+    allow_partial: bool = _key(False, "Send even if the mail names recipients that are not to get it this way.")
+    timeout: Duration = _key("2m", "How long the service may take.")
+
+
+class Smime(Model):
+    """Signing and encrypting what is sent. Certificates of recipients stand in conf/smime/certs/."""
+
+    sign: bool = _key(False, "Sign mail to the outside.")
+    certificate: str = _key("", "Own certificate with chain, PEM or PKCS#12; relative to conf/.")
+    key: str = _key("", "Private key, PEM; relative to conf/; empty: it stands in the certificate's file.")
+    password: Secret = _key("", "Password of the key: file:secrets/NAME or credential:NAME.")
+    encrypt: Literal["never", "if-possible", "require"] = _key("never", "Encrypt to all recipients' certificates.")
+    expired: Literal["hold", "unsigned"] = _key("hold", "What becomes of mail when the own certificate has expired.")
+
+
+class Outgoing(Model):
+    """The way out: how mail to the outside is sent. Keys that an account's file leaves out have these values."""
+
+    transport: Transport = _key("smtp", "By a smarthost (smtp), straight to the recipients' servers (mx), or as below.")
+    host: str = _key("", "The smarthost; empty with transport smtp: mail waits until one is named.")
+    port: int = _key(0, "Its port; 0 is 465 with tls = implicit, 25 without TLS and log-in, else 587.", ge=0, le=65535)
+    tls: Tls = _key("auto", "TLS when it is offered (auto), by STARTTLS, from the first octet (implicit), or none.")
+    tls_min: TlsVersion = _key("TLSv1.2", "Oldest TLS version to use.")
+    tls_max: TlsVersion = _key("TLSv1.3", "Newest TLS version to use; the same as tls_min means exactly this one.")
+    tls_verify: bool = _key(True, "Check the server's certificate and its name.")
+    tls_ca: str = _key("", "Certificates to trust in place of the system's, PEM; relative to conf/.")
+    tls_fingerprint: list[str] = _key([], "SHA-256 of the server's certificate: only these, whoever signed.")
+    auth: Literal["none", "password", "oauth2"] = _key("password", "How to log in, if there is a user.")
+    user: str = _key("", "User name to log in with; empty: no log-in.")
+    password: Secret = _key("", "Its password: file:secrets/NAME or credential:NAME.")
+    mechanism: Mechanism = _key("", "The only SASL mechanism to use; empty: the best of those offered.")
+    app: str = _key("", "With auth = oauth2: the app whose tokens are used.")
+    helo: Hostname = _key("", "Our name in EHLO; empty: server.hostname.")
+    proxy: str = _key("", "Proxy for all connections: http://HOST:PORT or socks5://HOST:PORT.")
+    proxy_user: str = _key("", "User name at the proxy.")
+    proxy_password: Secret = _key("", "Its password: file:secrets/NAME or credential:NAME.")
+    connections: int = _key(10, "Most connections to the smarthost at a time.", ge=1)
+    overwrite_sender: str = _key("", "Sender and From of all mail, like %localpart%@firma.example; empty: as is.")
+    max_size: Size = _key("0", "Largest mail to the outside; 0 is smtpd.max_size, which always holds.")
+    max_recipients: int = _key(0, "Most recipients of one mail, more are split; 0 is all.", ge=0)
+    rate: int = _key(0, "Mails per hour, evenly; the others wait; 0 is no limit.", ge=0)
+    hold: Duration = _key("0s", "How long a mail waits before it is sent; `lanmail queue remove` takes it back.")
+    folder: Folder = _section(Folder)
+    http: Http = _section(Http)
+    webspace: Webspace = _section(Webspace)
+    graph: Graph = _section(Graph)
+    smime: Smime = _section(Smime)
+
+
+class DkimKey(Model):
+    """One DKIM key."""
+
+    domain: Domain = _key(..., "Mail from this domain is signed.")
+    selector: str = _key("lanmail", "Where the public key stands: SELECTOR._domainkey.DOMAIN.", min_length=1)
+    key: str = _key(..., "Private key, PEM, RSA or Ed25519; relative to conf/.")
+
+
+class Dkim(Model):
+    """DKIM signatures (RFC 6376). `lanmail dkim genkey DOMAIN` makes a key and prints the DNS record."""
+
+    keys: list[DkimKey] = _key([], 'Keys: { domain = "firma.example", selector = "lanmail", key = "dkim/a.pem" }, ….')
+
+
+OWN_WAY = frozenset({"transport", "host", "port", "folder", "http", "webspace", "graph"})
+_LOGIN = frozenset({"auth", "user", "password", "mechanism", "app"})
+_POLICY = frozenset({"overwrite_sender", "max_size", "max_recipients", "rate", "hold", "smime", "helo"})
+_PROXY = frozenset({"proxy", "proxy_user", "proxy_password"})
+
+
+def of(default: Outgoing, own: Outgoing | None) -> Outgoing:
+    """What holds for an account: its own table over the default one."""
+    if own is None or not own.model_fields_set:
+        return default
+    said = own.model_fields_set
+    inherited = set(_POLICY)
+    if not said & OWN_WAY:
+        inherited |= Outgoing.model_fields.keys() - _LOGIN - _PROXY
+        if not said & _LOGIN:
+            inherited |= _LOGIN
+    if not said & _PROXY:
+        inherited |= _PROXY
+    values: dict[str, Any] = {name: getattr(default if name in inherited - said else own, name)
+                              for name in Outgoing.model_fields}
+    if default.max_size and (not values["max_size"] or values["max_size"] > default.max_size):
+        values["max_size"] = default.max_size
+    if "smime" in said:
+        values["smime"] = _section_of(default.smime, own.smime)
+    return Outgoing.model_construct(_fields_set=set(said), **values)
+
+
+def _section_of(default: Smime, own: Smime) -> Smime:
+    """Key by key, but the own certificate never with the key or password of the default."""
+    said = own.model_fields_set
+    own_keys = {"certificate", "key", "password"} if said & {"certificate", "key", "password"} else set()
+    values: dict[str, Any] = {name: getattr(own if name in said | own_keys else default, name)
+                              for name in Smime.model_fields}
+    return Smime.model_construct(_fields_set=set(said), **values)
+
+
+def port_of(way: Outgoing) -> int:
+    """The smarthost's port."""
+    if way.port:
+        return way.port
+    if way.tls == "implicit":
+        return 465
+    return 25 if way.tls == "none" and not way.user else 587
+
+
+def file_of(conf: Path, name: str) -> Path:
+    """A file named in conf: relative to conf/."""
+    return conf / name
