@@ -103,6 +103,8 @@ class Deliver:
                 if told != str(error):
                     log.unsafe(error=str(error))
                 told = str(error)
+            if self.office.is_elsewhere():
+                raise daemon.Refused("a spool was replaced by another directory: starting anew", os.EX_TEMPFAIL)
             self.drops.sweep()
             self.desk.sweep()
 
@@ -117,7 +119,7 @@ class Deliver:
 
     def close(self) -> None:
         self.watch.close()
-        self.desk.pool.shutdown(wait=True)
+        self.desk.stop()
         self.drops.close()
         self.office.close()
         os.close(self.lock)

@@ -108,7 +108,7 @@ def compose(
     ]
     lines = [
         "Return-Path: <>",
-        f"Received: by {hostname} (lanmail) id {entry_id}; {formatdate(localtime=True)}",
+        f"Received: by {hostname} (lanmail); {formatdate(localtime=True)}",
         f"Date: {formatdate(localtime=True)}",
         f'From: "Mail delivery system" <MAILER-DAEMON@{domain}>',
         f"To: <{original.sender}>",
@@ -219,7 +219,7 @@ def note(
     head = envelope.Envelope(None, [envelope.Recipient(to)], origin=envelope.Origin("local", (("source", "note"),)))
     lines = [
         "Return-Path: <>",
-        f"Received: by {hostname} (lanmail) id {entry_id}; {formatdate(localtime=True)}",
+        f"Received: by {hostname} (lanmail); {formatdate(localtime=True)}",
         f"Date: {formatdate(localtime=True)}",
         f'From: "Mail delivery system" <MAILER-DAEMON@{domain}>',
         f"To: <{to}>",

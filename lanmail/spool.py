@@ -30,6 +30,7 @@ from typing import Any
 from lanmail import atomic, envelope, paths
 
 TMP, NEW, CUR = "tmp", "new", "cur"
+MAX_NAME = 200  # bytes; longer ones leave no room for what is put beside an entry (.why, .json, temporary names)
 STALE_TMP = 36 * 3600  # seconds; the age from which Maildir writers count a file in tmp/ as abandoned
 _ONE_FSYNC = frozenset({"ext3", "ext4", "xfs", "btrfs", "tmpfs"})
 
@@ -276,8 +277,9 @@ class Spool:
     def hold(self, name: str, why: str, place: str = NEW) -> Path:
         """Move an entry to the hold spool with a text beside it that says why; the path it has there."""
         target = self.hold_path / NEW / name
-        if os.path.lexists(target):
-            target = target.with_name(f"{name}.{os.urandom(3).hex()}")
+        if os.path.lexists(target) or len(os.fsencode(name)) > MAX_NAME:
+            short = os.fsdecode(os.fsencode(name)[: MAX_NAME - 7])
+            target = target.with_name(f"{short}.{os.urandom(3).hex()}")
         os.rename(name, target, src_dir_fd=self.fd(place))
         atomic.write(target.with_name(target.name + ".why"), why.rstrip("\n") + "\n")
         return target

@@ -4,6 +4,7 @@ import asyncio
 import email
 import email.policy
 import os
+import tempfile
 import time
 
 import pytest
@@ -203,6 +204,8 @@ def test_torn_and_foreign_entries_go_to_hold_with_the_reason(root):
         write(root, "5.nobody", b"X-Sender: <a@far.example>\n\nx\n"): "no recipients",
         write(root, "6.broken", b"X-Sender: <a@far.example>\nX-Receiver: <<>>\n\nx\n"): "malformed envelope",
         write(root, "7.binary", bytes(range(256)) * 100): "no envelope",
+        write(root, "8.line\nend", head + b"\nx\n"): "its name",
+        write(root, "9.\udcff\udcfe", head + b"\nx\n"): "its name",
     }
     assert root.run() == 0
     held = root.held()
@@ -210,6 +213,14 @@ def test_torn_and_foreign_entries_go_to_hold_with_the_reason(root):
     for name, why in cases.items():
         assert why in held[spool.parse_name(name).id]
     assert root.waiting() == []
+
+
+def test_a_name_too_long_for_a_reason_beside_it(root):
+    write(root, "x" * 255, b"no entry")
+    assert root.run() == 0
+    (why,) = root.held().values()
+    assert "200 bytes" in why
+    assert b"no entry" in files(root.paths.hold / "new")
 
 
 def test_things_that_are_no_files_stay_and_are_told_once(root, capfd):
@@ -339,6 +350,70 @@ def test_a_full_disk_at_the_journal_leaves_everything_for_the_next_try(root, mon
     assert root.run() == 0
     assert len(files(root.paths.outbound / "new")) == 1
     assert len(root.inbox("meier")) == 2, "the mail once, and the bounce"
+
+
+def test_without_the_order_of_ext4_directories_are_synced(root, monkeypatch):
+    monkeypatch.setattr(spool, "one_fsync", lambda _directory: False)
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd))[1])
+    root.put("meier@office.lan")
+    root.put("schmidt@office.lan", "x@far.example", **OURS)
+    root.put("y@far.example", **OURS)
+    assert root.run() == 0
+    assert len(root.inbox("meier")) == len(root.inbox("schmidt")) == 1
+    assert len(files(root.paths.outbound / "new")) == 2
+    for where in ("maildirs/meier/new", "maildirs/schmidt/new", "spool/outbound/new", "spool/queue/tmp"):
+        assert str(root.paths.root / where) in synced, where
+
+
+@pytest.mark.skipif(os.stat("/dev/shm").st_dev == os.stat("/tmp").st_dev, reason="needs two file systems")
+def test_maildirs_on_another_file_system_get_a_copy(root):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        root.paths.maildirs.symlink_to(elsewhere)
+        root.put("meier@office.lan")
+        root.put("meier@office.lan", "schmidt@office.lan")
+        assert root.run() == 0
+        assert len(root.inbox("meier")) == 2
+        assert len(root.inbox("schmidt")) == 1
+        assert os.listdir(root.paths.maildirs / "meier/tmp") == []
+    assert root.waiting() == []
+
+
+async def test_a_spool_that_was_replaced_is_noticed(root):
+    running = Running(root)
+    assert not running.deliver.office.is_elsewhere()
+    os.rename(root.paths.queue, root.paths.root / "old")
+    assert running.deliver.office.is_elsewhere()
+    (root.paths.queue / "new").mkdir(parents=True)
+    assert running.deliver.office.is_elsewhere()
+    running.deliver.close()
+
+
+async def test_no_descriptors_left_is_trouble_that_passes(root, monkeypatch):
+    real, count = desk.entry.read, []
+
+    def read(*arguments):
+        count.append(1)
+        if len(count) < 3:
+            raise OSError(24, "Too many open files")
+        return real(*arguments)
+
+    monkeypatch.setattr(progress, "DELAYS", (0.01,) * 8)
+    monkeypatch.setattr(desk.entry, "read", read)
+    async with Running(root):
+        root.put("meier@office.lan")
+        await until(lambda: root.inbox("meier"))
+
+
+async def test_a_stopping_deliver_leaves_the_rest_for_the_next_one(root):
+    running = Running(root)
+    for _ in range(50):
+        root.put("meier@office.lan")
+    running.deliver.begin()
+    running.deliver.close()
+    await asyncio.sleep(0)
+    assert len(root.inbox("meier")) + len(root.waiting()) == 50
 
 
 # killed

@@ -43,6 +43,7 @@ class Desk:
         self.busy: set[str] = set()  # ids that a thread works on
         self.reserved: set[str] = set()  # ids that pickup has not let go yet
         self.told: set[str] = set()  # foreign things in new/ that were logged
+        self.stopped = False
         self.idle = asyncio.Event()
         self.idle.set()
         self.more = False  # the last sweep saw more names than it kept
@@ -119,6 +120,8 @@ class Desk:
 
     def _turn(self) -> None:
         self._planned = False
+        if self.stopped:
+            return
         limit = time.monotonic() + TURN
         count = 0
         with log.batch():
@@ -127,9 +130,8 @@ class Desk:
                 closed = self.ready.pop(name)
                 try:
                     self._one(name, closed)
-                except Exception as error:  # a bug of ours delays this mail, and stops no other
-                    log.crashed(error=repr(error), where=traceback.format_exc(), id=spool.parse_name(name).id)
-                    self._again(name, spool.NEW)
+                except Exception as error:  # trouble or a bug of ours delays this mail, and stops no other
+                    self._failed(name, spool.NEW, error)
                 count += 1
                 if not count & 15 and time.monotonic() > limit:
                     break
@@ -245,8 +247,7 @@ class Desk:
             job = attempt.Attempt(self.office, one, way, postmaster=self.directory.postmaster(), recheck=recheck,
                                   say=self.say or _mute)
         except Exception as error:
-            log.crashed(error=repr(error), where=traceback.format_exc(), id=entry_id)
-            self._again(name, place)
+            self._failed(name, place, error)
             return
         self.busy.add(entry_id)
         future = self.pool.submit(job.run)
@@ -263,17 +264,21 @@ class Desk:
             for queued in outcome.queued:
                 self.ready[queued] = True
         elif not isinstance(error, FileNotFoundError):
-            where = "".join(traceback.format_exception(error))
-            if isinstance(error, OSError):
-                log.deferred(id=one.id, reason=str(error), retry_in=5.0)
-            else:
-                log.crashed(error=repr(error), where=where, id=one.id)
-            self._again(one.name, one.place)
+            self._failed(one.name, one.place, error)
         self.plan()
         if not self.busy and not self.ready and not self.slow:
             self.idle.set()
 
-    def _again(self, name: str, place: str, delay: float = float(progress.DELAYS[2])) -> None:
+    def _failed(self, name: str, place: str, error: BaseException) -> None:
+        """Trouble that no attempt dealt with: the entry stays where it is, and its turn comes again."""
+        entry_id, delay = spool.parse_name(name).id, float(progress.DELAYS[2])
+        if isinstance(error, OSError):
+            log.deferred(id=entry_id, reason=str(error), retry_in=delay)
+        else:
+            log.crashed(error=repr(error), where="".join(traceback.format_exception(error)), id=entry_id)
+        self._again(name, place, delay)
+
+    def _again(self, name: str, place: str, delay: float) -> None:
         if place == spool.NEW:
             self.loop.call_later(delay, self._back, name)
             return
@@ -289,6 +294,13 @@ class Desk:
         while self.due and self.due[0][0] <= now:
             self.slow.append((heapq.heappop(self.due)[1], spool.CUR, True))
         self.plan()
+
+    def stop(self) -> None:
+        """Take up nothing more; what a thread works on is finished (shutdown of the pool)."""
+        self.stopped = True
+        self.ready.clear()
+        self.slow.clear()
+        self.pool.shutdown(wait=True)
 
     def release(self, entry_id: str, name: str | None) -> None:
         """pickup is done with an id: its entry, if there is one, may go."""

@@ -176,7 +176,7 @@ class Drops:
 
     def _turn(self) -> None:
         self._planned = False
-        while self.working < 2 * desk.THREADS:
+        while not self.desk.stopped and self.working < 2 * desk.THREADS:
             if self.ready:
                 self._start(*self.ready.popleft())
             elif self.closed:

@@ -4,7 +4,6 @@ On the fast path an entry costs one open, one fstat and one short read; the body
 """
 
 import os
-import stat
 import time
 from dataclasses import dataclass
 
@@ -47,6 +46,8 @@ class Entry:
 
 def read(owner: spool.Spool, place: str, name: str) -> Entry:
     """Look at an entry. Unreadable, FileNotFoundError when it is gone, atomic.NotRegular for foreign things."""
+    if not name.isprintable() or len(name.encode()) > spool.MAX_NAME:  # ids go into logs, JSON and other names
+        raise Unreadable(f"its name holds control characters, is no UTF-8, or has more than {spool.MAX_NAME} bytes")
     descriptor = atomic.open_regular(name, dir_fd=owner.fd(place))
     try:
         status = os.fstat(descriptor)
@@ -86,8 +87,3 @@ def header(owner: spool.Spool, entry: Entry) -> bytes:
     finally:
         os.close(descriptor)
     return data[: message.header_end(data)]
-
-
-def is_regular(owner: spool.Spool, place: str, name: str) -> bool:
-    """True for a plain file, whoever may read it."""
-    return stat.S_ISREG(os.stat(name, dir_fd=owner.fd(place), follow_symlinks=False).st_mode)

@@ -37,6 +37,17 @@ class Office:
         """The spool that a journal line names."""
         return {"queue": self.queue, "outbound": self.outbound, "hold": self.hold}[name]
 
+    def is_elsewhere(self) -> bool:
+        """True when a spool was moved away and another one put in its place: what we hold open is not the spool."""
+        for one in (self.queue, self.pickup, self.outbound, self.hold):
+            for place in (spool.TMP, spool.NEW, spool.CUR):
+                try:
+                    if not os.path.samestat(os.stat(one.path / place), os.fstat(one.fd(place))):
+                        return True
+                except FileNotFoundError:
+                    return True
+        return False
+
     def close(self) -> None:
         for one in (self.queue, self.pickup, self.outbound, self.hold):
             one.close()
