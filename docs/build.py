@@ -95,7 +95,7 @@ def commands(group: click.Command, context: click.Context) -> Iterator[tuple[str
 
 def admin_page() -> str:
     """lanmail: every subcommand with its arguments, text and options."""
-    main: click.Group = importlib.import_module("lanmail.admin").main
+    main: click.Group = importlib.import_module("lanmail.admin").cli
     top = click.Context(main, info_name="lanmail")
     name, about = sections_of(main.help or importlib.import_module("lanmail.admin").__doc__ or "")
     name = re.sub(r"^`?lanmail`?:\s*", "", name)
