@@ -39,12 +39,32 @@ def store(folder: Folder, uids: Iterable[int], mode: str, flags: Sequence[str]) 
         table = folder.allot(flags) if mode != "-" else folder.sync().keywords
         for _ in range(3):
             entries = _among(folder.sync(), wanted)
-            lost = [entry for entry in entries if not _rename(folder, entry, _letters(table, entry, mode, flags))]
+            lost = _rename_all(folder, table, entries, mode, flags)
             _set_further(folder, table, entries, mode, flags)
             if not lost:
                 break
             folder.distrust()
         return folder.sync()
+
+
+def _rename_all(folder: Folder, table: keywords.Table, entries: list[Entry], mode: str, flags: Sequence[str]) -> bool:
+    """Give the files their new letters; True when one was not where we thought."""
+    lost = False
+    moved: list[tuple[str, str]] = []
+    known: dict[str, str] = {}
+    try:
+        for entry in entries:
+            letters = known.get(entry.letters)
+            if letters is None:
+                letters = known[entry.letters] = _letters(table, entry, mode, flags)
+            path = _rename(folder, entry, letters)
+            if path:
+                moved.append((entry.path, path))
+            elif path is None:
+                lost = True
+    finally:
+        folder.moved(moved)
+    return lost
 
 
 def _among(snapshot: Snapshot, uids: set[int]) -> list[Entry]:
@@ -65,18 +85,18 @@ def _letters(table: keywords.Table, entry: Entry, mode: str, flags: Sequence[str
     return "".join(given | (old - maildir.FLAGS.keys() - table.by_letter.keys()))
 
 
-def _rename(folder: Folder, entry: Entry, letters: str) -> bool:
-    """Give the file these letters; False when it is not where we thought."""
+def _rename(folder: Folder, entry: Entry, letters: str) -> str | None:
+    """Give the file these letters; its new path, "" when it has them, None when it is not where we thought."""
     name = maildir.with_letters(entry.name, letters)
     if entry.name == name or (entry.sub == "new" and not letters):
-        return True
+        return ""
     if folder.taken(name):
-        return False
+        return None
     try:
         os.rename(f"{folder.path}/{entry.path}", f"{folder.path}/cur/{name}")
     except FileNotFoundError:
-        return False
-    return True
+        return None
+    return f"cur/{name}"
 
 
 def _set_further(folder: Folder, table: keywords.Table, entries: list[Entry], mode: str, flags: Sequence[str]) -> None:
@@ -95,17 +115,22 @@ def take_recent(folder: Folder) -> tuple[Snapshot, frozenset[int]]:
     snapshot = folder.sync()
     if not any(entry.recent for entry in snapshot.entries):
         return snapshot, frozenset()
-    moved = set()
+    taken: set[int] = set()
+    moved: list[tuple[str, str]] = []
     with folder.locked():
-        for entry in folder.sync().entries:
-            if not entry.recent:
-                continue
-            name = entry.name if maildir.INFO in entry.name else maildir.with_letters(entry.name, "")
-            with contextlib.suppress(FileNotFoundError):
-                if not folder.taken(name):
-                    os.rename(f"{folder.path}/{entry.path}", f"{folder.path}/cur/{name}")
-                    moved.add(entry.uid)
-        return folder.sync(), frozenset(moved)
+        try:
+            for entry in folder.sync().entries:
+                if not entry.recent:
+                    continue
+                name = entry.name if maildir.INFO in entry.name else maildir.with_letters(entry.name, "")
+                with contextlib.suppress(FileNotFoundError):
+                    if not folder.taken(name):
+                        os.rename(f"{folder.path}/{entry.path}", f"{folder.path}/cur/{name}")
+                        taken.add(entry.uid)
+                        moved.append((entry.path, f"cur/{name}"))
+        finally:
+            folder.moved(moved)
+        return folder.sync(), frozenset(taken)
 
 
 def expunge(folder: Folder, uids: Iterable[int]) -> Snapshot:
@@ -114,11 +139,16 @@ def expunge(folder: Folder, uids: Iterable[int]) -> Snapshot:
     with folder.locked():
         for _ in range(3):
             lost = False
-            for entry in _among(folder.sync(), wanted):
-                try:
-                    os.unlink(f"{folder.path}/{entry.path}")
-                except FileNotFoundError:
-                    lost = True
+            removed: list[tuple[str, str]] = []
+            try:
+                for entry in _among(folder.sync(), wanted):
+                    try:
+                        os.unlink(f"{folder.path}/{entry.path}")
+                        removed.append((entry.path, ""))
+                    except FileNotFoundError:
+                        lost = True
+            finally:
+                folder.moved(removed)
             if not lost:
                 break
             folder.distrust()
@@ -145,9 +175,11 @@ def copy(folder: Folder, sources: Sequence[Source]) -> tuple[Snapshot, list[int]
             for path in made:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
+            folder.distrust()
             raise
-        bases = [maildir.base_of(os.path.basename(path)) for path in made]
-        return _uids_of(folder, bases)
+        files = [os.path.basename(path) for path in made]
+        folder.moved([("", f"cur/{name}") for name in files])
+        return _uids_of(folder, [maildir.base_of(name) for name in files])
 
 
 def _letters_for(table: keywords.Table, flags: Iterable[str]) -> str:

@@ -7,6 +7,7 @@
                                          FileNotFoundError when it was expunged, atomic.NotRegular for anything odd
     Folder.read(entry) -> bytes          the whole message as it is on disk
     Folder.fill_sizes(entries) -> None   afterwards size and wire_size of each is an int
+    Folder.altered_since(number) -> set of UIDs | None     what differs from the snapshot of that number; None: unknown
     Folder.locked()                      context manager: the dotlock, re-entrant; what lanmail/changes.py works under
 
 What an entry and a snapshot are is in lanmail/snapshot.py; flags, expunge, copy, append in lanmail/changes.py. All
@@ -34,6 +35,8 @@ _ATTEMPTS = 5
 _BULK = 1000
 _CACHED_FOLDERS = 500
 _CACHED_ENTRIES = 1_000_000
+_FEW = 1000
+_REMEMBERED = 63
 
 
 class Folder:
@@ -55,6 +58,8 @@ class Folder:
         self._touched: set[str] = set()
         self._empty: set[str] = set()  # base names of files that were empty: their content may come later
         self._snapshot: Snapshot | None = None
+        self._altered: set[int] | None = None  # UIDs that differ from the snapshot; None: all may
+        self._history: tuple[tuple[int, frozenset[int] | None], ...] = ()
 
     def peek(self) -> Snapshot | None:
         """The snapshot, when nothing changed since; a few microseconds, never waits for a lock."""
@@ -101,12 +106,27 @@ class Folder:
         uids, old = self._uids, self._snapshot
         if uids is None:
             raise OSError(f"{self.path} has no uidlist")
-        entries = tuple(self._entries.values())
         # the same object again when nothing happened: what sessions derived from it stays good
-        if (old is None or old.entries != entries or old.uidvalidity != uids.uidvalidity
+        if (old is None or self._altered is None or self._altered or old.uidvalidity != uids.uidvalidity
                 or old.uidnext != uids.uidnext or old.keywords is not self._table):
-            self._snapshot = old = Snapshot(uids, entries, self._table)
+            number = old.number + 1 if old is not None else 1
+            few = self._altered is not None and len(self._altered) <= _FEW
+            self._history = (*self._history[-_REMEMBERED:], (number, frozenset(self._altered or ()) if few else None))
+            self._altered = set()
+            self._snapshot = old = Snapshot(uids, tuple(self._entries.values()), self._table, number)
         return old
+
+    def altered_since(self, number: int) -> set[int] | None:
+        """UIDs that came, went or changed since the snapshot of that number; None when that is no longer known."""
+        history, found = self._history, set[int]()
+        if not history or history[0][0] > number + 1:
+            return None
+        for at, uids in history:
+            if at > number:
+                if uids is None:
+                    return None
+                found |= uids
+        return found
 
     # --- looking ----------------------------------------------------------------------------------------------
 
@@ -131,6 +151,8 @@ class Folder:
             del self._entries[entry.uid], self._bases[entry.base]
         for entry in changed:
             self._entries[entry.uid] = self._bases[entry.base] = entry
+        if self._altered is not None:
+            self._altered.update([entry.uid for entry in gone], [entry.uid for entry in changed])
         self._add([(base, uids.uids[base]) for base in known])
         if fresh or reborn or uids.damaged:
             self._assign(uids, [*reborn, *fresh], order)
@@ -165,7 +187,7 @@ class Folder:
         if old is None or old.uidvalidity != uids.uidvalidity or any(
                 uids.uids.get(entry.base, entry.uid if uids.damaged else 0) != entry.uid
                 for entry in self._entries.values()):
-            self._entries, self._bases = {}, {}
+            self._entries, self._bases, self._altered = {}, {}, None
         self._touched.update(self._bases, self._new.files, self._cur.files)
 
     def _look_at_keywords(self) -> None:
@@ -240,6 +262,8 @@ class Folder:
 
     def _add(self, records: list[tuple[str, int]]) -> None:
         """Make entries for files that have a UID, in the order of UIDs."""
+        if self._altered is not None:
+            self._altered.update([uid for _, uid in records])
         cur, new = self._cur.files, self._new.files
         entries, bases = self._entries, self._bases
         for base, uid in records:
@@ -265,7 +289,7 @@ class Folder:
         if uids.uidnext + len(bases) > uidlist.MAX:
             uids = self._uids = uidlist.fresh(self.root)
             bases = [*self._bases, *bases]
-            self._entries, self._bases = {}, {}
+            self._entries, self._bases, self._altered = {}, {}, None
             rewrite = True
         for base in bases:
             if base in uids.uids:
@@ -322,6 +346,20 @@ class Folder:
         self._table = keywords.allot(self.path, self._table, fresh)
         self._keyword_stamp = keywords.stamp(self.path)
         return self._table
+
+    def moved(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """What we did to files under the lock, as (old path, new path), "" for none: no directory is read for it."""
+        for listed, sub in ((self._new, "new/"), (self._cur, "cur/")):
+            removed = [old[4:] for old, _ in pairs if old.startswith(sub)]
+            added = [new[4:] for _, new in pairs if new.startswith(sub)]
+            if removed or added:
+                self._touched.update(listed.applied(removed, added))
+
+    def heard(self, sub: str, name: str, *, there: bool) -> None:
+        """An inotify event of new/ or cur/: only one that tells something we do not know makes us look."""
+        listed = self._new if sub == "new" else self._cur
+        if listed.surprised(name, there=there):
+            listed.forget()
 
     def distrust(self) -> None:
         """A file is not where it should be: read the names again, whatever the mtime says."""

@@ -2,6 +2,7 @@
 
     Snapshot.entries: tuple[Entry, …]    by UID;  .find(uid), .position(uid), .by_base(), len()
     Snapshot.flags(entry) -> tuple[str, …]         "\\Answered", …, keywords; without \\Recent
+    Snapshot.number                      grows by one from each snapshot of a folder to the next
     Snapshot.uidvalidity, .uidnext, .guid, .keywords (keywords.Table), .memo (a dict for what callers derive)
     Entry.uid, .base, .name, .sub, .letters, .recent, .path, .sizes, .size | None, .wire_size | None
 
@@ -74,9 +75,14 @@ class Entry:
 class Snapshot:
     """The messages of a folder at one moment. `memo` is for whatever a program derives from it."""
 
-    __slots__ = ("__weakref__", "_flags", "entries", "guid", "keywords", "memo", "pop3_uidls", "uidnext", "uidvalidity")
+    __slots__ = (
+        "__weakref__", "_flags", "entries", "guid", "keywords", "memo", "number", "pop3_uidls", "uidnext", "uidvalidity"
+    )
 
-    def __init__(self, uids: uidlist.UidList, entries: tuple[Entry, ...], table: keywords.Table) -> None:
+    def __init__(
+        self, uids: uidlist.UidList, entries: tuple[Entry, ...], table: keywords.Table, number: int = 0
+    ) -> None:
+        self.number = number
         self.uidvalidity = uids.uidvalidity
         self.uidnext = uids.uidnext
         self.guid = uids.guid

@@ -7,9 +7,12 @@ which keeps two sessions from doing the same look.
 """
 
 import asyncio
+import contextlib
+import functools
 import time
 from array import array
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lanmail import folder, maildir, watch
@@ -42,6 +45,7 @@ class Box:
         self.expunged: list[tuple[int, int]] = []  # (mod-sequence, UID)
         self.views: set[mailbox.View] = set()
         self.unclaimed: set[int] = set()  # stored by our sessions, and \\Recent for the first that looks
+        self._events: list[tuple[str, int, str]] = []
         self.dead = False
         self.used = 0.0
         self._turn = asyncio.Lock()
@@ -57,6 +61,10 @@ class Box:
         """Learn what happened in the folder since the last look. Gone when it is no more."""
         if self.dead:
             raise Gone
+        if self.worker.watch is not None:
+            self.worker.watch.dispatch()
+        if self._events:
+            await self._hear()
         seen = self.folder.peek()
         if seen is None or seen is not self.snapshot:
             async with self._turn:
@@ -68,6 +76,22 @@ class Box:
                         self.die()
                         raise Gone from None
                     self.take(seen)
+
+    async def _hear(self) -> None:
+        """Look at the events once no change of our own is under way: then only what others did is news."""
+        async with self._turn:
+            if self.worker.watch is not None:
+                self.worker.watch.dispatch()
+            events, self._events = self._events, []
+            last = {(sub, name): mask for sub, mask, name in events}
+            for (sub, name), mask in last.items():
+                self.folder.heard(sub, name, there=bool(mask & (watch.MOVED_TO | watch.CREATE)))
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Keep others from looking while this folder is changed from elsewhere; `change` does so by itself."""
+        async with self._turn:
+            yield
 
     async def change(self, work: Callable[..., T], *arguments: Any) -> T:
         """Run one of the functions of `changes` in a thread; the snapshot it made is taken over."""
@@ -88,16 +112,23 @@ class Box:
             self.die()
             return
         old, highest = self.messages, self.uids[-1] if self.uids else 0
-        different = [entry for entry in fresh.entries if old.get(entry.uid) is not entry]
         if last is None:
             self.messages = {entry.uid: entry for entry in fresh.entries}
             self.uids = array("I", [entry.uid for entry in fresh.entries])
             return
         self.modseq += 1
+        altered = self.folder.altered_since(last.number)
+        if altered is None:
+            different = [entry for entry in fresh.entries if old.get(entry.uid) is not entry]
+        else:
+            different = [entry for uid in sorted(altered) if (entry := fresh.find(uid)) and old.get(uid) is not entry]
         added = 0
         for entry in different:
             if entry.uid > highest:
                 added += 1
+            elif entry.uid not in old:
+                self.die()  # UIDs only grow: this is not the folder that it was
+                return
             elif entry.letters != old[entry.uid].letters or fresh.keywords is not last.keywords:
                 self.changed.pop(entry.uid, None)
                 self.changed[entry.uid] = self.modseq
@@ -105,7 +136,8 @@ class Box:
         if added:
             self.uids.extend(entry.uid for entry in different[-added:])
         if len(old) != len(fresh.entries):
-            self._lose(old.keys() - {entry.uid for entry in fresh.entries})
+            self._lose(old.keys() - {entry.uid for entry in fresh.entries} if altered is None
+                       else {uid for uid in altered if uid in old and fresh.find(uid) is None})
         if fresh.keywords.further_of is not last.keywords.further_of:
             self._compare_further(last, fresh)
         self._trim()
@@ -119,7 +151,7 @@ class Box:
             self.unclaimed.discard(uid)
             self.changed.pop(uid, None)
             self.expunged.append((self.modseq, uid))
-        self.uids = array("I", [uid for uid in self.uids if uid not in gone])
+        self.uids = without(self.uids, gone)
 
     def _compare_further(self, last: Snapshot, fresh: Snapshot) -> None:
         """Keywords beyond the letters do not stand in file names."""
@@ -210,12 +242,29 @@ class Box:
             return
         try:
             for sub in ("new", "cur"):
+                happened = functools.partial(self._happened, sub)
                 self._subscriptions.append(
-                    watcher.subscribe(f"{self.path}/{sub}", self._happened, watch.CHANGES & ~watch.CLOSE_WRITE)
+                    watcher.subscribe(f"{self.path}/{sub}", happened, watch.CHANGES & ~watch.CLOSE_WRITE)
                 )
         except OSError:
             return  # the sweep remains
 
-    def _happened(self, _events: object) -> None:
+    def _happened(self, sub: str, events: list[watch.Event] | None) -> None:
+        if events is None:  # some were lost
+            self.folder.distrust()
+        else:
+            self._events += [(sub, mask, name) for mask, name in events]
         for view in self.views:
             view.notify()
+
+
+def without(uids: "array[int]", gone: set[int]) -> "array[int]":
+    """Sorted UIDs without some of them."""
+    if len(gone) * 100 > len(uids):
+        return array("I", [uid for uid in uids if uid not in gone])
+    kept = uids[:]
+    for uid in gone:
+        index = bisect_left(kept, uid)
+        if index < len(kept) and kept[index] == uid:
+            del kept[index]
+    return kept

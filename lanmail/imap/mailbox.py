@@ -102,11 +102,11 @@ class View:
         if not gone:
             return
         # highest first: then the numbers of the others still stand while we say it
-        hits = [index for index, uid in enumerate(self.uids) if uid in gone]
+        numbers = [number for uid in sorted(gone, reverse=True) if (number := self.number(uid))]
         write = session.connection.write
-        for index in reversed(hits):
-            write(b"* %d EXPUNGE\r\n" % (index + 1))
-        self.uids = array("I", [uid for uid in self.uids if uid not in gone])
+        for number in numbers:
+            write(b"* %d EXPUNGE\r\n" % number)
+        self.uids = box.without(self.uids, gone)
         self.recent -= gone
         for uid in gone:
             self.told.pop(uid, None)
