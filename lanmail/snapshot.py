@@ -76,7 +76,8 @@ class Snapshot:
     """The messages of a folder at one moment. `memo` is for whatever a program derives from it."""
 
     __slots__ = (
-        "__weakref__", "_flags", "entries", "guid", "keywords", "memo", "number", "pop3_uidls", "uidnext", "uidvalidity"
+        "__weakref__", "_flags", "_uidls", "_uids", "entries", "guid", "keywords", "memo", "number", "uidnext",
+        "uidvalidity",
     )
 
     def __init__(
@@ -88,13 +89,21 @@ class Snapshot:
         self.guid = uids.guid
         self.entries = entries
         self.keywords = table
-        # UIDLs that another server gave out, by UID: they must stay what they were
-        self.pop3_uidls = {uid: value for uid in uids.extras if (value := uids.key(uid, "P"))}
+        self._uids = uids
+        self._uidls: dict[int, str] | None = None
         self.memo: dict[str, Any] = {}
         self._flags: dict[str, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    @property
+    def pop3_uidls(self) -> dict[int, str]:
+        """UIDLs that another server gave out, by UID: they must stay what they were."""
+        if self._uidls is None:
+            uids = self._uids
+            self._uidls = {uid: value for uid in tuple(uids.extras) if (value := uids.key(uid, "P"))}
+        return self._uidls
 
     def position(self, uid: int) -> int:
         """Index of the first entry with this UID or a larger one."""
