@@ -6,6 +6,7 @@ Clients are not ours, so they run with a time limit, an empty environment and a 
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -15,7 +16,7 @@ from typing import TypeVar
 
 import pytest
 
-from lanmail import config, envelope, paths, settings
+from lanmail import config, envelope, paths, programs, settings
 
 HERE = Path(__file__).resolve().parent.parent.parent
 BIN = HERE / "bin"
@@ -100,20 +101,30 @@ class Office:
         """Run a client to its end. With `check`, a failure shows all it said."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
         clean = {"PATH": _path(), "HOME": str(self.home), "LC_ALL": "C.UTF-8", "TERM": "xterm", **env}
-        done = subprocess.run([str(part) for part in command], input=data, capture_output=True, timeout=timeout,
-                              cwd=self.root, env=clean, check=False)
+        try:
+            done = subprocess.run([str(part) for part in command], input=data, capture_output=True, timeout=timeout,
+                                  cwd=self.root, env=clean, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"{error}\n{error.stdout!r}\n{error.stderr!r}\n{self.log()[-3000:]}") from None
         out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
         assert not check or done.returncode == 0, f"{command}: exit {done.returncode}\n{out[-3000:]}\n{err[-3000:]}"
         return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
-    def start(self) -> None:
+    def start(self, program: Path = BIN / "lanmail") -> None:
         """`lanmail up`, until it says ready."""
         self.errors = open(self.root / "stderr", "a+")    # noqa: SIM115 — lives as long as the process
-        self.process = subprocess.Popen([BIN / "lanmail", "up", "--root", self.root], text=True,
+        self.process = subprocess.Popen([program, "up", "--root", self.root], text=True,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.errors)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line == "ready\n", f"{line!r}: {(self.root / 'stderr').read_text()[-3000:]}"
+
+    def reload(self) -> None:
+        """SIGHUP, until all programs have said that they read their settings again."""
+        assert self.process is not None
+        before = self.log().count(" reloaded")
+        self.process.send_signal(signal.SIGHUP)
+        until(lambda: self.log().count(" reloaded") >= before + len(programs.DAEMONS), what="reload")
 
     def stop(self) -> int:
         """SIGTERM, as systemd would; the exit status."""
@@ -124,7 +135,7 @@ class Office:
             self.process.communicate(timeout=60)
         finally:
             self.process.kill()
-            self.process.wait()
+            self.process.communicate()
             self.errors.close()
         status, self.process = self.process.returncode, None
         return status
@@ -144,9 +155,9 @@ class Office:
     def put(self, name: str, message: bytes) -> None:
         """Queue a mail as smtpd does, for tests of what comes after."""
         from lanmail import address, spool
-        env = envelope.Envelope(None, [envelope.Recipient(address.parse(f"{name}@{DOMAIN}"))],
-                                envelope.Origin("local", ()), ())
-        spool.Spool(self.where.queue).put(env, message)
+        env = envelope.Envelope(sender=None, recipients=[envelope.Recipient(address.parse(f"{name}@{DOMAIN}"))],
+                                origin=envelope.Origin("local"))
+        spool.Spool(self.where.queue, state=self.where.state / "queue", hold=self.where.hold).put(env, message)
 
     def log(self) -> str:
         return "".join(path.read_text() for path in sorted(self.where.log.glob("*.log")))

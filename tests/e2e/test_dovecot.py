@@ -28,8 +28,8 @@ def open_office() -> Iterator[Office]:
     need("dovecot")
     root = Path(tempfile.mkdtemp(prefix="lanmail-e2e-"))
     root.chmod(0o711)
+    (root / "root").mkdir(mode=0o711)
     office = Office(root / "root")
-    (root / "root").chmod(0o711)
     yield office
     office.stop()
     shutil.rmtree(root)

@@ -1,0 +1,182 @@
+"""What the programs do, seen by strace, fits into the sandboxes of systemd/: a unit that forbids too much would only
+show on a real system.
+
+Every program is run as `lanmail up` runs it while mail comes in, is delivered and read; then its system calls, the
+files it touched and the families of its sockets are compared with its unit.
+"""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from lanmail import programs
+from tests.e2e.office import BIN, DOMAIN, HERE, HOST, Office, mail, need
+
+pytestmark = pytest.mark.slow
+UNITS = HERE / "systemd"
+COMMON = UNITS / "lanmail-.service.d/10-lanmail.conf"
+INSTALLED = (("/etc/lanmail", "conf"), ("/var/lib/lanmail", ""), ("/run/lanmail", "run"))
+CALL = re.compile(r"^(?:\d+ +)?(\w+)\((.*)")
+
+
+@dataclass
+class Seen:
+    """What one program did after its start, and in which root."""
+
+    root: Path
+    calls: dict[str, str] = field(default_factory=dict)    # system call → its first line
+    lines: list[str] = field(default_factory=list)
+
+    def here(self, path: str) -> Path:
+        """Where an installed path lies in the root."""
+        for prefix, below in INSTALLED:
+            if path == prefix or path.startswith(f"{prefix}/"):
+                return self.root / below / path[len(prefix):].lstrip("/")
+        return Path(path)
+
+
+def settings(name: str, key: str) -> list[str]:
+    """All values of a key in the common part and the unit of a program."""
+    text = COMMON.read_text() + (UNITS / f"lanmail-{name}.service").read_text()
+    return [word for value in re.findall(rf"^{key}=(.*)$", text, re.M) for word in value.split()]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
+    """Program → what it did."""
+    need("strace", "swaks", "curl")
+    office = Office(tmp_path_factory.mktemp("traced"))
+    office.account("demo")
+    traces = office.root / "traces"
+    traces.mkdir()
+    runners = office.root / "runners"
+    runners.mkdir()
+    (runners / "lanmail").symlink_to(BIN / "lanmail")
+    for program in programs.DAEMONS:
+        runner = runners / f"lanmail-{program.name}"
+        strace = f"strace -D -f -qq -o {traces}/{program.name}"
+        runner.write_text(f'#!/bin/sh\nexec {strace} {BIN}/lanmail-{program.name} "$@"\n')
+        runner.chmod(0o755)
+    office.start(runners / "lanmail")
+    try:
+        use(office)
+    finally:
+        assert office.stop() == 0
+    return {program.name: parsed(office.root, traces / program.name) for program in programs.DAEMONS}
+
+
+def use(office: Office) -> None:
+    """Mail in by three ways, out by two; a reload."""
+    login = ["--auth-user", "demo", "--auth-password", office.passwords["demo"]]
+    to = ["--server", HOST, "--to", f"demo@{DOMAIN}", "--from", f"demo@{DOMAIN}", "--tls-ca-path", office.ca]
+    office.run("swaks", *to, "--port", str(office.port(25)))
+    office.run("swaks", *to, "--port", str(office.port(587)), "-tls", *login)
+    (office.where.pickup / "dropped").write_bytes(mail("dropped"))
+    office.arrived("demo", 3, seconds=60)
+    user = ["-sS", "--cacert", office.ca, "--user", f"demo:{office.passwords['demo']}"]
+    office.run("curl", *user, f"pop3s://{HOST}:{office.port(995)}/1")
+    office.run("curl", *user, f"imaps://{HOST}:{office.port(993)}/INBOX;MAILINDEX=2")
+    upload = office.root / "upload"
+    upload.write_bytes(mail("appended").replace(b"\n", b"\r\n"))
+    office.run("curl", *user, f"imaps://{HOST}:{office.port(993)}/Sent", "-T", str(upload))
+    office.reload()
+    office.run("swaks", *to, "--port", str(office.port(25)))
+    office.arrived("demo", 4, seconds=60)
+
+
+def parsed(root: Path, trace: Path) -> Seen:
+    """From the exec of Python on: what the shell runner does is over by then, and an installed program has none."""
+    seen = Seen(root)
+    lines = trace.read_text(errors="replace").splitlines()
+    start = max(index for index, line in enumerate(lines) if "execve(" in line and "/python" in line.split(",")[0])
+    for line in lines[start + 1:]:
+        found = CALL.match(line)
+        if found:
+            seen.calls.setdefault(found[1], line)
+            seen.lines.append(line)
+    assert len(seen.lines) > 1000
+    return seen
+
+
+def allowed() -> set[str]:
+    """The system calls of SystemCallFilter=, as systemd here knows them."""
+    def group(name: str) -> set[str]:
+        listed = subprocess.run(["systemd-analyze", "syscall-filter", name], capture_output=True, text=True, check=True)
+        names: set[str] = set()
+        for word in re.findall(r"^ +([@\w-]+)$", listed.stdout, re.M):
+            names |= group(word) if word.startswith("@") else {word}
+        return names
+
+    plus: set[str] = set()
+    minus: set[str] = set()
+    for value in re.findall(r"^SystemCallFilter=(.*)$", COMMON.read_text(), re.M):
+        target = minus if value.startswith("~") else plus
+        for word in value.lstrip("~").split():
+            target |= group(word)
+    return plus - minus
+
+
+each_program = pytest.mark.parametrize("name", [program.name for program in programs.DAEMONS])
+
+
+@each_program
+def test_system_calls_are_allowed(seen: dict[str, Seen], name: str) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("not installed: systemd-analyze")
+    permitted = allowed()
+    tolerated = {"io_uring_setup": "ENOSYS|EPERM"}    # libuv asks, and does without
+    refused = {call: line for call, line in seen[name].calls.items()
+               if call not in permitted and not (call in tolerated and re.search(tolerated[call], line))}
+    assert not refused
+
+
+@each_program
+def test_no_memory_is_writable_and_executable(seen: dict[str, Seen], name: str) -> None:
+    """MemoryDenyWriteExecute=yes refuses these."""
+    for line in seen[name].lines:
+        assert not ("mmap(" in line and "PROT_WRITE" in line and "PROT_EXEC" in line), line
+        assert not ("mprotect(" in line and "PROT_EXEC" in line), line
+
+
+@each_program
+def test_socket_families_are_allowed(seen: dict[str, Seen], name: str) -> None:
+    families = set(settings(name, "RestrictAddressFamilies"))
+    used = {found[1] for line in seen[name].lines if (found := re.search(r"\bsocket\((AF_\w+)", line))}
+    assert used <= families | {"AF_LOCAL"} | ({"AF_UNIX"} & families)
+
+
+LOOK = re.compile(r"(?:\d+ +)?(stat|lstat|newfstat|statx|access|faccess|readlink)")
+# config.load looks whether secrets are kept well, and goes on where it may not look (tests/test_config.py).
+LOOKED_AT = "conf/secrets"
+FILE_CALL = re.compile(r"(?:\d+ +)?(open|creat|stat|lstat|newfstat|rename|link|unlink|mkdir|rmdir|chmod|fchmodat|"
+                       r"symlink|readlink|access|faccess|statx|inotify_add)")
+
+
+def touched(line: str) -> list[str]:
+    """The absolute paths that a call names, when it succeeded."""
+    worked = FILE_CALL.match(line) and not re.search(r"= (-1 |\? )", line)
+    return re.findall(r'"(/[^"]*)"', line) if worked else []
+
+
+@each_program
+def test_forbidden_paths_are_not_needed(seen: dict[str, Seen], name: str) -> None:
+    forbidden = [seen[name].here(path.lstrip("-")) for path in settings(name, "InaccessiblePaths")]
+    for line in seen[name].lines:
+        for path in [] if LOOK.match(line) else touched(line):
+            if Path(path) != seen[name].root / LOOKED_AT:
+                assert not any(Path(path).is_relative_to(one) for one in forbidden), line
+
+
+@each_program
+def test_nothing_else_is_written(seen: dict[str, Seen], name: str) -> None:
+    """ProtectSystem=strict: only the tree of state, spools and Maildirs (and, in a root, not conf/)."""
+    writable, conf = seen[name].root, seen[name].here("/etc/lanmail")
+    for line in seen[name].lines:
+        if re.search(r"O_WRONLY|O_RDWR|O_CREAT|\b(rename|link|unlink|mkdir|chmod)\w*\(", line):
+            for path in touched(line):
+                ok = Path(path).is_relative_to(writable) and not Path(path).is_relative_to(conf)
+                assert ok or path.startswith(("/dev/null", "/tmp/")), line
