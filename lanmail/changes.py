@@ -218,19 +218,12 @@ def _link(source: str, target: str, directory: str) -> None:
 
 def append(folder: Folder, data: bytes, flags: Sequence[str] = (), date: float | None = None) -> tuple[Snapshot, int]:
     """Store a message (LF form); it is on disk, with its UID, when this returns."""
-    further: tuple[str, ...] = ()
-    letters = ""
-    if flags:
-        with folder.locked():
-            table = folder.allot(flags)
-            letters, further = _letters_for(table, flags), table.further(flags)
-    # Also without a flag into cur/: new/ would make it \\Recent, and a mail one wrote oneself is not new.
-    name = maildir.put(folder.path, data, letters, date=date, sub="cur")
-    base = maildir.base_of(name)
-    with folder.locked():
-        if further:
-            keywords.assign(folder.path, folder.allot(flags), {base: further})
-        snapshot, uids = _uids_of(folder, [base])
+    temporary, base = maildir.write(folder.path, data, date=date)
+    try:
+        # Into cur/ also without a flag: new/ would make it \\Recent, and a mail one wrote oneself is not new.
+        snapshot, uids = copy(folder, [Source(temporary, tuple(flags), maildir.sizes_of(base))])
+    finally:
+        os.unlink(temporary)
     return snapshot, uids[0]
 
 

@@ -247,10 +247,23 @@ def put(directory: str, data: bytes, letters: str = "", *, date: float | None = 
 
     `date` becomes the mtime, which is the INTERNALDATE. Raises OSError; nothing is left behind then.
     """
-    name = name_for(len(data), len(data) + data.count(b"\n") - data.count(b"\r\n"))
-    temporary = os.path.join(directory, "tmp", name)
+    temporary, name = write(directory, data, date=date)
     sub = "cur" if letters else sub or "new"
     final = with_letters(name, letters) if sub == "cur" else name
+    try:
+        os.rename(temporary, f"{directory}/{sub}/{final}")
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    atomic.sync_dir(f"{directory}/{sub}")
+    return final
+
+
+def write(directory: str, data: bytes, *, date: float | None = None) -> tuple[str, str]:
+    """Write a message (LF form) to tmp/ and flush it; returns its path and the base name made for it."""
+    name = name_for(len(data), len(data) + data.count(b"\n") - data.count(b"\r\n"))
+    temporary = os.path.join(directory, "tmp", name)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | atomic.SAFE, 0o660)
     try:
         try:
@@ -260,13 +273,11 @@ def put(directory: str, data: bytes, letters: str = "", *, date: float | None = 
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.rename(temporary, f"{directory}/{sub}/{final}")
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    atomic.sync_dir(f"{directory}/{sub}")
-    return final
+    return temporary, name
 
 
 def sweep(directory: str) -> None:

@@ -359,3 +359,45 @@ def test_many_threads_share_one_folder(root: str) -> None:
     snapshot = folder.get(root, root).sync()
     assert [entry.uid for entry in snapshot.entries] == list(range(1, 49))
     assert {snapshot.flags(entry) for entry in snapshot.entries} == {("\\Seen",)}
+
+
+def test_own_changes_are_known_without_reading_the_directory(
+        root: str, inbox: folder.Folder, settled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        drop(root, f"{number}.x:2,", sub="cur")
+    inbox.sync()
+    monkeypatch.setattr(listing, "TRUST", 60.0)
+    read: list[str] = []
+    monkeypatch.setattr(maildir, "list_names", lambda path: read.append(path) or set())
+    snapshot = changes.store(inbox, [1, 2], "+", ["\\Seen"])
+    snapshot = changes.expunge(inbox, [3])
+    snapshot, (copied,) = changes.copy(inbox, [changes.Source(f"{root}/{snapshot.entries[0].path}", ("\\Seen",))])
+    assert [f"{entry.uid}{entry.letters}" for entry in snapshot.entries] == ["1S", "2S", "4", "5", "6S"]
+    assert copied == 6
+    assert inbox.peek() is snapshot
+    assert read == []
+    monkeypatch.undo()
+    assert [entry.path for entry in folder.Folder(root, root).sync().entries] == [
+        entry.path for entry in snapshot.entries]
+
+
+def test_what_another_program_did_at_the_same_moment_is_seen_a_little_later(
+        root: str, inbox: folder.Folder, settled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop(root, "1.x:2,", sub="cur")
+    inbox.sync()
+    monkeypatch.setattr(listing, "TRUST", 50.0)
+    take, status = os.rename, os.stat(f"{root}/cur")
+
+    def rename(old: str, new: str) -> None:
+        take(old, new)
+        drop(root, "2.y:2,F", sub="cur")
+
+    monkeypatch.setattr(changes.os, "rename", rename)
+    changes.store(inbox, [1], "+", ["\\Seen"])
+    monkeypatch.setattr(changes.os, "rename", take)
+    assert status.st_mtime_ns != os.stat(f"{root}/cur").st_mtime_ns
+    assert len(inbox.sync()) == 1
+    later = time.monotonic() + 60
+    monkeypatch.setattr(listing.time, "monotonic", lambda: later)
+    assert inbox.peek() is None
+    assert uids(inbox.sync()) == {"1.x": 1, "2.y": 2}
