@@ -51,7 +51,8 @@ import time
 from lanmail import accounts, daemon, log, watch
 from lanmail.delivery import desk, drops, office
 
-STOP_WORKING = 15.0  # seconds that a stopping deliver goes on with what lies in the queue
+STOP_WORKING = 5.0  # seconds that a stopping deliver goes on with what lies in the queue
+PATIENCE = 2.0  # seconds beyond pickup_wait that --once waits for a file that somebody still writes
 TMP_SWEEP = 3600.0
 
 
@@ -108,13 +109,17 @@ class Deliver:
             self.drops.sweep()
             self.desk.sweep()
 
-    async def settle(self, *, waiting: bool) -> None:
-        """Until there is nothing to do; `waiting`: also for files that may still be written."""
+    async def settle(self, *, patience: float) -> bool:
+        """Until there is nothing to do now; `patience` seconds also for files that may still be written.
+
+        True when nothing is left for another try.
+        """
+        limit = time.monotonic() + patience
         while True:
             await self.desk.idle.wait()
-            busy = self.drops.closed or self.drops.ready or self.drops.working or self.desk.moved
-            if not busy and not (waiting and self.drops.waiting) and self.desk.idle.is_set():
-                return
+            quiet = self.drops.idle() and not self.desk.moved and self.desk.idle.is_set()
+            if quiet and (not self.drops.waiting or time.monotonic() > limit):
+                return not (self.drops.waiting or self.drops.tries or self.desk.due or self.desk.delayed)
             await asyncio.sleep(0.01)
 
     def close(self) -> None:
@@ -138,7 +143,7 @@ async def serve(context: daemon.Context) -> None:
             sweeper.result()  # it never ends but by an error
         sweeper.cancel()
         try:
-            await asyncio.wait_for(deliver.settle(waiting=False), STOP_WORKING)
+            await asyncio.wait_for(deliver.settle(patience=0.0), STOP_WORKING)
         except TimeoutError:
             log.event("stopped-early", left=len(deliver.desk.ready))
     finally:
@@ -150,8 +155,8 @@ async def once(context: daemon.Context) -> int:
     deliver = Deliver(context)
     try:
         deliver.begin()
-        await deliver.settle(waiting=True)
-        return os.EX_TEMPFAIL if deliver.desk.due else os.EX_OK
+        done = await deliver.settle(patience=context.settings.deliver.pickup_wait + PATIENCE)
+        return os.EX_OK if done else os.EX_TEMPFAIL
     finally:
         deliver.close()
 

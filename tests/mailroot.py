@@ -93,7 +93,7 @@ class Running:
         self.deliver.close()
 
     async def settled(self) -> None:
-        await asyncio.wait_for(self.deliver.settle(waiting=False), 20)
+        await asyncio.wait_for(self.deliver.settle(patience=0.0), 20)
 
 
 async def until(condition, seconds: float = 5.0) -> None:

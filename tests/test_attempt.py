@@ -91,11 +91,11 @@ def test_an_unclassified_error_delays_the_mail_and_stops_no_other(root, monkeypa
         return real(self, one, recheck)
 
     monkeypatch.setattr(desk.Desk, "_route", buggy)
-    root.run()
+    assert root.run() == os.EX_TEMPFAIL
     assert len(root.inbox("schmidt")) == 1
     assert [spool.parse_name(name).id for name in root.waiting()] == [bad]
     monkeypatch.undo()
-    root.run()
+    assert root.run() == 0
     assert len(root.inbox("meier")) == 1
     assert good != bad
 

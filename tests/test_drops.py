@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lanmail import pickup, spool
+from lanmail import deliver, pickup, spool
 from lanmail.delivery import drops
 from tests.mailroot import Root, Running, dying, in_a_child, until
 
@@ -83,6 +83,16 @@ async def test_a_file_that_grows_slowly_is_not_cut(root):
             assert running.drops.closed == {}
         await until(lambda: root.inbox("meier"))
     assert root.inbox("meier")[0].endswith(MAIL)
+
+
+def test_once_does_not_wait_for_ever_for_a_writer(root, monkeypatch):
+    monkeypatch.setattr(deliver, "PATIENCE", 0.05)
+    with open(root.paths.pickup / "slow.eml", "wb") as file:
+        file.write(MAIL)
+        file.flush()
+        assert root.run() == os.EX_TEMPFAIL
+    assert root.run() == 0
+    assert len(root.inbox("meier")) == 1
 
 
 @pytest.mark.parametrize("name", [".hidden", "a.tmp", "A.TMP", "a.part", "a.filepart", "a.eml~"])

@@ -40,6 +40,7 @@ class Desk:
         self.moved: dict[str, float] = {}  # renamed in, maybe still open
         self.slow: deque[tuple[str, str, bool]] = deque()  # (name, place, recheck)
         self.due: list[tuple[float, str]] = []  # when to try a name in cur/ again
+        self.delayed: set[str] = set()  # names in new/ whose turn comes again
         self.busy: set[str] = set()  # ids that a thread works on
         self.reserved: set[str] = set()  # ids that pickup has not let go yet
         self.told: set[str] = set()  # foreign things in new/ that were logged
@@ -280,12 +281,14 @@ class Desk:
 
     def _again(self, name: str, place: str, delay: float) -> None:
         if place == spool.NEW:
+            self.delayed.add(name)
             self.loop.call_later(delay, self._back, name)
             return
         heapq.heappush(self.due, (self.loop.time() + delay, name))
         self.loop.call_later(delay, self._due)
 
     def _back(self, name: str) -> None:
+        self.delayed.discard(name)
         self.ready.setdefault(name, False)
         self.plan()
 

@@ -64,8 +64,8 @@ class Drops:
         os.close(self.root)
 
     def idle(self) -> bool:
-        """Nothing to take, nothing being converted, nothing waited for."""
-        return not (self.ready or self.closed or self.waiting or self.working)
+        """Nothing to take and nothing being converted; what may still be written waits by itself."""
+        return not (self.ready or self.closed or self.working)
 
     # what is there
 
