@@ -8,7 +8,7 @@ Groups are given as in RFC 3501 §7.4.2: an address with only a mailbox opens on
 import re
 from typing import NamedTuple
 
-from lanmail.imap import mime, words
+from lanmail.imap import mime, strings, words
 
 MAX_ADDRESSES = 10_000
 
@@ -24,17 +24,52 @@ class Mailbox(NamedTuple):
 
 _END_OF_GROUP = Mailbox(None, None, None, None)
 
-_DOTTED = mime.ATEXT.replace(b"[", b"[.", 1)
-_ADDRESS = rb"(%b++)@(%b++(?:\.%b++)*+)" % (_DOTTED, mime.ATEXT, mime.ATEXT)
-_NAME = rb'(?:"([^"\\\n\0]*+)"|(%b%b*+(?: %b++)*+))[ \t\r\n]*+' % (mime.ATEXT, _DOTTED, _DOTTED)
-_common = re.compile(rb"(?:(?:%b)?<%b>|%b)[ \t\r\n]*+(?=,|\Z)" % (_NAME, _ADDRESS, _ADDRESS)).match
+# The addresses that most mail has, up to the next one: plain ASCII, a name of plain or quoted words, nothing unusual.
+_ATEXT = mime.ATEXT.replace(rb"\x80-\xff", b"")
+_DOTTED = _ATEXT.replace(b"[", b"[.", 1)
+_ADDRESS = rb"(%b++)@(%b++(?:\.%b++)*+)" % (_DOTTED, _ATEXT, _ATEXT)
+_NAME = rb'(?:"([^"\\\n\0]*+)"|(%b%b*+(?: %b++)*+))[ \t\r\n]*+' % (_ATEXT, _DOTTED, _DOTTED)
+_common = re.compile(
+    rb"[ \t\r\n]*+(?:(?:%b)?<%b>|%b)[ \t\r\n]*+(?:,|\Z)" % (_NAME, _ADDRESS, _ADDRESS)
+).match
 
 _QUOTE, _COMMA, _COLON, _SEMICOLON, _LESS, _GREATER, _AT = b'",:;<>@'
 
 
 def parse(value: bytes, limit: int = MAX_ADDRESSES) -> list[Mailbox]:
     """The addresses of a field's value as `headers` cuts it, at most `limit`."""
-    return _Parser(value, limit).addresses()
+    found: list[Mailbox] = []
+    at = 0
+    while common := _common(value, at):
+        quoted, plain, local, domain, bare_local, bare_domain = common.groups()
+        found.append(Mailbox(quoted or plain or None, None, local or bare_local, domain or bare_domain))
+        at = common.end()
+        if len(found) >= limit:
+            return found
+    return found if at and at >= len(value) else _Parser(value, at, found, limit).addresses()
+
+
+def written(value: bytes, limit: int = MAX_ADDRESSES) -> list[bytes]:
+    """The same as ENVELOPE shows them, `(name route local domain)` each."""
+    found: list[bytes] = []
+    at = 0
+    while common := _common(value, at):
+        quoted, plain, local, domain, bare_local, bare_domain = common.groups()
+        if plain:
+            found.append(b'("%b" NIL "%b" "%b")' % (plain, local, domain))
+        elif quoted:
+            found.append(b'(%b NIL "%b" "%b")' % (strings.text(quoted), local, domain))
+        else:
+            found.append(b'(NIL NIL "%b" "%b")' % (local or bare_local, domain or bare_domain))
+        at = common.end()
+        if len(found) >= limit:
+            return found
+    if at and at >= len(value):
+        return found
+    text, nstring = strings.text, strings.nstring
+    for name, route, local, domain in _Parser(value, at, [], limit - len(found)).addresses():
+        found.append(b"(%b %b %b %b)" % (text(name), nstring(route), nstring(local), nstring(domain)))
+    return found
 
 
 class _Parser(words.Reader):
@@ -42,10 +77,10 @@ class _Parser(words.Reader):
 
     __slots__ = ("broken", "domain", "found", "limit", "local", "name", "route")
 
-    def __init__(self, value: bytes, limit: int) -> None:
-        super().__init__(value)
+    def __init__(self, value: bytes, at: int, found: list[Mailbox], limit: int) -> None:
+        super().__init__(value, at)
         self.limit = limit
-        self.found: list[Mailbox] = []
+        self.found = found
         self.clear()
 
     def clear(self) -> None:
@@ -58,23 +93,17 @@ class _Parser(words.Reader):
     # The list
 
     def addresses(self) -> list[Mailbox]:
-        state = self.blanks()
-        found, value = self.found, self.value
-        while state == words.MORE and len(found) < self.limit:
-            common = _common(value, self.at)
-            if common:
-                quoted, plain, local, domain, bare_local, bare_domain = common.groups()
-                found.append(Mailbox(quoted or plain or None, None, local or bare_local, domain or bare_domain))
-                self.at = common.end()
-            elif self.address() == words.END:
-                break
-            if self.at >= self.size or value[self.at] != _COMMA:
+        """All from the place on, which is the start or after a comma."""
+        first = self.at == 0
+        while len(self.found) < self.limit:
+            state = self.blanks()
+            if state == words.BROKEN and not first:
+                self.add()
+            if state != words.MORE or self.address() == words.END or not self.sees(_COMMA):
                 break
             self.at += 1
-            state = self.blanks()
-            if state == words.BROKEN:
-                self.add()
-        return found
+            first = False
+        return self.found
 
     def address(self) -> int:
         start = self.at

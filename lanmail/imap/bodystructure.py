@@ -9,17 +9,17 @@ def write(node: tree.Node) -> tuple[bytes, bytes]:
     """Both, each as one list in parentheses."""
     body: list[bytes] = []
     extended: list[bytes] = []
-    _write(node, body, extended)
+    _write(node, body, extended, whole=True)
     return b"".join(body), b"".join(extended)
 
 
-def _write(node: tree.Node, body: list[bytes], extended: list[bytes]) -> None:
+def _write(node: tree.Node, body: list[bytes], extended: list[bytes], *, whole: bool = False) -> None:
     body.append(b"(")
     extended.append(b"(")
     if node.kind == tree.MULTIPART:
         _write_multipart(node, body, extended)
     else:
-        _write_single(node, body, extended)
+        _write_single(node, body, extended, whole)
     body.append(b")")
     extended.append(_extension(node.content))
 
@@ -36,13 +36,13 @@ def _write_multipart(node: tree.Node, body: list[bytes], extended: list[bytes]) 
     extended += (subtype, b" ", _parameters(node.content.parameters))
 
 
-def _write_single(node: tree.Node, body: list[bytes], extended: list[bytes]) -> None:
+def _write_single(node: tree.Node, body: list[bytes], extended: list[bytes], whole: bool) -> None:
     content = node.content
     kind, subtype, text = _type(node)
     parameters = content.parameters
-    if node.parent is None and text and _says_nothing(content):
+    if whole and text and _says_nothing(content):
         kind, subtype, parameters = b"text", b"plain", []
-    if text and not any(name.lower() == b"charset" for name, _ in parameters):
+    if text and (content.charset is None or parameters is not content.parameters):
         parameters = [*parameters, (b"charset", b"us-ascii")]
     common = b"%b %b %b %b %b %b %d" % (
         strings.nstring(kind),
@@ -83,7 +83,7 @@ def _type(node: tree.Node) -> tuple[bytes, bytes, bool]:
 
 def _says_nothing(content: contents.Content) -> bool:
     """Whether the fields only repeat the defaults (RFC 2045 §5.2); it is then shown as if there were none."""
-    charset = content.parameter(b"charset")
+    charset = content.charset
     return (
         (content.type is None or content.subtype.lower() == b"plain")
         and (not content.parameters or (len(content.parameters) == 1 and (charset or b"").lower() == b"us-ascii"))

@@ -3,29 +3,49 @@
 `Müller`, `MÜLLER` and `mu¨ller` are one, and so are `Straße` and `STRASSE`; `muller` is another.
 """
 
-import functools
-import re
 import unicodedata
-
-_foreign = re.compile(r"[^\x00-\x7f]+")
 
 
 def fold(text: str) -> str:
-    """Two texts are alike if their folded forms are; what is part of a text is part of it when both are folded."""
+    """Two texts are alike if their folds are; what is part of a text is part of it when both are folded."""
     if text.isascii():
         return text.lower()
-    return _foreign.sub(_fold_match, text).lower()
+    return unicodedata.normalize("NFKD", text).casefold()
 
 
-def _fold_match(found: re.Match[str]) -> str:
-    run = found[0]
-    return _fold_run(run) if len(run) <= 32 else _decomposed(run)
+class Pattern:
+    """A text to find in others: `inside` is `fold(pattern) in fold(text)`, but fast where the text is Latin-1."""
+
+    __slots__ = ("_doubts", "_latin", "ascii", "folded")
+
+    def __init__(self, text: str) -> None:
+        self.folded = fold(text)
+        self.ascii = self.folded.encode() if self.folded.isascii() else None
+        try:
+            self._latin = unicodedata.normalize("NFC", self.folded).encode("latin-1")
+        except UnicodeEncodeError:
+            self._latin = b""
+        # Letters that fold to several; where one stands whose fold the pattern may end in, only folding tells.
+        self._doubts = [octet for octet in _SEVERAL if set(fold(chr(octet))) & set(self.folded)]
+
+    def inside(self, text: str) -> bool:
+        if len(self._latin) < 2:
+            return self.folded in fold(text)
+        try:
+            octets = text.encode("latin-1").translate(_SMALL)
+        except UnicodeEncodeError:
+            return self.folded in fold(text)
+        if self._latin in octets:
+            return True
+        # The last letter may be in one with an accent: `mu` is in `mü`, which folds to `mu¨`.
+        if self._latin[:-1] not in octets and not any(octet in octets for octet in self._doubts):
+            return False
+        return self.folded in fold(text)
 
 
-@functools.lru_cache(maxsize=4096)
-def _fold_run(run: str) -> str:
-    return _decomposed(run)
+def _composed(octet: int) -> str:
+    return unicodedata.normalize("NFC", fold(chr(octet)))
 
 
-def _decomposed(run: str) -> str:
-    return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", run).casefold())
+_SMALL = bytes(ord(_composed(octet)) if _composed(octet) in map(chr, range(256)) else octet for octet in range(256))
+_SEVERAL = [octet for octet in range(256) if _composed(octet) != chr(_SMALL[octet])]

@@ -32,40 +32,43 @@ class Content:
         self.languages: list[bytes] = []
         self.location: bytes | None = None
         self.mime = inside_multipart
-        if not inside_multipart:
-            # RFC 2045 §4 asks for MIME-Version, but too many senders forget it: a Content-Type is enough.
-            for number, _ in fields:
-                if number == headers.MIME_VERSION or number == headers.CONTENT_TYPE:
-                    self.mime = True
-                    break
-            else:
-                return
         for number, value in fields:
-            if number >= headers.CONTENT_TYPE:
-                self._take(number, value)
+            if number >= headers.MIME_VERSION:
+                # RFC 2045 §4 asks for MIME-Version, but too many senders forget it: a Content-Type is enough.
+                if number <= headers.CONTENT_TYPE:
+                    self.mime = True
+                if number == headers.CONTENT_TYPE:
+                    if self.type is None:
+                        self.type, self.subtype, self.parameters = mime.content_type(value)
+                elif number == headers.CONTENT_ENCODING:
+                    if self.encoding is None:
+                        self.encoding = mime.encoding(value)
+                elif number == headers.CONTENT_DISPOSITION:
+                    if self.disposition is None or not self.disposition[1]:
+                        self.disposition = mime.disposition(value) or self.disposition
+                elif number > headers.CONTENT_DISPOSITION:
+                    self._take(number, value)
+        if not self.mime and fields:
+            self.forget()
+
+    def forget(self) -> None:
+        """Without MIME, Content-* fields mean nothing."""
+        self.encoding = self.disposition = self.id = self.description = self.md5 = self.location = None
+        self.languages = []
 
     def _take(self, number: int, value: bytes) -> None:
-        if number == headers.CONTENT_TYPE:
-            if self.type is None:
-                self.type, self.subtype, self.parameters = mime.content_type(value)
-        elif number == headers.CONTENT_ENCODING:
-            if self.encoding is None:
-                self.encoding = mime.encoding(value)
-        elif number == headers.CONTENT_DISPOSITION:
-            if self.disposition is None or not self.disposition[1]:
-                self.disposition = mime.disposition(value) or self.disposition
-        elif number == headers.CONTENT_LANGUAGE:
+        if number == headers.CONTENT_LANGUAGE:
             self.languages = self.languages or mime.languages(value)
+            return
+        value = value.replace(b"\0", mime.NUL_REPLACEMENT)
+        if number == headers.CONTENT_ID:
+            self.id = value if self.id is None else self.id
+        elif number == headers.CONTENT_DESCRIPTION:
+            self.description = value if self.description is None else self.description
+        elif number == headers.CONTENT_MD5:
+            self.md5 = value if self.md5 is None else self.md5
         else:
-            value = value.replace(b"\0", mime.NUL_REPLACEMENT)
-            if number == headers.CONTENT_ID:
-                self.id = value if self.id is None else self.id
-            elif number == headers.CONTENT_DESCRIPTION:
-                self.description = value if self.description is None else self.description
-            elif number == headers.CONTENT_MD5:
-                self.md5 = value if self.md5 is None else self.md5
-            else:
-                self.location = value if self.location is None else self.location
+            self.location = value if self.location is None else self.location
 
     def parameter(self, name: bytes) -> bytes | None:
         """The first parameter of that name (in lower case) of the Content-Type."""
@@ -73,3 +76,7 @@ class Content:
             if key.lower() == name:
                 return value
         return None
+
+    @property
+    def charset(self) -> bytes | None:
+        return self.parameter(b"charset")

@@ -22,7 +22,7 @@ def envelope(fields: headers.Fields) -> bytes:
                 written = lists[number] = []
             room = addresses.MAX_ADDRESSES - len(written)
             if room > 0:
-                written += [_address(*mailbox) for mailbox in addresses.parse(value, room)]
+                written += addresses.written(value, room)
         else:
             texts[number] = value.replace(b"\0", mime.NUL_REPLACEMENT) if b"\0" in value else value
     if not fields:
@@ -45,8 +45,3 @@ def envelope(fields: headers.Fields) -> bytes:
 
 def _list(written: list[bytes] | None) -> bytes:
     return b"(%b)" % b"".join(written) if written else b"NIL"
-
-
-def _address(name: bytes | None, route: bytes | None, local: bytes | None, domain: bytes | None) -> bytes:
-    text, nstring = strings.text, strings.nstring
-    return b"(%b %b %b %b)" % (text(name), b"NIL" if route is None else nstring(route), nstring(local), nstring(domain))

@@ -2,8 +2,13 @@
 
 import re
 
-_lines = re.compile(rb"\n(?![ \t])").split
 empty_line = re.compile(rb"\n\r?\n").search
+# A name of printable ASCII, which may have blanks after it; a value without the blanks before it.
+# If its first line is nothing but blanks, only one of them goes (so does Dovecot).
+_fields = re.compile(
+    rb"^([!-9;-~]++)[ \t]*+:(?:[ \t]*+(?=.)|[ \t]?)(.*+(?:\n[ \t].*+)*+)", re.MULTILINE
+).findall
+_nul_in_name = re.compile(rb"^([!-9;-~]++)[ \t]*+\0[^:\n]*+:", re.MULTILINE)
 
 _WANTED = {
     name: number
@@ -67,19 +72,18 @@ def end(data: bytes, start: int = 0) -> int:
 
 
 def known(block: bytes) -> Fields:
-    """The fields that ENVELOPE and BODYSTRUCTURE are made of, in order, each with its number above."""
+    """The fields that ENVELOPE and BODYSTRUCTURE are made of, in order, each by its number above."""
     if b"\r" in block:
         block = block.replace(b"\r\n", b"\n")
+    if b"\0" in block:
+        # As for Dovecot, a name ends at a NUL.
+        block = _nul_in_name.sub(rb"\1:", block)
     number_of = _WANTED.get
-    nul = b"\0" in block
     fields: Fields = []
-    for line in _lines(block):
-        name, colon, value = line.partition(b":")
-        if nul:
-            name = name.partition(b"\0")[0]
-        number = number_of(name.rstrip(b" \t").lower())
-        if number is not None and colon:
-            fields.append((number, _trimmed(value)))
+    for name, value in _fields(block):
+        number = number_of(name.lower())
+        if number is not None:
+            fields.append((number, value))
     return fields
 
 
@@ -87,17 +91,4 @@ def values(block: bytes, name: bytes) -> list[bytes]:
     """All values of one field (name in lower case)."""
     if b"\r" in block:
         block = block.replace(b"\r\n", b"\n")
-    found = []
-    for line in _lines(block):
-        field, colon, value = line.partition(b":")
-        if colon and field.rstrip(b" \t").lower() == name:
-            found.append(_trimmed(value))
-    return found
-
-
-def _trimmed(value: bytes) -> bytes:
-    """Without the blanks after the colon; but a first line of nothing but blanks loses only one (so does Dovecot)."""
-    trimmed = value.lstrip(b" \t")
-    if trimmed and trimmed[0] != 10:
-        return trimmed
-    return value[1:] if value[:1] in (b" ", b"\t") else value
+    return [value for field, value in _fields(block) if field.lower() == name]

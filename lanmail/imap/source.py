@@ -68,7 +68,7 @@ class Source:
 
 def wire_size(data: bytes, start: int, end: int) -> int:
     """How long that part of the data is with CRLF line ends."""
-    size = end - start + data.count(b"\n", start, end)
+    size = end - start + tree.count_lines(data, start, end)
     return size - data.count(b"\r\n", start, end) if data.find(b"\r", start, end) >= 0 else size
 
 

@@ -13,30 +13,31 @@ _words = re.compile(rb"[a-z0-9]+").findall
 _fold = re.compile(rb"\n[ \t]")
 _blanks = re.compile(rb"[ \t]+")
 # What makes plain octets mean another text. Compared with the lower-cased message.
-_encodings = re.compile(rb"base64|quoted-printable|utf-?7|utf-?16|utf-?32|iso-?2022|hz-gb").search
+_ENCODINGS = (b"base64", b"quoted-printable", b"utf-7", b"utf-16", b"utf-32", b"iso-2022", b"utf7", b"utf16", b"hz")
 
 
 class Needle:
     """The text to look for; found where its folded form is part of the folded text."""
 
-    __slots__ = ("octets", "text", "word")
+    __slots__ = ("octets", "pattern", "text", "word")
 
     def __init__(self, text: str) -> None:
-        self.text = casemap.fold(text)
-        self.octets = self.text.encode() if self.text.isascii() else None
+        self.pattern = casemap.Pattern(text)
+        self.text = self.pattern.folded
+        self.octets = self.pattern.ascii
         # The longest word survives folding, quoting and comments, so it must be somewhere in a header of plain ASCII.
         self.word = max(_words(self.octets or b""), key=len, default=b"")
 
     def in_octets(self, octets: bytes, charset_name: bytes | None) -> bool:
         if octets.isascii() and charset.like_ascii(charset_name):
             return self.octets is not None and self.octets in octets.lower()
-        return self.text in casemap.fold(charset.decode(octets, charset_name))
+        return self.pattern.inside(charset.decode(octets, charset_name))
 
     def in_words(self, value: bytes) -> bool:
         """In unfolded header text, which may hold encoded words."""
         if value.isascii() and b"=?" not in value:
             return self.octets is not None and self.octets in value.lower()
-        return self.text in casemap.fold(message.decode_words(value))
+        return self.pattern.inside(message.decode_words(value))
 
     def ruled_out(self, header: bytes) -> bool:
         """Whether a look at a header as it stands is enough to know that no field of it holds the text."""
@@ -64,25 +65,29 @@ def in_field(message_source: source.Source, name: bytes, needle: Needle) -> bool
 def in_body(message_source: source.Source, needle: Needle) -> bool:
     """Whether a text part holds the text; headers of attached messages do not count."""
     data = message_source.data
-    if data.isascii() and needle.text:
-        lower = data.lower()
-        if (needle.octets is None or needle.octets not in lower) and not _encodings(lower):
-            return False
-    return not needle.text or any(_in_part(data, node, needle) for node in _nodes(tree.outline(data)))
+    if not needle.text:
+        return True
+    if data.isascii() and _plainly_without(data, needle.octets):
+        return False
+    return any(_in_part(data, node, needle) for node in _nodes(tree.outline(data)))
 
 
 def in_text(message_source: source.Source, needle: Needle) -> bool:
     """As `in_body`, or whether any header holds the text, those of parts and of attached messages too."""
     data = message_source.data
-    if data.isascii() and b"=?" not in data:
-        lower = data.lower()
-        if (needle.octets is None or needle.word not in lower) and not _encodings(lower):
-            return False
+    if data.isascii() and b"=?" not in data and _plainly_without(data, needle.octets and needle.word):
+        return False
     for node in _nodes(tree.outline(data)):
         block = data[node.start : node.middle].replace(b"\r\n", b"\n")
         if needle.in_words(_fold.sub(b" ", block)) or _in_part(data, node, needle):
             return True
     return False
+
+
+def _plainly_without(data: bytes, octets: bytes | None) -> bool:
+    """Whether ASCII data neither has the octets (nothing has None) nor anything that could mean them."""
+    lower = data.lower()
+    return (octets is None or octets not in lower) and not any(encoding in lower for encoding in _ENCODINGS)
 
 
 def _nodes(root: tree.Node) -> list[tree.Node]:
@@ -97,7 +102,7 @@ def _in_part(data: bytes, node: tree.Node, needle: Needle) -> bool:
     if node.kind != tree.TEXT and (node.kind != tree.LEAF or kind != b"message"):
         return False
     octets = decoding.decode(data[node.middle : node.end], node.content.encoding)
-    return needle.in_octets(octets, node.content.parameter(b"charset"))
+    return needle.in_octets(octets, node.content.charset)
 
 
 def _as_shown(value: bytes) -> bytes:

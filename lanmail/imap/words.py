@@ -24,10 +24,10 @@ MORE, END, BROKEN = 1, 0, -1  # how a step ended: before something else, at the 
 class Reader:
     __slots__ = ("at", "comment", "size", "text", "value")
 
-    def __init__(self, value: bytes) -> None:
+    def __init__(self, value: bytes, at: int = 0) -> None:
         self.value = value
         self.size = len(value)
-        self.at = 0
+        self.at = at
         self.text = bytearray()
         self.comment = -1  # where the last comment starts
 
