@@ -39,10 +39,10 @@ def _write_multipart(node: tree.Node, body: list[bytes], extended: list[bytes]) 
 def _write_single(node: tree.Node, body: list[bytes], extended: list[bytes], whole: bool) -> None:
     content = node.content
     kind, subtype, text = _type(node)
-    parameters = content.parameters
+    parameters, encoding = content.parameters, content.encoding
     if whole and text and _says_nothing(content):
-        kind, subtype, parameters = b"text", b"plain", []
-    if text and (content.charset is None or parameters is not content.parameters):
+        kind, subtype, parameters, encoding = b"text", b"plain", [], None
+    if text and (content.charset is None or not parameters):
         parameters = [*parameters, (b"charset", b"us-ascii")]
     common = b"%b %b %b %b %b %b %d" % (
         strings.nstring(kind),
@@ -50,7 +50,7 @@ def _write_single(node: tree.Node, body: list[bytes], extended: list[bytes], who
         _parameters(parameters),
         strings.unfolded(content.id),
         strings.unfolded(content.description),
-        b'"7bit"' if content.encoding is None else strings.nstring(content.encoding),
+        b'"7bit"' if encoding is None else strings.nstring(encoding),
         node.body.wire,
     )
     body.append(common)

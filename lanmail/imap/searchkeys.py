@@ -110,14 +110,14 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """BODY: text in the decoded bodies of the text parts and of the headers of attached messages."""
+    """BODY: text in the decoded bodies of the text parts, those of attached messages too."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """TEXT: as BODY, and in the message's own header too."""
+    """TEXT: as BODY, and in all headers: the message's own, those of its parts and of attached messages."""
 
     text: str
 

@@ -67,17 +67,17 @@ def size(message: Source, section: Section) -> int | None:
 
 
 def find(root: tree.Part, numbers: tuple[int, ...]) -> tree.Part | None:
-    """The part that numbers like (1, 2) name; what is not multipart has itself as part 1."""
-    part = root
+    """The part that numbers like (1, 2) name; a message that is not multipart is its own part 1."""
+    part, is_message = root, True
     for place, number in enumerate(numbers):
-        last = place == len(numbers) - 1
         if part.kind == tree.MULTIPART:
             if not 1 <= number <= len(part.parts):
                 return None
             part = part.parts[number - 1]
-        elif number != 1 or (part.kind != tree.MESSAGE and not last):
+        elif not is_message or number != 1:
             return None
-        if part.kind == tree.MESSAGE and not last:
+        is_message = part.kind == tree.MESSAGE and place < len(numbers) - 1
+        if is_message:
             part = part.parts[0]
     return part
 
