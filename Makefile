@@ -35,7 +35,7 @@ venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "lanmail needs Python 3.11 or newer ($(PYTHON) is older); say: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "installing the pinned dependencies into .venv"
-	@$(PYTHON) -m venv .venv || { echo "no venv: on Debian, apt install python3-venv" >&2; exit 1; }
+	@[ -x $(VENV)/python ] || $(PYTHON) -m venv .venv || { echo "no venv: on Debian, apt install python3-venv" >&2; exit 1; }
 	@$(VENV)/python -m pip install -qq --disable-pip-version-check --require-hashes $(addprefix -r ,$(LOCKS))
 	@cat $(LOCKS) > .venv/installed.lock
 
@@ -62,7 +62,7 @@ fuzz: venv
 # Packagers set DESTDIR. What is in /etc/lanmail and /var/lib/lanmail is not touched: `lanmail init` makes it.
 LIB := $(DESTDIR)$(PREFIX)/lib/lanmail
 UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
-install:
+install: venv
 	@install -d $(LIB)/bin $(DESTDIR)$(PREFIX)/bin $(UNITS)/lanmail-.service.d $(DESTDIR)$(PREFIX)/lib/sysusers.d \
 	  $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
 	@$(PYTHON) -m venv $(LIB)/.venv
@@ -77,6 +77,8 @@ install:
 	  sed 's|/usr/local/|$(PREFIX)/|' systemd/$$unit > $(UNITS)/$$unit || exit 1; done
 	@install -m 644 systemd/lanmail.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/lanmail.conf
 	@install -m 644 systemd/lanmail.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/lanmail.conf
+	@! command -v lowdown >/dev/null || [ ! -x $(VENV)/python ] || \
+	  $(VENV)/python -m docs.build --man $(DESTDIR)$(PREFIX)/share/man
 	@[ -n '$(DESTDIR)' ] || { systemd-sysusers; systemd-tmpfiles --create; systemctl daemon-reload || true; } 2>&1
 
 clean:

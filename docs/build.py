@@ -1,11 +1,12 @@
 """Make docs/man, the sample settings and the JSON Schemas from docstrings, command lines and settings.py.
 
 `python -m docs.build` writes them, `--check` only says which are behind, `--man DIR` makes roff pages with lowdown.
-A program's docstring is its page: the first line is the NAME, and a paragraph that opens with one of the words in
-SECTIONS and a colon begins a section of that name.
+A program's docstring is its page: the first line is its name and what it does, and a paragraph that opens with one of
+SECTIONS and a colon begins a section.
 """
 
 import importlib
+import inspect
 import json
 import re
 import shutil
@@ -23,42 +24,40 @@ from lanmail import config, programs, schema, settings
 
 HERE = Path(__file__).resolve().parent.parent
 MAN = HERE / "docs/man"
-SECTIONS = ("Reads", "Writes", "Signals", "Standards", "Security", "Bugs", "Diagnostics", "Files", "Exit status",
-            "Environment", "Examples", "See also", "Notes", "Limits", "Invariants")
+SECTIONS = ("Reads", "Writes", "Signals", "Exit status", "Standards", "Security", "Bugs", "See also")
 GENERATED = "<!-- made by `make docs` from the code: change it there -->"
 
 
-def sections_of(doc: str) -> tuple[str, str]:
-    """(name line, Markdown body) of a program's docstring."""
-    name, _, rest = textwrap.dedent(doc).strip().partition("\n")
-    body: list[str] = []
-    for block in re.split(r"\n\s*\n", rest.strip("\n")):
-        for part in re.split(rf"\n(?=(?:{'|'.join(SECTIONS)}):)", block):
-            head = re.match(rf"({'|'.join(SECTIONS)}):\s*", part)
-            if head:
-                body.append(f"## {head[1]}")
-                part = textwrap.dedent(part[head.end():])
-            body.append(_block(part))
-    return name.strip().rstrip("."), "\n\n".join(block for block in body if block)
+def sections_of(doc: str) -> dict[str, str]:
+    """A program's page: "Name", "Description" and what SECTIONS has of it → Markdown."""
+    name, _, rest = inspect.cleandoc(doc).partition("\n")
+    found = {"Name": name.partition(": ")[2].rstrip(".")}
+    heading = "Description"
+    for block in re.split(rf"\n\s*\n|\n(?=(?:{'|'.join(SECTIONS)}): )", rest.strip("\n")):
+        head = re.match(rf"({'|'.join(SECTIONS)}):\s+", block)
+        if head:
+            heading, block = head[1], block[head.end():]
+            block = block[:1].upper() + block[1:] if re.match(r"[a-z]+ ", block) else block
+        found[heading] = "\n\n".join([*filter(None, [found.get(heading)]), _block(block)])
+    return found
 
 
 def _block(text: str) -> str:
-    """A paragraph; what is indented, a table or an example, stays as it is."""
-    lines = text.split("\n")
-    if all(line.startswith((" ", "\t")) for line in lines if line) and any(lines):
-        return "```\n" + textwrap.dedent(text).rstrip() + "\n```"
-    start = next((i for i, line in enumerate(lines) if i and line.startswith("    ")), None)
-    if start is not None and all(line.startswith(" ") for line in lines[start:]):
-        return "\n".join(lines[:start]).rstrip() + "\n\n" + _block("\n".join(lines[start:]))
-    return text.rstrip()
+    """A paragraph. A table or an example, which is indented or in columns, stays as it is."""
+    lines = text.rstrip().split("\n")
+    columns = len(lines) > 1 and all(re.search(r"\S {3,}\S", line) for line in lines)
+    if columns or all(line.startswith(" ") for line in lines):
+        return "```\n" + textwrap.dedent("\n".join(lines)) + "\n```"
+    return "\n".join(lines).replace("<", "\\<")
 
 
 def options_of(command: click.Command, context: click.Context) -> list[str]:
     lines = []
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record:
-            lines.append(f"- `{record[0]}`: {record[1].rstrip('.')}.")
+        if record and record[1] and parameter.name != "help":
+            words = re.sub(r"\.?  +\[", " [", record[1].rstrip("."))
+            lines.append(f"- `{record[0]}`: {_cell(words)}.")
     return lines
 
 
@@ -67,19 +66,17 @@ def page(title: str, section: int, name: str, body: str) -> str:
 
 
 def program_page(program: programs.Program) -> str:
-    """lanmail-NAME: usage, the docstring, the options."""
+    """lanmail-NAME: the docstring, and the options after the description."""
     command: click.Command = importlib.import_module(f"lanmail.{program.name}").main
     title = f"lanmail-{program.name}"
     context = click.Context(command, info_name=title)
-    name, body = sections_of(command.help or "")
-    name = re.sub(rf"^(?:lanmail-)?{program.name}:\s*", "", name)
-    usage = f"## Usage\n\n`{title} {' '.join(command.collect_usage_pieces(context))}`"
-    about, *rest = re.split(r"(?m)^(?=## )", body)
+    sections = sections_of(command.help or "")
+    usage = f"## Usage\n\n`{' '.join([title, *command.collect_usage_pieces(context)])}`"
     options = "## Options\n\n" + "\n".join(options_of(command, context))
-    about = f"## Description\n\n{about.strip()}" if about.strip() else ""
-    parts = [usage, about, options, *(part.strip() for part in rest)]
+    name = sections.pop("Name")
+    described, *others = [f"## {heading}\n\n{text}" for heading, text in sections.items()]
     section = 8 if program in programs.DAEMONS else 1
-    return page(title, section, name, "\n\n".join(part for part in parts if part))
+    return page(title, section, name, "\n\n".join([usage, described, options, *others]))
 
 
 def commands(group: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command, click.Context]]:
@@ -97,12 +94,12 @@ def admin_page() -> str:
     """lanmail: every subcommand with its arguments, text and options."""
     main: click.Group = importlib.import_module("lanmail.admin").cli
     top = click.Context(main, info_name="lanmail")
-    name, about = sections_of(main.help or importlib.import_module("lanmail.admin").__doc__ or "")
-    name = re.sub(r"^`?lanmail`?:\s*", "", name)
-    parts = ["## Usage\n\n`lanmail COMMAND …`", f"## Description\n\n{about}" if about else "", "## Commands"]
+    doc = importlib.import_module("lanmail.admin").__doc__ or ""
+    name = doc.partition("\n")[0].removeprefix("lanmail: ").rstrip(".")
+    parts = ["## Usage\n\n`lanmail COMMAND …`", "## Commands"]
     for path, command, context in commands(main, top):
         usage = " ".join([path, *command.collect_usage_pieces(context)])
-        text = textwrap.dedent((command.help or "").replace("\b\n", "")).strip()
+        text = inspect.cleandoc((command.help or "").replace("\b\n", ""))
         options = "\n".join(options_of(command, context))
         parts.append(f"### {path.removeprefix('lanmail ')}\n\n`{usage}`\n\n{text}\n\n{options}")
     return page("lanmail", 1, name, "\n\n".join(part.strip() for part in parts if part))
@@ -185,10 +182,11 @@ def roff(target: Path) -> None:
         if path.parent != MAN or not title:
             continue
         name, section = title.groups()
-        plain = re.sub(r"\]\([^)]*\.md\)", "]", text.split(title[0], 1)[1]).replace("[", "").replace("]", "")
+        plain = re.sub(r"\[([^]]*)\]\([^)]*\.md\)", r"\1", text.split(title[0], 1)[1])
+        plain = re.sub(r"(?m)^#(#+ )", r"\1", plain)    # the title is not a heading there
         out = target / f"man{section}" / f"{name}.{section}"
         out.parent.mkdir(parents=True, exist_ok=True)
-        command = ["lowdown", "-s", "-Tman", f"-Mtitle={name}", f"-Msection={section}",
+        command = ["lowdown", "-s", "-Tman", "--out-no-smarty", f"-Mtitle={name}", f"-Msection={section}",
                    f"-Msource=lanmail {lanmail.__version__}"]
         made = subprocess.run(command, input=plain, capture_output=True, text=True, check=True)
         out.write_text(made.stdout)

@@ -1,6 +1,7 @@
 """The units as systemd itself judges them, and as the programs need them."""
 
 import configparser
+import importlib
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import programs
+from lanmail import programs, settings
 
 HERE = Path(__file__).resolve().parent.parent
 UNITS = HERE / "systemd"
@@ -98,3 +99,14 @@ def test_sockets_belong_to_services() -> None:
         assert path.stem == f"lanmail-{section['FileDescriptorName']}"
         assert path.name in service["Requires"].split()
         assert path.name in service["After"].split()
+
+
+@pytest.mark.parametrize("name", [program.name for program in programs.DAEMONS if program.listens])
+def test_every_listener_has_its_socket(name: str) -> None:
+    """By name, for that is how a program finds the descriptor it was given, and on the standard port."""
+    loaded = settings.Settings(server=settings.Server(domain="office.lan"))
+    wanted = {one.name: str(one.port) for one in importlib.import_module(f"lanmail.{name}").listeners(loaded)}
+    units = [parsed(path)["Socket"] for path in UNITS.glob("*.socket")]
+    given = {unit["FileDescriptorName"]: unit["ListenStream"].rpartition(":")[2] for unit in units
+             if unit["Service"] == f"lanmail-{name}.service"}
+    assert given == wanted
