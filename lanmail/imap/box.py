@@ -16,14 +16,16 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lanmail import folder, maildir, watch
+from lanmail.imap import section, structure
 from lanmail.snapshot import Entry, Snapshot
 
 if TYPE_CHECKING:
     from lanmail.imap import mailbox, worker
 
 T = TypeVar("T")
-SETTLE = 0.05  # after an event the directories' times may still be too fresh to be trusted
-LOG_LIMIT = 200_000
+NO_TREE = structure.parse(b"")
+OVERHEAD = 300  # octets that a kept summary costs besides its texts
+MANY = 200  # messages in one change from which on listening to its events is not worth while
 
 
 class Gone(Exception):
@@ -45,6 +47,7 @@ class Box:
         self.expunged: list[tuple[int, int]] = []  # (mod-sequence, UID)
         self.views: set[mailbox.View] = set()
         self.unclaimed: set[int] = set()  # stored by our sessions, and \\Recent for the first that looks
+        self.summaries: dict[int, structure.Summary] = {}
         self._events: list[tuple[str, int, str]] = []
         self.dead = False
         self.used = 0.0
@@ -88,14 +91,26 @@ class Box:
                 self.folder.heard(sub, name, there=bool(mask & (watch.MOVED_TO | watch.CREATE)))
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Keep others from looking while this folder is changed from elsewhere; `change` does so by itself."""
+    async def turn(self, *, many: bool = False) -> AsyncIterator[None]:
+        """Keep others from looking while this folder is changed; `change` does so by itself."""
         async with self._turn:
-            yield
+            if not many:
+                yield
+                return
+            self._unwatch()
+            try:
+                yield
+            finally:
+                if self.views:
+                    self._watch()
+                self._notify()
 
-    async def change(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Run one of the functions of `changes` in a thread; the snapshot it made is taken over."""
-        async with self._turn:
+    async def change(self, work: Callable[..., T], *arguments: Any, many: bool = False) -> T:
+        """Run one of the functions of `changes` in a thread; the snapshot it made is taken over.
+
+        With `many` the events of the folder are not listened to meanwhile: they would cost more than the work.
+        """
+        async with self.turn(many=many):
             result = await self.worker.run(work, self.folder, *arguments)
             latest = result[0] if isinstance(result, tuple) else result
             if isinstance(latest, Snapshot):
@@ -141,14 +156,14 @@ class Box:
         if fresh.keywords.further_of is not last.keywords.further_of:
             self._compare_further(last, fresh)
         self._trim()
-        for view in self.views:
-            view.notify()
+        self._notify()
 
     def _lose(self, missing: Iterable[int]) -> None:
         gone = set(missing)
         for uid in sorted(gone):
             del self.messages[uid]
             self.unclaimed.discard(uid)
+            self.summaries.pop(uid, None)
             self.changed.pop(uid, None)
             self.expunged.append((self.modseq, uid))
         self.uids = without(self.uids, gone)
@@ -192,18 +207,32 @@ class Box:
         found.sort()
         return found
 
-    def flags(self, entry: Entry) -> bytes:
+    def flags(self, entry: Entry) -> str:
         """The flags of a message as they stand between the parentheses of FLAGS, without \\Recent."""
-        snapshot = self.now
-        cache: dict[str, bytes] = snapshot.memo.setdefault("imap-flags", {})
-        letters = entry.name.partition(maildir.INFO)[2]
-        further = snapshot.keywords.further_of
-        if further and entry.base in further:
-            return " ".join(snapshot.flags(entry)).encode("ascii", "replace")
-        text = cache.get(letters)
-        if text is None:
-            text = cache[letters] = " ".join(snapshot.flags(entry)).encode("ascii", "replace")
+        text = " ".join(self.now.flags(entry))
+        self.flag_texts()[entry.name.partition(maildir.INFO)[2]] = text
         return text
+
+    def flag_texts(self) -> dict[str, str]:
+        """What is known of `flags` by the letters in the file name; empty where the name does not tell all."""
+        snapshot = self.now
+        if snapshot.keywords.further_of:
+            return {}
+        texts: dict[str, str] = snapshot.memo.setdefault("imap-flags", {})
+        return texts
+
+    def summary(self, uid: int, source: section.Source) -> structure.Summary:
+        """ENVELOPE, BODYSTRUCTURE and so on of a message, made once and kept as long as there is room."""
+        found = self.summaries.get(uid)
+        if found is None:
+            found = structure.summary(source.data)
+            if self.worker.keep(self, _octets(found)):
+                self.summaries[uid] = found._replace(tree=NO_TREE)  # most of its size, and quickly made again
+        return found
+
+    def kept(self) -> int:
+        """How many octets the kept summaries take, roughly."""
+        return sum(map(_octets, self.summaries.values()))
 
     def unseen(self) -> tuple[int, int]:
         """How many messages are not \\Seen, and the UID of the first (0: none)."""
@@ -224,17 +253,14 @@ class Box:
     def leave(self, view: "mailbox.View") -> None:
         self.views.discard(view)
         if not self.views:
-            for subscription in self._subscriptions:
-                subscription.close()
-            self._subscriptions.clear()
+            self._unwatch()
             self._trim()
 
     def die(self) -> None:
         """Nobody can use this box any more."""
         self.dead = True
         self.worker.forget(self)
-        for view in self.views:
-            view.notify()
+        self._notify()
 
     def _watch(self) -> None:
         watcher = self.worker.watch
@@ -249,13 +275,25 @@ class Box:
         except OSError:
             return  # the sweep remains
 
+    def _unwatch(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.close()
+        self._subscriptions.clear()
+
     def _happened(self, sub: str, events: list[watch.Event] | None) -> None:
         if events is None:  # some were lost
             self.folder.distrust()
         else:
             self._events += [(sub, mask, name) for mask, name in events]
+        self._notify()
+
+    def _notify(self) -> None:
         for view in self.views:
             view.notify()
+
+
+def _octets(summary: structure.Summary) -> int:
+    return len(summary.envelope) + len(summary.body) + len(summary.bodystructure) + OVERHEAD
 
 
 def without(uids: "array[int]", gone: set[int]) -> "array[int]":

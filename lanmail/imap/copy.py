@@ -49,7 +49,7 @@ async def _transfer(session: Session, arguments: Copy, *, move: bool) -> str:
     try:
         async with contextlib.AsyncExitStack() as turns:
             for one in sorted({source, target} if move else {target}, key=lambda one: one.path):
-                await turns.enter_async_context(one.turn())
+                await turns.enter_async_context(one.turn(many=len(uids) > box.MANY))
             result = await session.worker.run(transfer, source.folder, target.folder, uids, arguments.uid, move)
     except FileNotFoundError:
         raise No("Some of the messages are no longer there.", "EXPUNGEISSUED") from None

@@ -1,138 +1,93 @@
 """FETCH: parts of messages (RFC 3501 §6.4.5, §7.4.2).
 
-The items are prepared once per command. What the file name tells (UID, FLAGS, RFC822.SIZE) costs no file access; a
-message is read once for all items that need it; a large one is sent in pieces and never lies in memory as a whole.
+What the file name tells (UID, FLAGS, RFC822.SIZE) costs no file access and is said many messages at a time. A message
+is opened and read once for all items that need it.
 """
 
 import os
-import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 
-from lanmail import atomic, changes, snapshot
-from lanmail.imap import mailbox, parser, section, structure
+from lanmail import atomic, changes, maildir, snapshot
+from lanmail.imap import fetchgrammar, mailbox, section, streaming, structure
+from lanmail.imap.fetchgrammar import Fetch, Item
 from lanmail.imap.session import EXPUNGED, No, Session
 
-MACROS = {
-    "ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
-    "FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
-    "FULL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY"),
-}
-SIMPLE = frozenset({"UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODYSTRUCTURE"})
-OLD = {"RFC822": "", "RFC822.HEADER": "HEADER", "RFC822.TEXT": "TEXT"}
-STREAMED = 1 << 20
-PIECE = 1 << 16
 BATCH = 200  # messages that are marked \Seen at a time
-MAX_ITEMS = 200
-
-NAME = re.compile(rb"[A-Za-z0-9.]+")
-SECTION = re.compile(rb"[0-9A-Za-z.]*")
+CHUNK = 500  # messages answered from file names between two looks at the clock
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+CHEAP = {"UID": "UID {1}", "FLAGS": "FLAGS ({2})", "RFC822.SIZE": "RFC822.SIZE {3}"}
+SUMMARIES = frozenset({"ENVELOPE", "BODY", "BODYSTRUCTURE"})
 
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing to fetch; `label` is how it is named in the answer. `cut` is for sections only."""
-
-    name: str
-    label: bytes
-    cut: section.Section | None = None
-    partial: tuple[int, int] | None = None
-    marks: bool = False  # sets \Seen
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    numbers: parser.Set
-    items: tuple[Item, ...]
-    uid: bool
-
-
-def parse(cursor: parser.Cursor, *, uid: bool = False) -> Fetch:
-    cursor.space()
-    numbers = cursor.sequence_set()
-    cursor.space()
-    items: list[Item] = []
-    if cursor.take(b"("):
-        while True:
-            items += _item(cursor, macros=False)
-            if cursor.take(b")"):
-                break
-            cursor.space()
-            if len(items) > MAX_ITEMS:
-                cursor.fail("at most 200 items")
-    else:
-        items = _item(cursor, macros=True)
-    unique = dict.fromkeys(items)
-    if uid:
-        unique = dict.fromkeys([Item("UID", b"UID"), *unique])
-    return Fetch(numbers, tuple(unique), uid)
-
-
-def _item(cursor: parser.Cursor, *, macros: bool) -> list[Item]:
-    name = cursor.match(NAME, "a FETCH item").upper().decode("ascii")
-    if macros and name in MACROS:
-        return [Item(one, one.encode()) for one in MACROS[name]]
-    if name in SIMPLE:
-        return [Item(name, name.encode())]
-    if name in OLD:
-        cut = section.Section((), OLD[name])
-        return [Item("SECTION", name.encode(), cut, marks=name != "RFC822.HEADER")]
-    if name == "BODY" and not cursor.peek(b"["):
-        return [Item("BODY", b"BODY")]
-    if name in ("BODY", "BODY.PEEK") and cursor.take(b"["):
-        return [_section(cursor, marks=name == "BODY")]
-    return cursor.fail("a FETCH item")
-
-
-def _section(cursor: parser.Cursor, *, marks: bool) -> Item:
-    text = cursor.match(SECTION, "a section").decode("ascii").upper()
-    try:
-        cut = section.parse(text)
-    except ValueError as error:
-        raise parser.ParseError(str(error)) from None
-    if cut.what.startswith("HEADER.FIELDS"):
-        cursor.space()
-        cut = replace(cut, fields=tuple(cursor.atoms()))
-    cursor.expect(b"]")
-    label = b"BODY[" + cut.wire() + b"]"
-    partial = None
-    if cursor.take(b"<"):
-        offset = cursor.number64()
-        cursor.expect(b".")
-        length = cursor.number64()
-        cursor.expect(b">")
-        if not length:
-            cursor.fail("a length above zero")
-        partial = (offset, length)
-        label += b"<%d>" % offset
-    return Item("SECTION", label, cut, partial, marks)
+parse = fetchgrammar.parse
 
 
 async def fetch(session: Session, arguments: Fetch) -> str:
-    view = session.view
-    uids = view.select(arguments.numbers, uid=arguments.uid)
-    marks = not view.read_only and any(item.marks for item in arguments.items)
-    work = _Work(session, arguments.items)
-    if any(item.name == "RFC822.SIZE" for item in arguments.items):
-        await _find_sizes(session, uids)
-    for start in range(0, len(uids), BATCH if marks else len(uids) or 1):
-        batch = uids[start : start + BATCH] if marks else uids
-        seen = await _mark_seen(view, batch) if marks else frozenset()
-        for uid in batch:
-            await work.one(uid, also_flags=uid in seen)
-    if work.unreadable:
+    view, items = session.view, arguments.items
+    spans = view.spans(arguments.numbers, uid=arguments.uid)
+    names = [item.name for item in items]
+    if "RFC822.SIZE" in names:
+        await _find_sizes(session, spans)
+    if CHEAP.keys() >= set(names):
+        missing, unreadable = await _from_names(session, names, spans), 0
+    else:
+        missing, unreadable = await _from_files(session, items, spans)
+    if unreadable:
         raise No("Some of the messages cannot be read.", "UNAVAILABLE")
-    return EXPUNGED if work.missing and not arguments.uid else ""
+    return EXPUNGED if missing and not arguments.uid else ""
 
 
-async def _find_sizes(session: Session, uids: list[int]) -> None:
+async def _find_sizes(session: Session, spans: list[range]) -> None:
     """Files from elsewhere may not have their size in the name; it is found once and noted."""
-    found = session.view.box
-    unknown = [entry for uid in uids if (entry := found.messages.get(uid)) and entry.wire_size is None]
+    view = session.view
+    messages = view.box.messages
+    unknown = [entry for span in spans for uid in view.uids[span.start : span.stop]
+               if (entry := messages.get(uid)) and entry.wire_size is None]
     if unknown:
-        await session.worker.run(found.folder.fill_sizes, unknown)
+        await session.worker.run(view.box.folder.fill_sizes, unknown)
+
+
+async def _from_names(session: Session, names: list[str], spans: list[range]) -> int:
+    """Answers made of file names alone; returns how many messages are gone."""
+    view = session.view
+    answer = ("* {0} FETCH (" + " ".join(CHEAP[name] for name in names) + ")\r\n").format
+    sized, missing = "RFC822.SIZE" in names, 0
+    for span in _pieces(spans):
+        messages, recent, texts = view.box.messages, view.recent, view.box.flag_texts()
+        lines = []
+        for number, uid in enumerate(view.uids[span.start : span.stop], span.start + 1):
+            entry = messages.get(uid)
+            if entry is None:
+                missing += 1
+                continue
+            text = texts.get(entry.name.partition(maildir.INFO)[2])
+            if text is None or uid in recent:
+                text = view.flags(uid)
+            lines.append(answer(number, uid, text, entry.wire_size if sized else 0))
+        session.connection.write("".join(lines).encode("ascii", "replace"))
+        await session.room()
+    return missing
+
+
+def _pieces(spans: list[range]) -> Iterator[range]:
+    """The same messages, at most CHUNK at a time."""
+    for span in spans:
+        for start in range(span.start, span.stop, CHUNK):
+            yield range(start, min(start + CHUNK, span.stop))
+
+
+async def _from_files(session: Session, items: tuple[Item, ...], spans: list[range]) -> tuple[int, int]:
+    """Answers that need the messages; returns how many are gone and how many cannot be read."""
+    view = session.view
+    marks = not view.read_only and any(item.marks for item in items)
+    reader = _Reader(session, items)
+    for span in spans:
+        for start in range(span.start, span.stop, BATCH):
+            batch = view.uids[start : min(start + BATCH, span.stop)]
+            seen = await _mark_seen(view, list(batch)) if marks else frozenset()
+            for number, uid in enumerate(batch, start + 1):
+                await reader.one(number, uid, also_flags=uid in seen)
+    return reader.missing, reader.unreadable
 
 
 async def _mark_seen(view: mailbox.View, uids: list[int]) -> frozenset[int]:
@@ -145,81 +100,73 @@ async def _mark_seen(view: mailbox.View, uids: list[int]) -> frozenset[int]:
     return frozenset(unseen)
 
 
-class _Work:
-    """One FETCH command on its way through the messages."""
+class _Reader:
+    """One FETCH command on its way through the messages that it opens."""
 
     def __init__(self, session: Session, items: tuple[Item, ...]) -> None:
-        self.session = session
-        self.view = session.view
-        self.items = items
+        self._session = session
+        self._view = session.view
+        self._items = items
         self.missing = self.unreadable = 0
         names = {item.name for item in items}
-        self._reads = bool(names & {"SECTION", "ENVELOPE", "BODY", "BODYSTRUCTURE"})
-        self._dates = "INTERNALDATE" in names
-        self._summarizes = bool(names & {"ENVELOPE", "BODY", "BODYSTRUCTURE"})
-        self._simple = self._plan() if not self._reads else None
+        self._reads = bool(names & (SUMMARIES | {"SECTION"}))
+        self._summarizes = bool(names & SUMMARIES)
+        self._sections = "SECTION" in names
+        self._flags_asked = "FLAGS" in names
 
-    def _plan(self) -> Callable[[int, int, snapshot.Entry], bytes] | None:
-        """A short cut for the commonest question, (UID FLAGS): no loop over the items for each message."""
-        names = [item.name for item in self.items]
-        view = self.view
-        if names == ["UID", "FLAGS"]:
-            return lambda number, uid, _entry: b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, uid, view.flags(uid))
-        if names == ["FLAGS"]:
-            return lambda number, uid, _entry: b"* %d FETCH (FLAGS (%b))\r\n" % (number, view.flags(uid))
-        return None
-
-    async def one(self, uid: int, *, also_flags: bool) -> None:
+    async def one(self, number: int, uid: int, *, also_flags: bool) -> None:
         """Answer for one message."""
-        entry = self.view.box.messages.get(uid)
-        number = self.view.number(uid)
+        entry = self._view.box.messages.get(uid)
         if entry is None:
             self.missing += 1
             return
-        if self._simple is not None:
-            self.session.connection.write(self._simple(number, uid, entry))
-            await self.session.room()
-            return
         try:
-            await self._answer(number, uid, entry, also_flags=also_flags)
+            await self._answer(number, uid, entry, also_flags=also_flags and not self._flags_asked)
         except FileNotFoundError:
             self.missing += 1
         except OSError:
             self.unreadable += 1
-        await self.session.room()
+        await self._session.room()
 
     async def _answer(self, number: int, uid: int, entry: snapshot.Entry, *, also_flags: bool) -> None:
-        descriptor = await self._open(entry) if self._reads else -1
+        cached = self._view.box.summaries.get(uid) if self._summarizes and not self._sections else None
+        if cached is not None or not self._reads:
+            status = await self._stat(entry)
+            self._say(number, [self._value(item, uid, entry, status, summary=cached) for item in self._items])
+            return
+        descriptor = await self._open(entry)
         try:
-            status = os.fstat(descriptor) if self._reads else await self._stat(entry) if self._dates else None
-            large = status is not None and status.st_size > STREAMED
-            source = section.Source(fd=descriptor) if self._reads else None
-            summary = structure.summary(source.data) if source is not None and self._summarizes else None
+            status = os.fstat(descriptor)
+            source = section.Source(fd=descriptor)
+            summary = self._view.box.summary(uid, source) if self._summarizes else None
+            said = b"* %d FETCH (" % number
             parts: list[bytes] = []
-            for item in self.items:
-                if item.name == "SECTION" and large and source is not None and _whole(item):
-                    parts.append(item.label)
-                    await self._stream(number, parts, descriptor)
-                    parts = [b""]
-                    continue
-                parts.append(item.label + b" " + self._value(item, uid, entry, status, source, summary))
-            if also_flags and not any(item.name == "FLAGS" for item in self.items):
-                parts.append(b"FLAGS (" + self.view.flags(uid) + b")")
-            self._say(number, parts)
+            for item in self._items:
+                if item.name == "SECTION" and status.st_size > streaming.LARGE and item.whole:
+                    said += b" ".join([*parts, item.label + b" "])
+                    await streaming.send(self._session, descriptor, said)
+                    said, parts = b" ", []
+                else:
+                    parts.append(self._value(item, uid, entry, status, source, summary))
+            if also_flags:
+                parts.append(b"FLAGS (" + self._view.flags(uid).encode() + b")")
+            self._session.connection.write((said if parts else b"") + b" ".join(parts) + b")\r\n")
         finally:
-            if descriptor >= 0:
-                os.close(descriptor)
+            os.close(descriptor)
+
+    def _say(self, number: int, parts: list[bytes]) -> None:
+        self._session.connection.write(b"* %d FETCH (%b)\r\n" % (number, b" ".join(parts)))
 
     async def _open(self, entry: snapshot.Entry) -> int:
         """A descriptor; the usual case is one system call, a file that was renamed is searched for in a thread."""
         try:
-            return atomic.open_regular(f"{self.view.box.path}/{entry.path}")
+            return atomic.open_regular(f"{self._view.box.path}/{entry.path}")
         except FileNotFoundError:
-            return await self.session.worker.run(self.view.box.folder.open, entry)
+            return await self._session.worker.run(self._view.box.folder.open, entry)
 
     async def _stat(self, entry: snapshot.Entry) -> os.stat_result:
         try:
-            return os.stat(f"{self.view.box.path}/{entry.path}", follow_symlinks=False)
+            return os.stat(f"{self._view.box.path}/{entry.path}", follow_symlinks=False)
         except FileNotFoundError:
             descriptor = await self._open(entry)
             try:
@@ -227,76 +174,18 @@ class _Work:
             finally:
                 os.close(descriptor)
 
-    def _value(self, item: Item, uid: int, entry: snapshot.Entry, status: os.stat_result | None,
-               source: section.Source | None, summary: structure.Summary | None) -> bytes:
-        if item.name == "UID":
-            return b"%d" % uid
-        if item.name == "FLAGS":
-            return b"(" + self.view.flags(uid) + b")"
+    def _value(self, item: Item, uid: int, entry: snapshot.Entry, status: os.stat_result,
+               source: section.Source | None = None, summary: structure.Summary | None = None) -> bytes:
+        """An item with its name."""
+        if item.cut is not None and source is not None:
+            data = section.cut(source, item.cut, item.partial)
+            return item.label + (b" NIL" if data is None else b" {%d}\r\n%b" % (len(data), data))
         if item.name == "INTERNALDATE":
-            return internal_date(status.st_mtime if status else 0)
-        if item.name == "RFC822.SIZE":
-            return b"%d" % (entry.wire_size or 0)
-        if summary is not None and item.name != "SECTION":
-            return {"ENVELOPE": summary.envelope, "BODY": summary.body}.get(item.name, summary.bodystructure)
-        assert source is not None
-        assert item.cut is not None
-        data = section.cut(source, item.cut, item.partial)
-        return b"NIL" if data is None else b"{%d}\r\n" % len(data) + data
-
-    def _say(self, number: int, parts: list[bytes]) -> None:
-        """A whole answer, or what remains of one whose beginning `_stream` has sent."""
-        if parts and not parts[0]:
-            self.session.connection.write(b" ".join(parts) + b")\r\n")
-        else:
-            self.session.connection.write(b"* %d FETCH (" % number + b" ".join(parts) + b")\r\n")
-
-    async def _stream(self, number: int, parts: list[bytes], descriptor: int) -> None:
-        """Send the whole of a large message in pieces, line ends made CRLF on the way."""
-        size = await self.session.worker.run(_measure, descriptor)
-        head = b" ".join(parts) + b" {%d}\r\n" % size
-        self.session.connection.write((b"" if parts[0] == b"" else b"* %d FETCH (" % number) + head)
-        last = b""
-        offset = sent = 0
-        while piece := os.pread(descriptor, PIECE, offset):
-            offset += len(piece)
-            data = _crlf(piece, last)
-            last = piece[-1:]
-            sent += len(data)
-            if sent > size:
-                break
-            self.session.connection.write(data)
-            await self.session.room()
-        if sent != size:
-            # somebody changes a delivered file while we read it: no way to keep the literal's promise
-            self.session.connection.abort()
-            raise OSError("the message changed while it was sent")
-
-
-def _whole(item: Item) -> bool:
-    return item.cut == section.Section() and item.partial is None
-
-
-def _crlf(data: bytes, last: bytes) -> bytes:
-    """LF and CRLF both become CRLF, NUL becomes 0x80 (no literal can hold it); `last` is the octet before."""
-    data = data.replace(b"\0", b"\x80") if b"\0" in data else data
-    if b"\r\n" in data or (last == b"\r" and data[:1] == b"\n"):
-        kept = data[:1] == b"\n" and last == b"\r"
-        body = data[1:] if kept else data
-        return (b"\n" if kept else b"") + body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-    return data.replace(b"\n", b"\r\n")
-
-
-def _measure(descriptor: int) -> int:
-    """How many octets a file is with CRLF line ends; the name may tell a lie, and a literal must not."""
-    size = 0
-    last = b""
-    offset = 0
-    while piece := os.pread(descriptor, STREAMED, offset):
-        offset += len(piece)
-        size += len(_crlf(piece, last))
-        last = piece[-1:]
-    return size
+            return b"INTERNALDATE " + internal_date(status.st_mtime)
+        if item.name in SUMMARIES and summary is not None:
+            return item.label + b" " + {"ENVELOPE": summary.envelope, "BODY": summary.body}.get(
+                item.name, summary.bodystructure)
+        return CHEAP[item.name].format(0, uid, self._view.flags(uid), entry.wire_size or 0).encode()
 
 
 def internal_date(moment: float) -> bytes:

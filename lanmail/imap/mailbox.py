@@ -60,14 +60,18 @@ class View:
         index = bisect_left(self.uids, uid)
         return index + 1 if index < len(self.uids) and self.uids[index] == uid else 0
 
+    def spans(self, numbers: parser.Set, *, uid: bool) -> list[range]:
+        """Where in `uids` the messages are that a set of the client names. Bad for a number that does not exist."""
+        if not uid:
+            return [range(low - 1, high) for low, high in self.numbers(numbers)]
+        uids = self.uids
+        found = [range(bisect_left(uids, low), bisect_right(uids, high))
+                 for low, high in parser.resolve(numbers, uids[-1] if uids else 0)]
+        return [span for span in found if span]
+
     def select(self, numbers: parser.Set, *, uid: bool) -> list[int]:
         """The UIDs that a set of the client names, ascending. Bad for a sequence number that does not exist."""
-        if uid:
-            found: list[int] = []
-            for low, high in parser.resolve(numbers, self.uids[-1] if self.uids else 0):
-                found += self.uids[bisect_left(self.uids, low) : bisect_right(self.uids, high)]
-            return found
-        return [number for low, high in self.numbers(numbers) for number in self.uids[low - 1 : high]]
+        return [one for span in self.spans(numbers, uid=uid) for one in self.uids[span.start : span.stop]]
 
     def numbers(self, numbers: parser.Set) -> searchkeys.Ranges:
         """A set of sequence numbers as ranges that exist."""
@@ -147,17 +151,20 @@ class View:
         for uid in self.box.changed_since(since):
             if told.get(uid, 0) >= self.box.changed.get(uid, 0):
                 continue
-            number, entry = self.number(uid), self.box.messages.get(uid)
-            if number and entry is not None:
-                session.connection.write(b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, uid, self.flags(uid)))
+            if self.number(uid) and uid in self.box.messages:
+                session.connection.write(self.flags_answer(uid))
                 await session.room()
 
-    def flags(self, uid: int) -> bytes:
+    def flags(self, uid: int) -> str:
         """The flags of a message as this session sees them, with \\Recent."""
         text = self.box.flags(self.box.messages[uid])
         if uid in self.recent:
-            return text + b" \\Recent" if text else b"\\Recent"
+            return text + " \\Recent" if text else "\\Recent"
         return text
+
+    def flags_answer(self, uid: int) -> bytes:
+        """The untagged FETCH with the flags of a message."""
+        return f"* {self.number(uid)} FETCH (UID {uid} FLAGS ({self.flags(uid)}))\r\n".encode("ascii", "replace")
 
     def knows(self, uids: list[int]) -> None:
         """The client has been told the present flags of these, or asked not to be (.SILENT)."""

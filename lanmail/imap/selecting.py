@@ -77,6 +77,6 @@ async def close(session: Session, _arguments: None) -> str:
         await session.look()
         doomed = [uid for uid in view.uids if uid in view.box.messages and "T" in view.box.messages[uid].letters]
         if doomed:
-            await view.box.change(changes.expunge, doomed)
+            await view.box.change(changes.expunge, doomed, many=len(doomed) > box.MANY)
     session.unselect()
     return ""

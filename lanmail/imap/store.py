@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lanmail import changes, keywords, maildir
-from lanmail.imap import parser
+from lanmail.imap import box, parser
 from lanmail.imap.session import EXPUNGED, No, Session
 
 MAX_KEYWORD = 64
@@ -57,7 +57,8 @@ async def store(session: Session, arguments: Store) -> str:
     there = [uid for uid in uids if uid in view.box.messages]
     if there:
         try:
-            await view.box.change(changes.store, there, arguments.mode, arguments.flags)
+            many = len(there) > box.MANY
+            await view.box.change(changes.store, there, arguments.mode, arguments.flags, many=many)
         except keywords.TooMany as error:
             raise No(f"{error}.", "LIMIT") from error
         there = [uid for uid in there if uid in view.box.messages]
@@ -71,7 +72,7 @@ async def store(session: Session, arguments: Store) -> str:
 async def _tell(session: Session, uids: list[int]) -> None:
     view = session.view
     for uid in uids:
-        session.connection.write(b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (view.number(uid), uid, view.flags(uid)))
+        session.connection.write(view.flags_answer(uid))
         await session.room()
 
 

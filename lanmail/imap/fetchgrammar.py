@@ -1,0 +1,102 @@
+"""The grammar of FETCH (RFC 3501 §6.4.5): which items, and how each is named in the answer."""
+
+import re
+from dataclasses import dataclass, replace
+
+from lanmail.imap import parser, section
+
+MACROS = {
+    "ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
+    "FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
+    "FULL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY"),
+}
+SIMPLE = frozenset({"UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODYSTRUCTURE"})
+OLD = {"RFC822": "", "RFC822.HEADER": "HEADER", "RFC822.TEXT": "TEXT"}
+MAX_ITEMS = 200
+
+NAME = re.compile(rb"[A-Za-z0-9.]+")
+SECTION = re.compile(rb"[0-9A-Za-z.]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to fetch; `label` is how it is named in the answer. `cut` is for sections only."""
+
+    name: str
+    label: bytes
+    cut: section.Section | None = None
+    partial: tuple[int, int] | None = None
+    marks: bool = False  # sets \Seen
+
+    @property
+    def whole(self) -> bool:
+        """Whether this is the message as it is."""
+        return self.cut == section.Section() and self.partial is None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    numbers: parser.Set
+    items: tuple[Item, ...]
+    uid: bool
+
+
+def parse(cursor: parser.Cursor, *, uid: bool = False) -> Fetch:
+    cursor.space()
+    numbers = cursor.sequence_set()
+    cursor.space()
+    items: list[Item] = []
+    if cursor.take(b"("):
+        while True:
+            items += _item(cursor, macros=False)
+            if cursor.take(b")"):
+                break
+            cursor.space()
+            if len(items) > MAX_ITEMS:
+                cursor.fail("at most 200 items")
+    else:
+        items = _item(cursor, macros=True)
+    unique = dict.fromkeys(items)
+    if uid:
+        unique = dict.fromkeys([Item("UID", b"UID"), *unique])
+    return Fetch(numbers, tuple(unique), uid)
+
+
+def _item(cursor: parser.Cursor, *, macros: bool) -> list[Item]:
+    name = cursor.match(NAME, "a FETCH item").upper().decode("ascii")
+    if macros and name in MACROS:
+        return [Item(one, one.encode()) for one in MACROS[name]]
+    if name in SIMPLE:
+        return [Item(name, name.encode())]
+    if name in OLD:
+        cut = section.Section((), OLD[name])
+        return [Item("SECTION", name.encode(), cut, marks=name != "RFC822.HEADER")]
+    if name == "BODY" and not cursor.peek(b"["):
+        return [Item("BODY", b"BODY")]
+    if name in ("BODY", "BODY.PEEK") and cursor.take(b"["):
+        return [_section(cursor, marks=name == "BODY")]
+    return cursor.fail("a FETCH item")
+
+
+def _section(cursor: parser.Cursor, *, marks: bool) -> Item:
+    text = cursor.match(SECTION, "a section").decode("ascii").upper()
+    try:
+        cut = section.parse(text)
+    except ValueError as error:
+        raise parser.ParseError(str(error)) from None
+    if cut.what.startswith("HEADER.FIELDS"):
+        cursor.space()
+        cut = replace(cut, fields=tuple(cursor.atoms()))
+    cursor.expect(b"]")
+    label = b"BODY[" + cut.wire() + b"]"
+    partial = None
+    if cursor.take(b"<"):
+        offset = cursor.number64()
+        cursor.expect(b".")
+        length = cursor.number64()
+        cursor.expect(b">")
+        if not length:
+            cursor.fail("a length above zero")
+        partial = (offset, length)
+        label += b"<%d>" % offset
+    return Item("SECTION", label, cut, partial, marks)
