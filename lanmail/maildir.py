@@ -14,7 +14,7 @@ directory `.A.B` beside them, modified UTF-7, with an empty file `maildirfolder`
     sizes_of(base) -> (size, wire_size)     from S= and W=; None where missing
     arrival(base) -> sortable               the order in which new messages get their UIDs
     list_names(directory) -> set[str]       regular files that can be messages, by d_type, without a stat
-    put(directory, data, letters="", date=None, sub="") -> str    a message (LF form) durably into new/ or cur/
+    put(directory, data, letters="", date=None) -> str        a message (LF form) durably into new/ or cur/
 
 File names are `str` with surrogate escapes (os.fsdecode), also inside `dovecot-uidlist`. A message file is never
 changed: only renamed, linked, removed.
@@ -242,14 +242,13 @@ def name_for(size: int, wire_size: int) -> str:
     return f"{spool.new_id()},S={size},W={wire_size}"
 
 
-def put(directory: str, data: bytes, letters: str = "", *, date: float | None = None, sub: str = "") -> str:
-    """Store a message (LF form) durably: into cur/ when it has letters, else into `sub` or new/; returns its name.
+def put(directory: str, data: bytes, letters: str = "", *, date: float | None = None) -> str:
+    """Store a message (LF form) durably: into cur/ when it has letters, else into new/; returns its name.
 
     `date` becomes the mtime, which is the INTERNALDATE. Raises OSError; nothing is left behind then.
     """
     temporary, name = write(directory, data, date=date)
-    sub = "cur" if letters else sub or "new"
-    final = with_letters(name, letters) if sub == "cur" else name
+    sub, final = ("cur", with_letters(name, letters)) if letters else ("new", name)
     try:
         os.rename(temporary, f"{directory}/{sub}/{final}")
     except BaseException:
