@@ -33,7 +33,7 @@ message by APPEND or COPY knows that it is \\Recent.
 
 import asyncio
 
-from lanmail import daemon, settings, sockets
+from lanmail import daemon, proxy, settings, sockets
 from lanmail.imap import worker
 
 
@@ -51,16 +51,14 @@ def listeners(loaded: settings.Settings) -> list[sockets.Listener]:
 async def serve(context: daemon.Context) -> None:
     """Listen until told to stop."""
     own = worker.Worker(context)
-    loop = asyncio.get_running_loop()
     servers = []
     for bound in context.bound:
         tls = own.tls_context() if bound.listener.tls else None
         if bound.listener.tls and tls is None:
             raise daemon.Refused(f"no usable certificate for port {bound.listener.port}; see conf/tls/")
-        handshake = context.settings.imapd.login_timeout if tls else None
-        servers.append(
-            await loop.create_server(own.greet, sock=bound.socket, ssl=tls, ssl_handshake_timeout=handshake)
-        )
+        servers.append(await proxy.listen(
+            own.greet, bound.socket, networks=context.settings.server.proxy_networks, tls=tls,
+            handshake=context.settings.imapd.login_timeout, service="imap"))
     sweep = asyncio.create_task(own.sweep())
     context.ready()
     await context.stopping.wait()

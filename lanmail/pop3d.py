@@ -33,7 +33,7 @@ See also: lanmail(8), lanmail-imapd(8), lanmail.toml(5)
 import asyncio
 import socket
 
-from lanmail import daemon, settings, sockets, tls
+from lanmail import daemon, proxy, settings, sockets, tls
 from lanmail.pop3.service import Service
 from lanmail.pop3.session import Session
 
@@ -64,12 +64,12 @@ async def serve(context: daemon.Context) -> None:
         for option, value in KEEPALIVE:
             bound.socket.setsockopt(socket.IPPROTO_TCP, option, value)
 
-        def session(implicit: bool = implicit) -> Session:
-            return Session(service, loop, implicit=implicit)
+        def session(client: str, implicit: bool = implicit) -> Session:
+            return Session(service, loop, implicit=implicit, client=client)
 
-        servers.append(await loop.create_server(
-            session, sock=bound.socket, ssl=tls.server_context(context.settings, context.paths) if implicit else None,
-            ssl_handshake_timeout=HANDSHAKE if implicit else None))
+        servers.append(await proxy.listen(
+            session, bound.socket, networks=context.settings.server.proxy_networks, handshake=HANDSHAKE, service="pop3",
+            tls=tls.server_context(context.settings, context.paths) if implicit else None))
     context.ready()
     await context.stopping.wait()
     for server in servers:

@@ -42,7 +42,7 @@ class TooLong(Exception):
 class Connection(asyncio.Protocol):
     """One client; `run(connection)` is started as a task once it is connected."""
 
-    def __init__(self, run: "Callable[[Connection], Coroutine[Any, Any, None]]") -> None:
+    def __init__(self, run: "Callable[[Connection], Coroutine[Any, Any, None]]", peer: str = "") -> None:
         self._run = run
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
         self.interruptible = False  # set by the session while nothing is under way
         self.lost = False
         self.secure = False
-        self.peer = ""
+        self.peer = peer
         self.task: asyncio.Task[None] | None = None
 
     # what the event loop calls
@@ -70,7 +70,8 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=OUTPUT_HIGH)
         self.secure = transport.get_extra_info("ssl_object") is not None
         name = transport.get_extra_info("peername")
-        self.peer = name[0] if isinstance(name, tuple) else ""
+        if not self.peer:  # a load balancer may have told it
+            self.peer = name[0] if isinstance(name, tuple) else ""
         self.task = self._loop.create_task(self._run(self))
 
     def data_received(self, data: bytes) -> None:

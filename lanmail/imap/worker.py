@@ -57,8 +57,8 @@ class Worker:
 
     # connections
 
-    def greet(self) -> wire.Connection:
-        return wire.Connection(self._serve)
+    def greet(self, client: str = "") -> wire.Connection:
+        return wire.Connection(self._serve, client)
 
     async def _serve(self, connection: wire.Connection) -> None:
         session = Session(connection, self)

@@ -23,11 +23,11 @@ HANDSHAKE = 30.0
 class Connection(asyncio.Protocol):
     """See the module's text. `max_line`, `timeout` (silence) and `deadline` (loop time) may be changed at any time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, max_line: int, timeout: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, max_line: int, timeout: float, client: str = "") -> None:
         self.loop = loop
         self.max_line = max_line
         self.timeout = timeout
-        self.client = ""
+        self.client = client
         self.tls: str | None = None
         self.transport: asyncio.Transport | None = None
         self._input = b""
@@ -129,8 +129,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit from it
-        peer = transport.get_extra_info("peername")
-        self.client = str(peer[0]).removeprefix("::ffff:") if peer else "unknown"
+        if not self.client:  # a load balancer may have told it
+            peer = transport.get_extra_info("peername")
+            self.client = str(peer[0]).removeprefix("::ffff:") if peer else "unknown"
         self._settle()
         self._timer = self.loop.call_later(self.timeout, self._look_at_clock)
         self.opened()

@@ -21,9 +21,9 @@ LOCK_STEP = 0.05
 class Session(Connection):
     """One client. `implicit`: TLS from the first byte."""
 
-    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop, *, implicit: bool) -> None:
+    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop, *, implicit: bool, client: str = "") -> None:
         limits = service.settings.pop3d
-        super().__init__(loop, max_line=limits.max_line, timeout=limits.login_timeout)
+        super().__init__(loop, max_line=limits.max_line, timeout=limits.login_timeout, client=client)
         self.deadline = loop.time() + limits.login_timeout
         self.service = service
         self.limits = limits

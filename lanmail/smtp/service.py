@@ -4,8 +4,8 @@ import asyncio
 import functools
 import ssl
 
-from lanmail import accounts, daemon, log, passwords, settings, sockets, spool, tls
-from lanmail.smtp import connection, disk, limits, lmtp, policy, proxy, session, tcp
+from lanmail import accounts, daemon, log, passwords, proxy, settings, sockets, spool, tls
+from lanmail.smtp import connection, disk, limits, lmtp, policy, session
 
 PATIENCE = daemon.DRAIN - 5.0  # for mail that is under way when the program is to end
 TICK = 1.0  # how often time-outs are looked at
@@ -76,7 +76,7 @@ class Service:
         except OSError as error:
             log.tls_failed(client=balancer, service="smtp", error=str(error))
             context = None
-        work = proxy.greet(tcp.take_over(transport), balancer, functools.partial(self.session, listener), context)
+        work = proxy.greet(proxy.take_over(transport), balancer, functools.partial(self.session, listener), context)
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

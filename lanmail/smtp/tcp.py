@@ -29,12 +29,3 @@ class Wire:
         fcntl.ioctl(self._socket, termios.FIONREAD, waiting)
         return waiting[0]
 
-
-def take_over(transport: asyncio.BaseTransport) -> socket.socket:
-    """The socket of a transport, which forgets it."""
-    assert isinstance(transport, asyncio.Transport)
-    one = transport.get_extra_info("socket")
-    taken = socket.fromfd(one.fileno(), one.family, one.type, one.proto)
-    taken.setblocking(False)
-    transport.abort()
-    return taken
