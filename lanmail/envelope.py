@@ -114,6 +114,7 @@ def _read_path(value: str, *, null: bool) -> tuple[address.Address | None, str]:
     return address.parse_path(value, allow_null=null)
 
 
+@lru_cache(maxsize=4096)
 def _checked(one: address.Address | None) -> str:
     if one is None:
         return ""
@@ -142,6 +143,7 @@ def read_params(text: str) -> Params:
     return tuple(params)
 
 
+@lru_cache(maxsize=1024)
 def _origin(origin: Origin) -> str:
     if not _ORIGIN_KIND.fullmatch(origin.kind):
         raise ValueError(f"malformed origin {origin.kind[:40]!r}")

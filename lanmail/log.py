@@ -209,10 +209,15 @@ def accepted(
     account: str | None = None, msgid: str | None = None, source: str | None = None,
 ) -> None:
     """A mail is ours: it lies durably in the queue."""
-    event(
-        "accepted", id=id, origin=origin, account=account, client=client, source=source,
-        from_=sender, to=recipients, size=size, msgid=msgid,
-    )
+    # written out, because it is the line of every mail
+    words = [f"accepted id={id} origin={origin}"]
+    for key, item in (("account", account), ("client", client), ("source", source)):
+        if item is not None:
+            words.append(f"{key}={value(item)}")
+    words.append(f"from={value(sender)} to={value(recipients)} size={size}")
+    if msgid is not None:
+        words.append(f"msgid={value(msgid)}")
+    _sink.line(logging.INFO, " ".join(words))
 
 
 def rejected(

@@ -114,17 +114,19 @@ class Dialogue(Connection):
 
     def _unfinished(self, data: bytes, at: int) -> int:
         """A line whose end has not come: kept while it is not too long, else skipped up to its end."""
-        if len(data) - at > self._line_limit(data[at : at + 5]) or self._skipping:
+        if self._skipping or self._too_long(len(data) - at, data[at : at + 5]):
             self._skipping = True
             return len(data)
         return at
 
-    def _line_limit(self, start: bytes) -> int:
+    def _too_long(self, size: int, start: bytes) -> bool:
         smtpd = self.service.smtpd
-        return smtpd.max_auth_line if self._line is not None or start.upper() == b"AUTH " else smtpd.max_line
+        if size <= smtpd.max_line:
+            return False
+        return size > smtpd.max_auth_line or (self._line is None and start.upper() != b"AUTH ")
 
     def _command(self, line: bytes) -> None:
-        if self._skipping or len(line) > self._line_limit(line[:5]):
+        if self._skipping or self._too_long(len(line), line[:5]):
             self._skipping = False
             self._bad_line(Permanent("Line too long", 500, "5.5.6"))
         elif not line.endswith(b"\r"):

@@ -12,35 +12,32 @@ import errno
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.utils import make_msgid
 
-from lanmail import envelope, log, spool
+from lanmail import envelope, log, settings, spool
 from lanmail.errors import MailError, Permanent, Temporary
 from lanmail.smtp import disk, received
 
 CHUNK = 128 << 10  # written in one piece
 HIGH_WATER = 256 << 10  # no more is read while this much waits for the disk
 
-_hops = re.compile(rb"^received:", re.IGNORECASE | re.MULTILINE).findall
-_date = re.compile(rb"^(?:date|resent-date)[ \t]*:", re.IGNORECASE | re.MULTILINE).search
 _field = re.compile(rb"[!-9;-~]+[ \t]*:").match
-_msgid = re.compile(rb"^message-id[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE).search
 
 Ended = Callable[[MailError | None], None]
 
 
-@dataclass(frozen=True, slots=True)
 class Rules:
-    """What holds for this message."""
+    """What holds for the messages of a client."""
 
-    max_size: int
-    max_header: int
-    max_hops: int
-    refuse_bare: bool
-    complete: bool  # a mail program's mail: add Date and Message-ID when missing (RFC 6409 §8)
-    hostname: str
-    check_header: Callable[[bytes], None]  # raises MailError
+    def __init__(self, wishes: settings.Settings, complete: bool, check_header: Callable[[bytes], None]) -> None:
+        self.settings = wishes
+        self.max_size = wishes.smtpd.max_size
+        self.max_header = wishes.smtpd.max_header
+        self.max_hops = wishes.deliver.max_hops
+        self.refuse_bare = wishes.smtpd.bare_lf == "reject"
+        self.hostname = wishes.server.hostname
+        self.complete = complete  # a mail program's mail: add Date and Message-ID when missing (RFC 6409 §8)
+        self.check_header = check_header  # raises MailError
 
 
 class Intake:
@@ -126,26 +123,29 @@ class Intake:
     def _header_complete(self, header: bytes, text: bytes) -> None:
         """`text` is what came so far, header and all (or nothing but the header, when the message ended in it)."""
         self._header = None
+        folded = b"\n" + header.lower()
         try:
-            if len(_hops(header)) >= self._rules.max_hops:
+            if folded.count(b"\nreceived:") >= self._rules.max_hops:
                 raise Permanent("Too many hops: this mail is in a loop", 554, "5.4.6")
             self._rules.check_header(header)
         except MailError as error:
             self.refuse(error)
             return
-        self._add(self._first_lines(header))
+        self._add(self._first_lines(header, folded))
         self._add(text or header)
 
-    def _first_lines(self, header: bytes) -> bytes:
-        found = _msgid(header)
-        self.msgid = found[1].strip().decode("utf-8", "replace")[:256] if found else None
+    def _first_lines(self, header: bytes, folded: bytes) -> bytes:
+        at = folded.find(b"\nmessage-id:")
+        if at >= 0:
+            value = header[at + 11 : at + 400].partition(b"\n")[0]
+            self.msgid = value.strip().decode("utf-8", "replace")[:256]
         head, now = self._head, time.time()
         only = head.recipients[0].address if len(head.recipients) == 1 else None
         lines = envelope.encode(head) + received.lines(head.sender, self._trace, self.id, only, now)
         if self._rules.complete:
-            if not _date(header):
+            if b"\ndate:" not in folded and b"\nresent-date:" not in folded:
                 lines += f"Date: {received.date(int(now))}\n".encode()
-            if not found:
+            if at < 0:
                 self.msgid = make_msgid(domain=self._rules.hostname)
                 lines += f"Message-ID: {self.msgid}\n".encode()
         if not _field(header):

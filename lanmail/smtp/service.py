@@ -26,6 +26,7 @@ class Service:
         self.gate = limits.Gate()
         self.sessions: set[connection.Connection] = set()
         self.stopping = False
+        self._has_tls = False
         self._empty = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._settle()
@@ -57,11 +58,13 @@ class Service:
 
     @property
     def has_tls(self) -> bool:
-        """Whether there is a certificate."""
-        try:
-            self.tls_context(policy.MX)
-        except OSError:
-            return False
+        """Whether there is a certificate; once there was one, `tls` keeps the last good one."""
+        if not self._has_tls:
+            try:
+                self.tls_context(policy.MX)
+            except OSError:
+                return False
+            self._has_tls = True
         return True
 
     def session(self, listener: sockets.Listener, client: str = "") -> session.Session:

@@ -29,6 +29,7 @@ class Session(Dialogue):
         super().__init__(service, listener, proxied_for)
         self.transaction: Transaction | None = None
         self._mails = 0
+        self._rules: intake.Rules | None = None
         self._swallow = 0  # octets of a refused BDAT chunk
 
     def greet(self) -> None:
@@ -64,6 +65,7 @@ class Session(Dialogue):
             return
         self._drop_mail()
         self.client.hello(hostname, esmtp=esmtp)
+        self._rules = None
         self.reply(hello.answer(self) if esmtp else b"250 " + self.service.hostname.encode())
 
     @syntax("STARTTLS")
@@ -84,6 +86,7 @@ class Session(Dialogue):
         if self.transaction is not None:
             raise Permanent("Not within a mail", 503, "5.5.1")
         await auth.login(self, arg)
+        self._rules = None
 
     # transactions
 
@@ -275,13 +278,10 @@ class Session(Dialogue):
 
     def _begin(self, transaction: Transaction) -> None:
         service = self.service
-        smtpd = service.smtpd
-        rules = intake.Rules(
-            max_size=smtpd.max_size, max_header=smtpd.max_header, max_hops=service.settings.deliver.max_hops,
-            refuse_bare=smtpd.bare_lf == "reject",
-            complete=self.client.account is not None or self.client.lan, hostname=service.hostname,
-            check_header=self._check_header,
-        )
+        rules = self._rules
+        if rules is None or rules.settings is not service.settings:
+            complete = self.client.account is not None or self.client.lan
+            rules = self._rules = intake.Rules(service.settings, complete, self._check_header)
         transaction.window = self.heard
         transaction.mail = intake.Intake(
             service.queue, service.pool, transaction.envelope(self.client.origin),

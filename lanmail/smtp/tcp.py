@@ -12,7 +12,8 @@ class Wire:
 
     def __init__(self, transport: asyncio.BaseTransport) -> None:
         pseudo = transport.get_extra_info("socket")
-        self._socket = socket.socket(pseudo.family, pseudo.type, pseudo.proto, fileno=pseudo.fileno())
+        # family and type told, else they are asked from the kernel; for what is done here any family will do
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=pseudo.fileno())
 
     def let_go(self) -> None:
         """The transport is closed: the descriptor belongs to somebody else now."""
