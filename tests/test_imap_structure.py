@@ -184,3 +184,19 @@ def test_work_is_linear_in_time(kind: str) -> None:
         return min(times)
 
     assert took(HOSTILE[kind](20_000) + b"\n\n") < 40 * max(took(HOSTILE[kind](2000) + b"\n\n"), 0.001)
+
+
+def test_what_is_remembered_of_a_header_is_not_taken_for_another() -> None:
+    """The same part header over a part that is opened and over one that is too deep."""
+    part = b"Content-Type: multipart/x; boundary=b\nContent-MD5: m\n\n--b\n"
+    shut = structure.summary(part * 100 + b"\nx\n").bodystructure
+    assert b'("application" "octet-stream" ("boundary" "b") NIL NIL "7bit"' in shut
+    assert b'"m" NIL NIL NIL)' in shut
+    opened = structure.summary(part + part + b"\nx\n").bodystructure
+    assert opened.count(b'"x" ("boundary" "b") NIL NIL NIL)') == 2
+    plain = b"Content-Type: text/plain; charset=us-ascii\n\n"
+    assert structure.summary(plain).bodystructure.startswith(b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit"')
+    odd = b"Content-Type: TEXT/Plain; charset=us-ascii\n\n"
+    inside = b"Content-Type: multipart/x; boundary=b\n\n--b\n" + odd
+    for message in (odd, inside, odd, inside):
+        assert (b"TEXT" in structure.summary(message).bodystructure) is (message is inside)

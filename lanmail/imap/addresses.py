@@ -5,12 +5,14 @@ clients know from Dovecot), so that nobody takes half an address for a whole one
 Groups are given as in RFC 3501 §7.4.2: an address with only a mailbox opens one, an address of four NILs closes it.
 """
 
+import functools
 import re
 from typing import NamedTuple
 
 from lanmail.imap import mime, strings, words
 
 MAX_ADDRESSES = 10_000
+SHORT = 200
 
 
 class Mailbox(NamedTuple):
@@ -51,6 +53,18 @@ def parse(value: bytes, limit: int = MAX_ADDRESSES) -> list[Mailbox]:
 
 def written(value: bytes, limit: int = MAX_ADDRESSES) -> list[bytes]:
     """The same as ENVELOPE shows them, `(name route local domain)` each."""
+    if len(value) <= SHORT and limit >= SHORT:
+        return _written_short(value)
+    return _written(value, limit)
+
+
+@functools.lru_cache(maxsize=1024)
+def _written_short(value: bytes) -> list[bytes]:
+    """The same people stand in most mail of a folder."""
+    return _written(value, MAX_ADDRESSES)
+
+
+def _written(value: bytes, limit: int) -> list[bytes]:
     found: list[bytes] = []
     at = 0
     while common := _common(value, at):

@@ -14,17 +14,24 @@ def write(node: tree.Node) -> tuple[bytes, bytes]:
 
 
 def _write(node: tree.Node, body: list[bytes], extended: list[bytes], *, whole: bool = False) -> None:
-    body.append(b"(")
-    extended.append(b"(")
     if node.kind == tree.MULTIPART:
         _write_multipart(node, body, extended)
     else:
         _write_single(node, body, extended, whole)
+    content = node.content
+    if node.kind == content.kind:
+        tail = content.tail
+        if not tail:
+            tail = content.tail = _tail(node)
+    else:
+        tail = _tail(node)
     body.append(b")")
-    extended.append(_extension(node.content))
+    extended.append(tail)
 
 
 def _write_multipart(node: tree.Node, body: list[bytes], extended: list[bytes]) -> None:
+    body.append(b"(")
+    extended.append(b"(")
     for part in node.parts:
         _write(part, body, extended)
     if not node.parts:
@@ -33,52 +40,62 @@ def _write_multipart(node: tree.Node, body: list[bytes], extended: list[bytes]) 
         extended.append(_EMPTY + b" NIL NIL NIL NIL)")
     subtype = b" " + strings.nstring(node.content.subtype)
     body.append(subtype)
-    extended += (subtype, b" ", _parameters(node.content.parameters))
+    extended.append(subtype)
 
 
 def _write_single(node: tree.Node, body: list[bytes], extended: list[bytes], whole: bool) -> None:
     content = node.content
-    kind, subtype, text = _type(node)
+    if node.kind == content.kind:
+        head = content.heads[whole]
+        if not head:
+            head = content.heads[whole] = _head(node, whole)
+    else:
+        head = _head(node, whole)
+    if node.kind == tree.TEXT:
+        sizes = b"%b%d %d" % (head, node.body.wire, node.body.lines)
+        body.append(sizes)
+        extended.append(sizes)
+        return
+    sizes = b"%b%d" % (head, node.body.wire)
+    body.append(sizes)
+    extended.append(sizes)
+    if node.kind == tree.MESSAGE:
+        envelope = b" %b " % envelopes.envelope(node.parts[0].fields)
+        body.append(envelope)
+        extended.append(envelope)
+        _write(node.parts[0], body, extended)
+        lines = b" %d" % node.body.lines
+        body.append(lines)
+        extended.append(lines)
+
+
+def _head(node: tree.Node, whole: bool) -> bytes:
+    """All up to the size."""
+    content = node.content
+    kind, subtype = _type(node)
     parameters, encoding = content.parameters, content.encoding
-    if whole and text and _says_nothing(content):
+    if whole and node.kind == tree.TEXT and _says_nothing(content):
         kind, subtype, parameters, encoding = b"text", b"plain", [], None
-    if text and (content.charset is None or not parameters):
+    if node.kind == tree.TEXT and (content.charset is None or not parameters):
         parameters = [*parameters, (b"charset", b"us-ascii")]
-    common = b"%b %b %b %b %b %b %d" % (
+    return b"(%b %b %b %b %b %b " % (
         strings.nstring(kind),
         strings.nstring(subtype),
         _parameters(parameters),
         strings.unfolded(content.id),
         strings.unfolded(content.description),
         b'"7bit"' if encoding is None else strings.nstring(encoding),
-        node.body.wire,
     )
-    body.append(common)
-    extended.append(common)
-    if node.kind == tree.MESSAGE:
-        envelope = b" %b " % envelopes.envelope(node.parts[0].fields)
-        body.append(envelope)
-        extended.append(envelope)
-        _write(node.parts[0], body, extended)
-    if text or node.kind == tree.MESSAGE:
-        lines = b" %d" % node.body.lines
-        body.append(lines)
-        extended.append(lines)
-    extended.append(b" " + strings.unfolded(content.md5))
 
 
-def _type(node: tree.Node) -> tuple[bytes, bytes, bool]:
-    """Type, subtype, and whether it is text; parts that the limits keep shut are application/octet-stream."""
+def _type(node: tree.Node) -> tuple[bytes, bytes]:
+    """Type and subtype; parts that the limits keep shut are application/octet-stream."""
     content = node.content
     if node.kind == tree.MESSAGE:
-        return b"message", b"rfc822", False
-    if content.type is None:
-        if node.kind == tree.LEAF:  # the header-less message of a digest
-            return b"application", b"octet-stream", False
-        return b"text", b"plain", True
-    if node.kind == tree.LEAF and (content.type.lower() == b"multipart" or tree.kind_of(content) == tree.MESSAGE):
-        return b"application", b"octet-stream", False
-    return content.type, content.subtype, node.kind == tree.TEXT
+        return b"message", b"rfc822"
+    if node.kind != content.kind or (node.kind == tree.LEAF and (content.type or b"").lower() == b"multipart"):
+        return b"application", b"octet-stream"
+    return (b"text", b"plain") if content.type is None else (content.type, content.subtype)
 
 
 def _says_nothing(content: contents.Content) -> bool:
@@ -94,14 +111,17 @@ def _says_nothing(content: contents.Content) -> bool:
     )
 
 
-def _extension(content: contents.Content) -> bytes:
+def _tail(node: tree.Node) -> bytes:
+    """All after the sizes, or after a multipart's subtype: the extension data."""
+    content = node.content
+    first = _parameters(content.parameters) if node.kind == tree.MULTIPART else strings.unfolded(content.md5)
     disposition = b"NIL"
     if content.disposition is not None:
         disposition = b"(%b %b)" % (strings.nstring(content.disposition[0]), _parameters(content.disposition[1]))
     languages = b"NIL"
     if content.languages:
         languages = b"(%b)" % b" ".join([strings.nstring(tag) for tag in content.languages])
-    return b" %b %b %b)" % (disposition, languages, strings.unfolded(content.location))
+    return b" %b %b %b %b)" % (first, disposition, languages, strings.unfolded(content.location))
 
 
 def _parameters(parameters: mime.Parameters) -> bytes:

@@ -1,26 +1,42 @@
-"""What a part's header says about its body: the Content-* fields (RFC 2045, 2183, 3282, 2557), the first of each."""
+"""What a part's header says about its body: the Content-* fields (RFC 2045, 2183, 3282, 2557), the first of each.
+
+The same few headers stand over most parts of most mail, so what short ones say is remembered and shared.
+"""
+
+import functools
+from collections.abc import Iterable
 
 from lanmail.imap import headers, mime
 
+LEAF, TEXT, MULTIPART, MESSAGE = range(4)
+
+SHORT = 400
+
 
 class Content:
-    """The Content-* fields of one part; None where there is none. `mime` says whether they count at all."""
+    """The Content-* fields of one part; None where there is none. `mime` says whether they count at all.
+
+    `heads` and `tail` are for `bodystructure`, which keeps there what it has made of the values.
+    """
 
     __slots__ = (
         "description",
         "disposition",
         "encoding",
+        "heads",
         "id",
+        "kind",
         "languages",
         "location",
         "md5",
         "mime",
         "parameters",
         "subtype",
+        "tail",
         "type",
     )
 
-    def __init__(self, fields: headers.Fields, *, inside_multipart: bool = False) -> None:
+    def __init__(self, fields: Iterable[tuple[int, bytes]], *, inside_multipart: bool = False) -> None:
         self.type: bytes | None = None
         self.subtype = b""
         self.parameters: mime.Parameters = []
@@ -48,8 +64,11 @@ class Content:
                         self.disposition = mime.disposition(value) or self.disposition
                 elif number > headers.CONTENT_DISPOSITION:
                     self._take(number, value)
-        if not self.mime and fields:
+        if not self.mime:
             self.forget()
+        self.kind = self._kind()
+        self.heads = [b"", b""]
+        self.tail = b""
 
     def forget(self) -> None:
         """Without MIME, Content-* fields mean nothing."""
@@ -70,6 +89,17 @@ class Content:
         else:
             self.location = value if self.location is None else self.location
 
+    def _kind(self) -> int:
+        """By the Content-Type alone."""
+        if self.type is None:
+            return TEXT
+        kind = self.type.lower()
+        if kind == b"text":
+            return TEXT
+        if kind == b"multipart" and self.subtype:
+            return MULTIPART
+        return MESSAGE if kind == b"message" and self.subtype.lower() == b"rfc822" else LEAF
+
     def parameter(self, name: bytes) -> bytes | None:
         """The first parameter of that name (in lower case) of the Content-Type."""
         for key, value in self.parameters:
@@ -80,3 +110,25 @@ class Content:
     @property
     def charset(self) -> bytes | None:
         return self.parameter(b"charset")
+
+
+def of_part(block: bytes) -> Content:
+    """What the header of a part of a multipart says."""
+    return _of_part(block) if len(block) <= SHORT else _of_part.__wrapped__(block)
+
+
+def of_message(fields: headers.Fields) -> Content:
+    """What the fields of a message, or of one attached, say."""
+    own = tuple([field for field in fields if field[0] >= headers.MIME_VERSION])
+    short = sum([len(value) for _, value in own]) <= SHORT
+    return _of_message(own) if short else _of_message.__wrapped__(own)
+
+
+@functools.lru_cache(maxsize=1024)
+def _of_part(block: bytes) -> Content:
+    return Content(headers.known(block), inside_multipart=True)
+
+
+@functools.lru_cache(maxsize=1024)
+def _of_message(fields: tuple[tuple[int, bytes], ...]) -> Content:
+    return Content(fields)

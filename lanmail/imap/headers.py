@@ -1,13 +1,16 @@
 """Header blocks cut into fields as IMAP needs them: CRLF has become LF, folds stay, nothing else is changed."""
 
+import functools
 import re
+from collections.abc import Callable
 
 empty_line = re.compile(rb"\n\r?\n").search
 # A name of printable ASCII, which may have blanks after it; a value without the blanks before it.
 # If its first line is nothing but blanks, only one of them goes (so does Dovecot).
-_fields = re.compile(
-    rb"^([!-9;-~]++)[ \t]*+:(?:[ \t]*+(?=.)|[ \t]?)(.*+(?:\n[ \t].*+)*+)", re.MULTILINE
-).findall
+_NAME = rb"[!-9;-~]++"
+_VALUE = rb"[ \t]*+:(?:[ \t]*+(?=.)|[ \t]?)(.*+(?:\n[ \t].*+)*+)"
+_fields = re.compile(rb"^(" + _NAME + rb")" + _VALUE, re.MULTILINE).findall
+_name = re.compile(_NAME).fullmatch
 _nul_in_name = re.compile(rb"^([!-9;-~]++)[ \t]*+\0[^:\n]*+:", re.MULTILINE)
 
 _WANTED = {
@@ -91,4 +94,11 @@ def values(block: bytes, name: bytes) -> list[bytes]:
     """All values of one field (name in lower case)."""
     if b"\r" in block:
         block = block.replace(b"\r\n", b"\n")
-    return [value for field, value in _fields(block) if field.lower() == name]
+    return _named(name)(b"\n" + block)
+
+
+@functools.lru_cache(maxsize=128)
+def _named(name: bytes) -> Callable[[bytes], list[bytes]]:
+    if not _name(name):
+        return lambda _block: []
+    return re.compile(rb"\n" + re.escape(name) + _VALUE, re.IGNORECASE).findall

@@ -11,7 +11,9 @@ from lanmail.imap import addresses, casemap, decoding, headers, source, tree
 _ADDRESS_FIELDS = frozenset((b"from", b"to", b"cc", b"bcc", b"sender", b"reply-to"))
 _words = re.compile(rb"[a-z0-9]+").findall
 _fold = re.compile(rb"\n[ \t]")
-_blanks = re.compile(rb"[ \t]+")
+_blanks = re.compile(rb"\t|  ").search
+_blanks_to_one = re.compile(rb"[ \t]+").sub
+_untidy = re.compile(rb'["(\\\n\t]| [ @.>]|[@.<] ').search
 # What makes plain octets mean another text. Compared with the lower-cased message.
 _ENCODINGS = (b"base64", b"quoted-printable", b"utf-7", b"utf-16", b"utf-32", b"iso-2022", b"utf7", b"utf16", b"hz")
 
@@ -25,7 +27,7 @@ class Needle:
         self.pattern = casemap.Pattern(text)
         self.text = self.pattern.folded
         self.octets = self.pattern.ascii
-        # The longest word survives folding, quoting and comments, so it must be somewhere in a header of plain ASCII.
+        # The longest word survives the folding of lines, so it must be somewhere in plain ASCII.
         self.word = max(_words(self.octets or b""), key=len, default=b"")
 
     def in_octets(self, octets: bytes, charset_name: bytes | None) -> bool:
@@ -39,25 +41,16 @@ class Needle:
             return self.octets is not None and self.octets in value.lower()
         return self.pattern.inside(message.decode_words(value))
 
-    def ruled_out(self, header: bytes) -> bool:
-        """Whether a look at a header as it stands is enough to know that no field of it holds the text."""
-        if not header.isascii() or b"=?" in header or b"\\" in header:
-            return False
-        return self.octets is None or self.word not in header.lower()
-
 
 def in_field(message_source: source.Source, name: bytes, needle: Needle) -> bool:
     """Whether a field of that name (in lower case) holds the text; of an empty text: whether there is such a field."""
-    header = message_source.header
-    if needle.text and needle.ruled_out(header):
-        return False
-    for value in headers.values(header, name):
+    for value in headers.values(message_source.header, name):
         if not needle.text:
             return True
-        plain = _fold.sub(b" ", value)
-        if needle.in_words(plain) or needle.in_words(_blanks.sub(b" ", plain)):
+        plain = _fold.sub(b" ", value) if b"\n" in value else value
+        if needle.in_words(plain) or (_blanks(plain) and needle.in_words(_blanks_to_one(b" ", plain))):
             return True
-        if name in _ADDRESS_FIELDS and needle.in_words(_as_shown(value)):
+        if name in _ADDRESS_FIELDS and _untidy(value) and needle.in_words(_as_shown(value)):
             return True
     return False
 

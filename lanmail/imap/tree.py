@@ -14,7 +14,7 @@ MAX_DEPTH = 100
 MAX_PARTS = 10_000
 MAX_BOUNDARY = 80  # RFC 2046 allows 70
 
-LEAF, TEXT, MULTIPART, MESSAGE = range(4)
+LEAF, TEXT, MULTIPART, MESSAGE = contents.LEAF, contents.TEXT, contents.MULTIPART, contents.MESSAGE
 
 
 class Size(NamedTuple):
@@ -34,7 +34,10 @@ class Part(NamedTuple):
 
 
 class Node:
-    """A part and what its header says; its body is from `middle` to `end`. `scan` adds the sizes of both."""
+    """A part and what its header says; its body is from `middle` to `end`. `scan` adds the sizes of both.
+
+    Only of messages, whole and attached ones, all `fields` are kept.
+    """
 
     __slots__ = ("body", "content", "end", "fields", "header", "kind", "middle", "parts", "start")
 
@@ -93,10 +96,13 @@ class _Scanner:
         node = self.path[-1]
         complete, end = self.header_end(start)
         boundary = self.next_boundary(start, end) if self.open else None
-        node.fields = headers.known(self.data[start : boundary[0] if boundary else end])
+        block = self.data[start : boundary[0] if boundary else end]
         around = self.path[-2] if len(self.path) > 1 else None
-        inside_multipart = around is not None and around.kind == MULTIPART
-        node.content = contents.Content(node.fields, inside_multipart=inside_multipart)
+        if around and around.kind == MULTIPART:
+            node.content = contents.of_part(block)
+        else:
+            node.fields = headers.known(block)
+            node.content = contents.of_message(node.fields)
         node.kind = self.kind(node.content, around)
         if complete and not boundary:
             if node.kind == MULTIPART:
@@ -121,12 +127,12 @@ class _Scanner:
         if node.kind == MESSAGE:
             self.add_part(node.end)
             inside = self.path.pop()
-            inside.fields, inside.content = [], contents.Content([])
+            inside.fields, inside.content = [], contents.of_message([])
         self.path.pop()
         return line
 
     def kind(self, content: contents.Content, around: Node | None) -> int:
-        kind = kind_of(content)
+        kind = content.kind
         if content.type is None and around and around.kind == MULTIPART and is_digest(around.content):
             kind = MESSAGE  # RFC 2046 §5.1.5
         if kind == MESSAGE and (len(self.path) >= MAX_DEPTH or self.parts >= MAX_PARTS):
@@ -244,20 +250,6 @@ class _Scanner:
         if line <= start:
             return line
         return line - 2 if line - 2 >= start and self.data[line - 2] == 13 else line - 1
-
-
-def kind_of(content: contents.Content) -> int:
-    """By its Content-Type alone."""
-    if not content.mime or content.type is None:
-        return TEXT
-    kind = content.type.lower()
-    if kind == b"text":
-        return TEXT
-    if kind == b"multipart" and content.subtype:
-        return MULTIPART
-    if kind == b"message" and content.subtype.lower() == b"rfc822":
-        return MESSAGE
-    return LEAF
 
 
 def is_digest(content: contents.Content) -> bool:
