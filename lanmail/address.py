@@ -6,6 +6,7 @@ envelope line, a header or a log. It is never used as a path. Everything here is
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_LOCAL = 64
@@ -128,6 +129,18 @@ def _is_literal(text: str) -> bool:
 
 # one token of a header's address list: quoted string, comment bracket, angle bracket, separator, or a run of others
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[(),:;<>]|[^"(),:;<>]+|"', re.DOTALL)
+_TOKEN_UNQUOTED = re.compile(r"[(),:;<>]|[^(),:;<>]+")
+_MAX_WRITTEN = 4 * MAX_PATH  # an address as it may stand in a header, with blanks around its dots
+
+
+def _tokens(value: str) -> Iterator[str]:
+    """The tokens of an address list. A quote that nothing closes is text, and so are all behind it: one search for
+    the end, not one for each quote."""
+    for match in _TOKEN.finditer(value):
+        yield match.group()
+        if match.group() == '"':
+            yield from _TOKEN_UNQUOTED.findall(value, match.end())
+            return
 
 
 def from_header(value: str, limit: int = 10_000, *, default_domain: str | None = None) -> list[Address]:
@@ -145,7 +158,7 @@ def from_header(value: str, limit: int = 10_000, *, default_domain: str | None =
         nonlocal current, bracket
         candidate = "".join(bracket if bracket is not None else current).strip()
         current, bracket = [], None
-        if not candidate:
+        if not candidate or len(candidate) > _MAX_WRITTEN:
             return
         if default_domain and "@" not in candidate:
             candidate = f"{candidate}@{default_domain}"
@@ -155,7 +168,7 @@ def from_header(value: str, limit: int = 10_000, *, default_domain: str | None =
             return
 
     inside = False
-    for piece in _TOKEN.findall(value):
+    for piece in _tokens(value):
         if depth or piece == "(":
             depth += (piece == "(") - (piece == ")")
         elif piece in ",;":

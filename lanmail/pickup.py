@@ -56,11 +56,11 @@ def read(head: bytes, domain: str) -> Header:
     """Take the start of a message apart; `head` must hold the whole header. Raises Unusable."""
     header = Header()
     header.length, lines = _lines(head)
-    if lines and _MBOX.fullmatch(lines[0]):
-        del lines[0]
-    while lines and (match := _ENVELOPE.match(lines[0])):
-        _envelope_line(header, match.group(1).lower(), lines.pop(0)[match.end() :], domain)
-    header.fields = [(line.partition(b":")[0].rstrip().lower(), line) for line in lines]
+    first = 1 if lines and _MBOX.fullmatch(lines[0]) else 0
+    while first < len(lines) and (match := _ENVELOPE.match(lines[first])):
+        _envelope_line(header, match.group(1).lower(), lines[first][match.end() :], domain)
+        first += 1
+    header.fields = [(line.partition(b":")[0].rstrip().lower(), line) for line in lines[first:]]
     return header
 
 
@@ -182,15 +182,15 @@ def _sender(header: Header, domain: str) -> address.Address | None:
 
 def _resent(header: Header) -> list[tuple[bytes, str]]:
     """The newest group of Resent-* fields: the first run of them, up to where a name comes again."""
-    group: list[tuple[bytes, str]] = []
+    group: dict[bytes, str] = {}
     for name, raw in header.fields:
         if name.startswith(b"resent-"):
-            if any(name == seen for seen, _ in group):
+            if name in group:
                 break
-            group.append((name, _text(raw)))
+            group[name] = _text(raw)
         elif group:
             break
-    return group
+    return list(group.items())
 
 
 def _text(raw: bytes) -> str:

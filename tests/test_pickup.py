@@ -1,6 +1,11 @@
 """What a message handed in without SMTP becomes: its envelope, its header, its bytes."""
 
+import contextlib
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lanmail import envelope, pickup
 
@@ -128,3 +133,51 @@ def test_an_envelope_written_by_us_can_always_be_read_back():
     handed = accept(b"From: \"o'b rien\"@x.example\nTo: \"quoted local\"@x.example\n\n")
     again, _ = envelope.decode(envelope.encode(handed.envelope) + handed.header)
     assert again == handed.envelope
+
+
+BOMBS = {
+    "resent names": b"".join(b"Resent-%d: x\n" % number for number in range(60_000)),
+    "origins": b"X-Origin:\n" * 90_000,
+    "receivers": b"X-Sender: <>\n" + b"X-Receiver: a@b.example\n" * 40_000,
+    "blanks": b"To: a" + b" " * 900_000 + b"b\n",
+    "quotes": b"To: " + b'"\\' * 450_000 + b"\n",
+    "escaped quotes": b'To: "' + b'\\"' * 450_000 + b"\n",
+    "comments": b"To: " + b"(" * 900_000 + b"\n",
+    "brackets": b"To: " + b"<" * 900_000 + b"\n",
+    "folds": b"To: a@b.example,\n" + b" \n" * 300_000,
+    "addresses": b"To: " + b"a@b.example," * 70_000 + b"\n",
+    "dots": b"To: " + b"." * 900_000 + b"\n",
+    "labels": b"To: a@" + b"a." * 400_000 + b"\n",
+    "colons": b":" * 900_000,
+    "fields": b"a:\n" * 300_000,
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_hostile_headers_cost_time_in_proportion_to_their_length(bomb):
+    def cost(text):
+        begin = time.process_time()
+        with contextlib.suppress(pickup.Unusable):
+            accept(text[: pickup.MAX_HEADER - 2] + b"\n\n")
+        return time.process_time() - begin
+
+    whole = BOMBS[bomb]
+    assert cost(whole) < 10.0, "a quadratic one takes minutes"
+
+
+@given(st.binary(max_size=300) | st.lists(st.sampled_from([
+    b"X-Sender: ", b"X-Receiver: ", b"X-Origin: ", b"To: ", b"Bcc: ", b"Resent-To: ", b"From ", b"<", b">", b'"', b"@",
+    b"a", b"x.example", b",", b"\n", b"\r\n", b" ", b"\0", b"\xff", b"NOTIFY=", b"(", b":",
+]), max_size=40).map(b"".join))
+def test_whatever_is_dropped_is_refused_or_becomes_a_whole_entry(text):
+    try:
+        handed = accept(text)
+    except pickup.Unusable:
+        return
+    written = envelope.encode(handed.envelope) + handed.header
+    again, offset = envelope.decode(written)
+    assert again == handed.envelope
+    assert written[offset:].startswith(b"Return-Path: <")
+    assert written.endswith(b"\n\n")
+    assert 0 <= handed.body_at <= len(text)
+    assert not {line.partition(b":")[0].lower() for line in handed.header.split(b"\n")} & {b"bcc", b"x-origin"}
