@@ -100,10 +100,13 @@ def _codec(name: str) -> str | None:
     return None
 
 
-@functools.lru_cache(maxsize=256)
 def like_ascii(name: str | bytes | None) -> bool:
     """Whether octets that look like ASCII are: not so in UTF-7, UTF-16, ISO-2022-JP."""
-    found = codec(name)
+    return _like_ascii(codec(name))
+
+
+@functools.lru_cache(maxsize=256)
+def _like_ascii(found: str | None) -> bool:
     if found is None or found == "ascii":
         return True
     if found.startswith(("iso2022", "hz", "utf-7")):

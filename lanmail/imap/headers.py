@@ -7,6 +7,8 @@ from collections.abc import Callable
 empty_line = re.compile(rb"\n\r?\n").search
 # A name of printable ASCII, which may have blanks after it; a value without the blanks before it.
 # If its first line is nothing but blanks, only one of them goes (so does Dovecot).
+MAX_NAME = 1000  # longer ones are no names but lines gone wrong
+
 _NAME = rb"[!-9;-~]++"
 _VALUE = rb"[ \t]*+:(?:[ \t]*+(?=.)|[ \t]?)(.*+(?:\n[ \t].*+)*+)"
 _fields = re.compile(rb"^(" + _NAME + rb")" + _VALUE, re.MULTILINE).findall
@@ -94,7 +96,7 @@ def values(block: bytes, name: bytes) -> list[bytes]:
     """All values of one field (name in lower case)."""
     if b"\r" in block:
         block = block.replace(b"\r\n", b"\n")
-    return _named(name)(b"\n" + block)
+    return _named(name)(b"\n" + block) if len(name) <= MAX_NAME else []
 
 
 @functools.lru_cache(maxsize=128)
