@@ -1,4 +1,4 @@
-"""Dovecot's dotlock: `FILE.lock`, made with O_EXCL, saying who holds it.
+"""Dovecot's dotlock: `FILE.lock`, made exclusively, saying who holds it.
 
     with dotlock.held(path) as lock:    # waits up to `timeout` seconds, then raises dotlock.Busy
         ...
@@ -9,6 +9,7 @@ process exclude each other like processes do. Blocking: never call it in an even
 """
 
 import contextlib
+import errno
 import os
 import socket
 import threading
@@ -75,12 +76,39 @@ def _acquire(name: str, deadline: float) -> None:
 
 
 def _create(name: str) -> bool:
+    """Make the lock with its owner in it: whoever dies right after must not leave a lock that names nobody."""
+    if os.path.lexists(name):
+        return False
+    aside = f"{name}.{os.getpid()}.{time.monotonic_ns()}"
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | atomic.SAFE, 0o660)
+    try:
+        try:
+            with contextlib.suppress(OSError):  # on a full disk it is a lock without a name, and mail can be deleted
+                os.write(descriptor, f"{os.getpid()}:{socket.gethostname()}".encode())
+        finally:
+            os.close(descriptor)
+        os.link(aside, name)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        return _create_in_place(name)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(aside)
+    return True
+
+
+def _create_in_place(name: str) -> bool:
+    """Where there are no hard links."""
     try:
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | atomic.SAFE, 0o660)
     except FileExistsError:
         return False
     try:
-        os.write(descriptor, f"{os.getpid()}:{socket.gethostname()}".encode())
+        with contextlib.suppress(OSError):
+            os.write(descriptor, f"{os.getpid()}:{socket.gethostname()}".encode())
     finally:
         os.close(descriptor)
     return True

@@ -1,5 +1,6 @@
 """The dotlock: it excludes, and what the dead left behind does not hold for ever."""
 
+import errno
 import os
 import socket
 import threading
@@ -52,6 +53,46 @@ def test_a_lock_from_elsewhere_is_forgotten_after_two_minutes(tmp_path: Path, ag
     os.utime(lock, (time.time() - age, time.time() - age))
     with dotlock.held(tmp_path / "f", timeout=0.02):
         pass
+
+
+def test_a_lock_never_stands_there_without_its_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was killed between making the lock and writing into it locked a mailbox for two minutes."""
+    link, seen = os.link, []
+
+    def watched(source: str, target: str) -> None:
+        link(source, target)
+        seen.append(Path(target).read_text())
+
+    monkeypatch.setattr(os, "link", watched)
+    with dotlock.held(tmp_path / "f"):
+        pass
+    assert seen == [f"{os.getpid()}:{socket.gethostname()}"]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_lock_where_there_are_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(_source: str, _target: str) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with dotlock.held(tmp_path / "f"):
+        assert (tmp_path / "f.lock").read_text().startswith(str(os.getpid()))
+        with pytest.raises(dotlock.Busy), dotlock.held(tmp_path / "f", timeout=0.02):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_does_not_keep_anybody_from_locking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or nobody could delete mail to make room."""
+
+    def full(_descriptor: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with dotlock.held(tmp_path / "f"):
+        assert (tmp_path / "f.lock").read_text() == ""
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_fifo_in_its_place_blocks_nobody_for_ever(tmp_path: Path) -> None:
