@@ -4,6 +4,7 @@
     take_recent(folder) -> (Snapshot, frozenset of UIDs)   new/ → cur/: \\Recent for the session that asked first
     expunge(folder, uids) -> Snapshot                      what is gone already is no error
     copy(folder, sources) -> (Snapshot, list of UIDs)      new names in `folder` for messages, in the order given
+    move(source, target, entries) -> (Snapshot, list of UIDs)       the same, and they are gone from `source`
     append(folder, data, flags, date=None) -> (Snapshot, UID)       a whole message in LF form
     Source(path, flags, sizes)                             a message file to copy: one of another folder, or in tmp/
 
@@ -160,15 +161,11 @@ def copy(folder: Folder, sources: Sequence[Source]) -> tuple[Snapshot, list[int]
     made: list[str] = []
     with folder.locked():
         table = folder.allot(dict.fromkeys(flag for source in sources for flag in source.flags))
+        names, further = _names_for(table, sources)
         try:
-            further = {}
-            for source in sources:
-                base = maildir.name_for(*_sizes(source))
-                letters = _letters_for(table, source.flags)
-                made.append(f"{folder.path}/cur/{maildir.with_letters(base, letters)}")
+            for source, name in zip(sources, names, strict=True):
+                made.append(f"{folder.path}/cur/{name}")
                 _link(source.path, made[-1], folder.path)
-                if names := table.further(source.flags):
-                    further[base] = names
             atomic.sync_dir(f"{folder.path}/cur")
             keywords.assign(folder.path, table, further)
         except BaseException:
@@ -177,9 +174,52 @@ def copy(folder: Folder, sources: Sequence[Source]) -> tuple[Snapshot, list[int]
                     os.unlink(path)
             folder.distrust()
             raise
-        files = [os.path.basename(path) for path in made]
-        folder.moved([("", f"cur/{name}") for name in files])
-        return _uids_of(folder, [maildir.base_of(name) for name in files])
+        return _taken_in(folder, names)
+
+
+def move(source: Folder, target: Folder, entries: Sequence[Entry]) -> tuple[Snapshot, list[int]]:
+    """Take messages from one folder into another; all of them or, when one cannot be had, none.
+
+    One rename for each: whoever is killed in the middle leaves every message once, here or there, never twice. The
+    caller holds the locks of both folders, taken in an order that no other caller turns round.
+    """
+    snapshot = source.sync()
+    sources = [Source(f"{source.path}/{entry.path}", snapshot.flags(entry), entry.sizes) for entry in entries]
+    table = target.allot(dict.fromkeys(flag for one in sources for flag in one.flags))
+    names, further = _names_for(table, sources)
+    keywords.assign(target.path, table, further)  # first: a keyword without its message harms nobody
+    done: list[tuple[str, str]] = []
+    try:
+        for one, name in zip(sources, names, strict=True):
+            os.rename(one.path, f"{target.path}/cur/{name}")
+            done.append((one.path, f"{target.path}/cur/{name}"))
+        atomic.sync_dir(f"{target.path}/cur")
+    except BaseException:
+        for old, new in reversed(done):
+            with contextlib.suppress(OSError):
+                os.rename(new, old)
+        source.distrust()
+        target.distrust()
+        raise
+    source.moved([(entry.path, "") for entry in entries])
+    source.sync()
+    return _taken_in(target, names)
+
+
+def _names_for(table: keywords.Table, sources: Sequence[Source]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """New names in cur/ with the letters of their flags; by base name, the keywords that have no letter."""
+    names, further = [], {}
+    for source in sources:
+        base = maildir.name_for(*_sizes(source))
+        names.append(maildir.with_letters(base, _letters_for(table, source.flags)))
+        if more := table.further(source.flags):
+            further[base] = more
+    return names, further
+
+
+def _taken_in(folder: Folder, names: Sequence[str]) -> tuple[Snapshot, list[int]]:
+    folder.moved([("", f"cur/{name}") for name in names])
+    return _uids_of(folder, [maildir.base_of(name) for name in names])
 
 
 def _letters_for(table: keywords.Table, flags: Iterable[str]) -> str:

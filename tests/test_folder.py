@@ -221,6 +221,44 @@ def test_copy_is_all_or_nothing(root: str, inbox: folder.Folder) -> None:
     assert len(sent.sync()) == 0
 
 
+def test_move_takes_each_message_by_one_rename(
+    root: str, inbox: folder.Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linking all, then removing all, left two of everything when imapd was killed between."""
+    for name in ("1.a", "2.b", "3.c"):
+        drop(root, name)
+    sent = folder.Folder(maildir.path_of(root, "Sent"), root)
+    entries = list(inbox.sync().entries)
+    changes.store(inbox, [2], "+", ["\\Seen", "x"])
+    rename, counts = os.rename, []
+
+    def counted(old: str | Path, new: str | Path) -> None:
+        rename(old, new)
+        if "Sent/cur" in str(new):
+            counts.append(sum(len(os.listdir(f"{path}/{sub}")) for path in (root, sent.path) for sub in ("new", "cur")))
+
+    monkeypatch.setattr(os, "rename", counted)
+    with inbox.locked(), sent.locked():
+        moved, numbers = changes.move(inbox, sent, list(inbox.sync().entries))
+    assert (counts, numbers) == ([3, 3, 3], [1, 2, 3])
+    assert len(inbox.sync()) == 0
+    assert [moved.flags(entry) for entry in moved.entries] == [(), ("\\Seen", "x"), ()]
+    assert [entry.size for entry in moved.entries] == [entry.size or len(MAIL) for entry in entries]
+
+
+def test_move_is_all_or_nothing(root: str, inbox: folder.Folder) -> None:
+    for name in ("1.a", "2.b"):
+        drop(root, name)
+    sent = folder.Folder(maildir.path_of(root, "Sent"), root)
+    entries = list(inbox.sync().entries)
+    with inbox.locked(), sent.locked():
+        os.unlink(f"{root}/new/2.b")
+        with pytest.raises(FileNotFoundError):
+            changes.move(inbox, sent, entries)
+    assert [entry.base for entry in inbox.sync().entries] == ["1.a"]
+    assert len(sent.sync()) == 0
+
+
 def test_append(root: str, inbox: folder.Folder) -> None:
     snapshot, uid = changes.append(inbox, MAIL, ["\\Draft", "$X"], date=1_000_000_000)
     assert (uid, snapshot.flags(snapshot.entries[0])) == (1, ("\\Draft", "$X"))

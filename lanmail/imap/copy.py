@@ -83,25 +83,24 @@ def transfer(
             for one in sorted((source, target), key=lambda one: one.path):
                 locks.enter_context(one.locked())
         for attempt in range(ATTEMPTS):
-            snapshot = source.sync()
-            entries = [entry for uid in uids if (entry := snapshot.find(uid))]
+            now = source.sync()
+            entries = [entry for uid in uids if (entry := now.find(uid))]
             if len(entries) < len(uids) and not lenient:
                 raise FileNotFoundError
-            sources = [
-                changes.Source(f"{source.path}/{entry.path}", snapshot.flags(entry), entry.sizes) for entry in entries
-            ]
-            if not sources:
+            if not entries:
                 return []
             try:
-                _, copied = changes.copy(target, sources)
+                if move:
+                    _, there = changes.move(source, target, entries)
+                else:
+                    files = [(f"{source.path}/{entry.path}", now.flags(entry), entry.sizes) for entry in entries]
+                    _, there = changes.copy(target, [changes.Source(*file) for file in files])
                 break
             except FileNotFoundError:  # somebody renamed or removed one meanwhile
                 source.distrust()
                 if attempt == ATTEMPTS - 1:
                     raise
-        if move:
-            changes.expunge(source, [entry.uid for entry in entries])
-        return [(entry.uid, uid) for entry, uid in zip(entries, copied, strict=True)]
+        return [(entry.uid, uid) for entry, uid in zip(entries, there, strict=True)]
 
 
 def compact(uids: list[int]) -> str:
