@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lanmail import atomic
@@ -160,6 +160,11 @@ def event(name: str, /, *, level: int = logging.INFO, **fields: object) -> None:
     """Log one event; fields that are None are left out, and `from_` is written `from`."""
     words = [f"{key.rstrip('_')}={value(item)}" for key, item in fields.items() if item is not None]
     _sink.line(level, " ".join([name, *words]))
+
+
+def some(many: Sequence[object], most: int = 50) -> str:
+    """A list in one value, cut where it would only make the line unreadable."""
+    return ",".join(map(str, many[:most])) + (f",+{len(many) - most}" if len(many) > most else "")
 
 
 def started(*, version: str, pid: int, listen: str | None = None) -> None:

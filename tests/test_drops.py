@@ -132,6 +132,7 @@ HOSTILE_CONTENT = [
     (b"X-Sender: a@b.example\nX-Receiver: \n\nx", "X-Receiver"),
     (b"To: meier\n" + b"Received: x\n" * 51 + b"\nx\n", "mail loop"),
     (b"X-Y: z" + b"z" * pickup.MAX_HEADER, "does not end"),
+    (b"X-Sender: a\n" + b"X-Receiver: a\n" * 70_000 + b"\nx\n", "too many recipients"),
     (b"To: " + b"(" * 100_000 + b"\n\n", "no recipients"),
     (b"To: " + b"a@b.example," * 10, None),
     (b"To: meier\r\nX: \0\r\n\r\nNUL \0 and \xff\r\n", None),

@@ -186,7 +186,7 @@ class Desk:
         self.gone = True
         if not outbound.one_fsync:
             os.fsync(outbound.fd(spool.NEW))
-        to = ",".join(str(recipient.address) for recipient in one.head.recipients)
+        to = log.some([recipient.address for recipient in one.head.recipients])
         log.queued_outbound(id=one.id, to=to)
         if self.say:
             self.say(f"{one.id}: <{to}> outside only: renamed into spool/outbound")

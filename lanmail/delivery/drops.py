@@ -276,9 +276,12 @@ class Drops:
             raise pickup.Unusable(f"mail loop: {hops} Received lines, at most {settings.deliver.max_hops} are allowed")
         origin = envelope.Origin("pickup", (("source", _printable(name)), ("uid", str(before.st_uid))))
         handed = pickup.accept(header, domain=server.domain, hostname=server.hostname, entry_id=entry_id, origin=origin)
+        lines = envelope.encode(handed.envelope)
+        if len(lines) > envelope.LIMIT:
+            raise pickup.Unusable(f"too many recipients: {len(handed.envelope.recipients)}")
         draft = self.office.queue.create(entry_id)
         try:
-            draft.write(envelope.encode(handed.envelope))
+            draft.write(lines)
             draft.write(handed.header)
             for chunk in pickup.body_chunks(_chunks(descriptor, handed.body_at)):
                 draft.write(chunk)
@@ -293,8 +296,8 @@ class Drops:
         os.unlink(entry_id, dir_fd=self.spool.fd(spool.CUR))
         head = handed.envelope
         log.accepted(
-            id=entry_id, origin="pickup", source=name, sender=f"<{head.sender or ''}>", size=draft.size,
-            recipients=",".join(f"<{one.address}>" for one in head.recipients), msgid=handed.message_id,
+            id=entry_id, origin="pickup", source=name, sender=str(head.sender or ""), size=draft.size,
+            recipients=log.some([one.address for one in head.recipients]), msgid=handed.message_id,
         )
         if self.say:
             self.say(f"{entry_id}: {name} taken from pickup, {len(head.recipients)} recipients")
