@@ -22,7 +22,7 @@ import contextlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from weakref import WeakValueDictionary
 
 from lanmail import atomic, dotlock, keywords, listing, maildir, spool, uidlist
@@ -169,9 +169,10 @@ class Folder:
                 grown = uidlist.extend(self._uids, self._uidlist, self._stamp)
                 if grown:
                     self._stamp = grown
-                    self._touched.update(list(self._uids.uids)[count:])
+                    self._told_of(list(self._uids.uids)[count:])
                     return self._uids
             self._uids, self._stamp = uidlist.read(self._uidlist)
+            self._told_of(self._uids.uids)
         except (FileNotFoundError, uidlist.Corrupt):
             if not locked:
                 return None
@@ -179,6 +180,13 @@ class Folder:
             self._stamp = uidlist.replace(self._uidlist, self._uids)
         self._compare(self._uids)
         return self._uids
+
+    def _told_of(self, bases: Collection[str]) -> None:
+        """Another process gave UIDs: its files must be seen before we give higher ones to others."""
+        cur, new = self._cur.files, self._new.files
+        if not all(base in cur or base in new for base in bases):
+            self.distrust()
+        self._touched.update(bases)
 
     def _compare(self, uids: uidlist.UidList) -> None:
         """After the whole list was read: when UIDs are not what they were, all entries are made anew."""

@@ -439,3 +439,18 @@ def test_what_another_program_did_at_the_same_moment_is_seen_a_little_later(
     monkeypatch.setattr(listing.time, "monotonic", lambda: later)
     assert inbox.peek() is None
     assert uids(inbox.sync()) == {"1.x": 1, "2.y": 2}
+
+
+def test_a_uid_of_another_process_holds_although_its_file_was_not_listed_yet(
+        root: str, inbox: folder.Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our own change hid the other's file from us, and its record in the uidlist then seemed to be of an old one."""
+    monkeypatch.setattr(listing, "TRUST", 60.0)
+    other = folder.Folder(root, root)
+    inbox.sync(), other.sync()
+    given = {}
+    for who in (inbox, other, inbox, other, other, inbox):
+        snapshot, uid = changes.append(who, MAIL)
+        given[snapshot.entries[-1].base] = uid
+    assert list(given.values()) == [1, 2, 3, 4, 5, 6]
+    for who in (inbox, other, folder.Folder(root, root)):
+        assert uids(who.sync()) == given

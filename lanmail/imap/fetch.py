@@ -62,7 +62,7 @@ async def _from_names(session: Session, names: list[str], spans: list[range]) ->
                 continue
             text = texts.get(entry.name.partition(maildir.INFO)[2])
             if text is None or uid in recent:
-                text = view.flags(uid)
+                text = view.flags(entry)
             lines.append(answer(number, uid, text, entry.wire_size if sized else 0))
         session.connection.write("".join(lines).encode("ascii", "replace"))
         await session.room()
@@ -149,7 +149,7 @@ class _Reader:
                 else:
                     parts.append(self._value(item, uid, entry, status, source, summary))
             if also_flags:
-                parts.append(b"FLAGS (" + self._view.flags(uid).encode() + b")")
+                parts.append(b"FLAGS (" + self._view.flags(entry).encode() + b")")
             self._session.connection.write((said if parts else b"") + b" ".join(parts) + b")\r\n")
         finally:
             os.close(descriptor)
@@ -185,7 +185,7 @@ class _Reader:
         if item.name in SUMMARIES and summary is not None:
             return item.label + b" " + {"ENVELOPE": summary.envelope, "BODY": summary.body}.get(
                 item.name, summary.bodystructure)
-        return CHEAP[item.name].format(0, uid, self._view.flags(uid), entry.wire_size or 0).encode()
+        return CHEAP[item.name].format(0, uid, self._view.flags(entry), entry.wire_size or 0).encode()
 
 
 def internal_date(moment: float) -> bytes:

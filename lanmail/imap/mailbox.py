@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lanmail import changes
 from lanmail.imap import box, parser, searchkeys
 from lanmail.imap.session import Bad
+from lanmail.snapshot import Entry
 
 if TYPE_CHECKING:
     from lanmail.imap.session import Session
@@ -151,20 +152,22 @@ class View:
         for uid in self.box.changed_since(since):
             if told.get(uid, 0) >= self.box.changed.get(uid, 0):
                 continue
-            if self.number(uid) and uid in self.box.messages:
-                session.connection.write(self.flags_answer(uid))
+            entry = self.box.messages.get(uid)
+            if entry is not None and self.number(uid):
+                session.connection.write(self.flags_answer(entry))
                 await session.room()
 
-    def flags(self, uid: int) -> str:
+    def flags(self, entry: Entry) -> str:
         """The flags of a message as this session sees them, with \\Recent."""
-        text = self.box.flags(self.box.messages[uid])
-        if uid in self.recent:
+        text = self.box.flags(entry)
+        if entry.uid in self.recent:
             return text + " \\Recent" if text else "\\Recent"
         return text
 
-    def flags_answer(self, uid: int) -> bytes:
+    def flags_answer(self, entry: Entry) -> bytes:
         """The untagged FETCH with the flags of a message."""
-        return f"* {self.number(uid)} FETCH (UID {uid} FLAGS ({self.flags(uid)}))\r\n".encode("ascii", "replace")
+        number, uid = self.number(entry.uid), entry.uid
+        return f"* {number} FETCH (UID {uid} FLAGS ({self.flags(entry)}))\r\n".encode("ascii", "replace")
 
     def knows(self, uids: list[int]) -> None:
         """The client has been told the present flags of these, or asked not to be (.SILENT)."""

@@ -72,7 +72,9 @@ async def store(session: Session, arguments: Store) -> str:
 async def _tell(session: Session, uids: list[int]) -> None:
     view = session.view
     for uid in uids:
-        session.connection.write(view.flags_answer(uid))
-        await session.room()
+        entry = view.box.messages.get(uid)
+        if entry is not None:
+            session.connection.write(view.flags_answer(entry))
+            await session.room()
 
 
