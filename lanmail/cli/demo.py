@@ -27,14 +27,15 @@ def demo(where: paths.Paths) -> None:
     root = str(where.root)
     if not where.config_file.exists():
         run(init.init, ["--root", root, "--domain", DOMAIN, "--port-offset", str(OFFSET)])
+        click.echo(f"made an office in {root}: {DOMAIN}, ports plus {OFFSET}")
     loaded = config.load(where)
     password = login(where, loaded)
     sys.exit(up.run(where, lambda: click.echo(table(where, loaded, password))))
 
 
 def run(one: click.Command, arguments: list[str], stdin: str = "") -> None:
-    """One of our own commands, as typed; its errors end this one."""
-    with _typed(stdin):
+    """One of our own commands, as typed; its errors end this one, what it says of itself is not for here."""
+    with _typed(stdin), contextlib.redirect_stdout(io.StringIO()):
         one.main(arguments, standalone_mode=False)
 
 
