@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,11 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from docs import build
-from lanmail import programs
+from lanmail import admin, programs
 
 HERE = Path(__file__).resolve().parent.parent
 CODE = sorted((HERE / "lanmail").rglob("*.py"))
@@ -169,6 +171,29 @@ def test_links_in_documents_lead_somewhere() -> None:
     for path in [*HERE.glob("*.md"), *(HERE / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.relative_to(HERE)}: {target}"
+
+
+def typed_in_documents() -> Iterator[tuple[str, list[str]]]:
+    """Every `lanmail …` that a document tells people to type: (document, words)."""
+    for path in [*HERE.glob("*.md"), *(HERE / "docs").glob("*.md"), *(HERE / "docs/howto").glob("*.md")]:
+        text = path.read_text()
+        blocks = "\n".join(re.findall(r"^ *```\n(.*?)^ *```", text, re.M | re.S))
+        lines = re.findall(r"^ *(?:bin/)?lanmail (.*)$", blocks, re.M) + re.findall(r"`(?:bin/)?lanmail ([^`]*)`", text)
+        for line in lines:
+            yield path.name, shlex.split(line.replace("…", ""), comments=True)
+
+
+def test_documents_type_what_exists() -> None:
+    found = list(typed_in_documents())
+    assert len(found) > 10
+    for document, words in found:
+        command: click.Command = admin.cli
+        while words and isinstance(command, click.Group):
+            assert words[0] in command.commands, f"{document}: lanmail {' '.join(words)}"
+            command = command.commands[words.pop(0)]
+        if words:
+            with command.make_context(command.name, words, resilient_parsing=False):
+                pass    # a wrong option or argument has raised
 
 
 @pytest.mark.slow
