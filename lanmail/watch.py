@@ -73,6 +73,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._fd = _call("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
+        self._buffer = memoryview(bytearray(_READ))
         self._subscriptions: dict[int, list[Subscription]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -106,10 +107,10 @@ class Watch:
     def dispatch(self) -> None:
         """Read what is there, up to a few thousand events, and call each subscription once. Never blocks."""
         try:
-            data = os.read(self._fd, _READ)
+            size = os.readv(self._fd, [self._buffer])  # read(2) into fresh memory would be four system calls
         except BlockingIOError:
             return
-        batches, lost = _parse(data)
+        batches, lost = _parse(bytes(self._buffer[:size]))
         problems: list[Exception] = []
         if lost is None:  # the kernel dropped events of any directory
             for subscription in [one for many in self._subscriptions.values() for one in many]:

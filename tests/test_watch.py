@@ -91,7 +91,13 @@ def test_overflow_is_told_to_everybody(one, tmp_path, monkeypatch):
     one.subscribe(tmp_path, listener(first))
     (tmp_path / "b").mkdir()
     one.subscribe(tmp_path / "b", listener(second))
-    monkeypatch.setattr(watch.os, "read", lambda *_: watch._HEADER.pack(-1, watch._Q_OVERFLOW, 0, 0))
+    overflow = watch._HEADER.pack(-1, watch._Q_OVERFLOW, 0, 0)
+
+    def readv(_descriptor, buffers):
+        buffers[0][: len(overflow)] = overflow
+        return len(overflow)
+
+    monkeypatch.setattr(watch.os, "readv", readv)
     one.dispatch()
     assert first == second == [None]
 
