@@ -48,7 +48,7 @@ import os
 import signal
 import time
 
-from lanmail import accounts, daemon, log, watch
+from lanmail import accounts, daemon, log, owner, watch
 from lanmail.delivery import desk, drops, office
 
 STOP_WORKING = 5.0  # seconds that a stopping deliver goes on with what lies in the queue
@@ -66,7 +66,7 @@ class Deliver:
             raise daemon.Refused(f"another lanmail-deliver works on {context.paths.root} already", os.EX_TEMPFAIL)
         try:
             self.office = office.open_office(context.paths, lambda: context.settings)
-        except (office.Unsafe, OSError) as error:
+        except (owner.Unsafe, OSError) as error:
             os.close(lock)
             raise daemon.Refused(str(error), os.EX_CONFIG) from error
         self.lock = lock
@@ -100,7 +100,7 @@ class Deliver:
             try:
                 office.check(self.context.paths)
                 told = ""
-            except (office.Unsafe, OSError) as error:  # at the next start we refuse; until then our descriptors count
+            except (owner.Unsafe, OSError) as error:  # at the next start we refuse; until then our descriptors count
                 if told != str(error):
                     log.unsafe(error=str(error))
                 told = str(error)

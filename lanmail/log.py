@@ -248,6 +248,52 @@ def deferred(*, id: str, reason: str, retry_in: float, to: str | None = None, tr
     event("deferred", level=logging.WARNING, id=id, to=to, reason=reason, retry_in=retry_in, tries=tries)
 
 
+def sent(*, id: str, to: str, transport: str, host: str | None, delay: float, tries: int, dsn: str, reply: str) -> None:
+    """Another server, folder or program has the mail for this recipient."""
+    event("sent", id=id, to=to, transport=transport, host=host, delay=delay, tries=tries, dsn=dsn, reply=reply)
+
+
+def failed(*, id: str, to: str, transport: str, host: str | None, delay: float, tries: int, reply: str) -> None:
+    """A recipient was refused for good; who is told of it comes as an event of its own."""
+    event("failed", level=logging.WARNING, id=id, to=to, transport=transport, host=host, delay=delay, tries=tries,
+          reply=reply)
+
+
+def tried(*, id: str, to: str, transport: str, host: str | None, delay: float, tries: int, reply: str) -> None:
+    """A recipient was not accepted now; when the mail is tried again comes as `deferred`."""
+    event("tried", id=id, to=to, transport=transport, host=host, delay=delay, tries=tries, reply=reply)
+
+
+def resumed(*, id: str) -> None:
+    """We died while this mail was being sent: whether it arrived is not known, so it is sent (again)."""
+    event("resumed", level=logging.WARNING, id=id, hint="it may arrive twice")
+
+
+def unreachable(*, destination: str, reason: str, retry_in: float, waiting: int) -> None:
+    """Nothing goes there for a while; the tries of the mails that wait are not counted."""
+    event("unreachable", level=logging.WARNING, destination=destination, reason=reason, retry_in=retry_in,
+          waiting=waiting)
+
+
+def reachable(*, destination: str, waiting: int) -> None:
+    event("reachable", destination=destination, waiting=waiting)
+
+
+def split(*, id: str, parts: int, why: str) -> None:
+    """The mail goes out in several mails."""
+    event("split", id=id, parts=parts, why=why)
+
+
+def notified(*, id: str, to: str, notice: str, action: str) -> None:
+    """The sender is told that his mail is late, or was handed on; `notice` is the id of the mail that says so."""
+    event("notified", id=id, to=to, notice=notice, action=action)
+
+
+def untold(*, id: str, to: str, reply: str, why: str) -> None:
+    """A mail failed, and there is nobody who may be told."""
+    event("untold", level=logging.WARNING, id=id, to=to, reply=reply, why=why)
+
+
 def bounced(*, id: str, to: str, bounce: str, reply: str) -> None:
     """A DSN was queued under the id `bounce`."""
     event("bounced", id=id, to=to, bounce=bounce, reply=reply)

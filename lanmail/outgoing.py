@@ -7,7 +7,6 @@ that only names `user` and `password` logs in with them at the default's server.
 smime come from the default key by key, and a limit of an account never exceeds that of the default.
 """
 
-from pathlib import Path
 from typing import Any, Literal
 
 from lanmail import keys, secret
@@ -177,6 +176,17 @@ def port_of(way: Outgoing) -> int:
     return 25 if way.tls == "none" and not way.user else 587
 
 
-def file_of(conf: Path, name: str) -> Path:
-    """A file named in conf: relative to conf/."""
-    return conf / name
+def destination(way: Outgoing, domain: str = "") -> str:
+    """What fails and recovers as one, and shares connections and back-off; also its name for people."""
+    match way.transport:
+        case "smtp":
+            return f"smtp:{way.host}:{port_of(way)}" + (f":{way.user}" if way.user else "")
+        case "mx":
+            return f"mx:{domain}"
+        case "folder":
+            return f"folder:{way.folder.path}"
+        case "http":
+            return f"http:{way.http.url}"
+        case "webspace":
+            return f"webspace:{way.webspace.url}"
+    return f"graph:{way.graph.mailbox or way.user}"

@@ -54,6 +54,8 @@ def reference(value: Any) -> str:
                      "a secret itself does not belong here")
 
 
+NONE = Secret("")
+
 Reference = Annotated[
     str, BeforeValidator(reference), WithJsonSchema({"type": "string", "pattern": "^(file:.+|credential:.+)?$"})
 ]

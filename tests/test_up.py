@@ -108,8 +108,8 @@ def test_ready_then_stops_listeners_before_deliver(office: Office) -> None:
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err) == (0, "", "")
     stops = [line for line in office.notes() if line.endswith((" stop", " gone"))]
-    assert stops[-2:] == ["deliver stop", "deliver gone"]
-    assert {line for line in stops[:-2] if line.endswith("gone")} == {"smtpd gone", "pop3d gone", "imapd gone"}
+    assert sorted(stops[-4:]) == ["deliver gone", "deliver stop", "relay gone", "relay stop"]
+    assert {line for line in stops[:-4] if line.endswith("gone")} == {"smtpd gone", "pop3d gone", "imapd gone"}
 
 
 def test_starts_again_what_dies(office: Office) -> None:

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from lanmail import atomic, dsn, envelope, log, message, spool
+from lanmail import atomic, dsn, entry, envelope, log, message, spool
 from lanmail.address import Address
-from lanmail.delivery import entry, progress, route
+from lanmail.delivery import progress, route
 from lanmail.delivery.office import Office
 from lanmail.errors import MailError, Permanent
 

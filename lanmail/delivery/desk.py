@@ -18,8 +18,8 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from lanmail import accounts, atomic, log, spool, watch
-from lanmail.delivery import attempt, entry, progress, route
+from lanmail import accounts, atomic, entry, log, spool, watch
+from lanmail.delivery import attempt, progress, route
 from lanmail.delivery.office import Office
 
 TURN = 0.008  # seconds of work before other events get their chance

@@ -1,4 +1,4 @@
-"""One entry of the queue as deliver sees it: its envelope, its sizes, and a look at its header when somebody must.
+"""One entry of a spool as its owner sees it: its envelope, its sizes, and a look at its header when somebody must.
 
 On the fast path an entry costs one open, one fstat and one short read; the body is never read.
 """

@@ -1,0 +1,1 @@
+"""What relay does, cut by noun: route, destination, mail, desk, settling, notices."""
