@@ -21,6 +21,7 @@ directories: whoever renames under the same lock cannot make us miss a file.
 import contextlib
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from weakref import WeakValueDictionary
@@ -30,6 +31,7 @@ from lanmail.snapshot import Entry, Sizes, Snapshot
 
 MAX_SIZE = 1 << 30  # larger files (sparse ones, too) are not mail
 LOCK_WAIT = 20.0
+FILL_TIME = 1.0
 SLICE = 1 << 20
 _ATTEMPTS = 5
 _BULK = 1000
@@ -249,18 +251,24 @@ class Folder:
         if many > _BULK and ",S=" in base:
             return True  # a whole store is taken over: no stat per message
         try:
-            size = os.lstat("/".join((self.path, *self._file(base)))).st_size
+            status = os.lstat("/".join((self.path, *self._file(base))))
         except OSError:
             return False
-        if not size and len(self._empty) < _BULK:
+        if self._is_begun(base, status):
             self._empty.add(base)
-        return 0 < size <= MAX_SIZE
+            return False
+        return status.st_size <= MAX_SIZE
+
+    def _is_begun(self, base: str, status: os.stat_result) -> bool:
+        """An empty file that just appeared in new/: some programs write there in place, so its content may follow."""
+        return (not status.st_size and base not in self._cur.files and len(self._empty) < _BULK
+                and abs(time.time() - status.st_mtime) < FILL_TIME)
 
     def _filled(self) -> bool:
         """Whether a file that was empty when we saw it is no longer; programs that write in place do that."""
         for base in list(self._empty):
             try:
-                if not os.lstat("/".join((self.path, *self._file(base)))).st_size:
+                if self._is_begun(base, os.lstat("/".join((self.path, *self._file(base))))):
                     continue
                 self._touched.add(base)
             except (OSError, KeyError):

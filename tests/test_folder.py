@@ -301,12 +301,22 @@ def test_sizes_that_names_do_not_tell(root: str, inbox: folder.Folder) -> None:
 
 
 def test_a_file_written_in_place_is_seen_when_it_has_content(
-        root: str, inbox: folder.Folder, settled: None) -> None:
+        root: str, inbox: folder.Folder, settled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "FILL_TIME", 60.0)
     path = drop(root, "1.a", b"")
     assert len(inbox.sync()) == 0
     assert inbox.peek() is not None
     path.write_bytes(MAIL)
     assert len(inbox.sync()) == 1
+
+
+def test_an_empty_file_that_stays_empty_is_an_empty_message(
+        root: str, inbox: folder.Folder, settled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop(root, "1.a", b"")
+    drop(root, "2.b:2,S", b"", "cur")
+    assert uids(inbox.sync()) == {"2.b": 1}
+    monkeypatch.setattr(folder, "FILL_TIME", 0.0)
+    assert uids(inbox.sync()) == {"2.b": 1, "1.a": 2}
 
 
 def test_whatever_other_programs_drop(root: str, inbox: folder.Folder, tmp_path: Path) -> None:
@@ -319,7 +329,6 @@ def test_whatever_other_programs_drop(root: str, inbox: folder.Folder, tmp_path:
         os.symlink("/dev/zero", f"{root}/{sub}/5.zero")
         os.symlink("/nowhere", f"{root}/{sub}/6.dangling")
         os.mkdir(f"{root}/{sub}/7.directory")
-        drop(root, f"8.empty{sub}", b"", sub)
         os.truncate(drop(root, f"9.sparse{sub}", b"", sub), 2 << 30)
         drop(root, "10.new\nline", sub=sub)
         drop(root, ".hidden", sub=sub)

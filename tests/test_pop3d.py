@@ -338,7 +338,6 @@ async def test_whatever_other_programs_drop(start: Start) -> None:
         os.mkfifo(f"{host.inbox}/{sub}/fifo,S=1,W=1")
         os.symlink("/etc/passwd", f"{host.inbox}/{sub}/link,S=1,W=1:2,S")
         os.mkdir(f"{host.inbox}/{sub}/directory")
-        Path(f"{host.inbox}/{sub}/empty{sub}").touch()
     foreign = os.fsencode(f"{host.inbox}/cur/") + b"\xff'\"quoted blank\xfe:2,S"
     Path(os.fsdecode(foreign)).write_bytes(b"no size in the name\n")
     client = await host.logged_in()

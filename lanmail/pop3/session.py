@@ -228,6 +228,8 @@ class Session(Connection):
             return
         try:
             if not await self._take_lock(account.name):
+                log.login_failed(user=account.name, service="pop3", client=self.client, method=given.mechanism,
+                                 reason="another session has the mailbox")
                 self.send(b"-ERR [IN-USE] Another session has this mailbox open\r\n")
                 return
             drop = await self._open(account.name)
