@@ -161,11 +161,7 @@ class Transaction:
         except OSError:
             self._session.work(self._top_slowly(index, None, int(lines)))
             return
-        size = os.fstat(descriptor).st_size
-        data = retrieval.read_now(descriptor, min(size, _TOP_SLICE))
-        found = retrieval.top(data, int(lines)) if data is not None else None
-        if found is None and data is not None and len(data) == size:
-            found = data
+        found = _top_now(descriptor, int(lines))
         if found is None:
             self._session.work(self._top_slowly(index, descriptor, int(lines)))
             return
@@ -177,7 +173,9 @@ class Transaction:
         if descriptor is None:
             return
         try:
-            end = await self._session.service.in_thread(retrieval.top_end, descriptor, lines)
+            end = os.fstat(descriptor).st_size
+            if lines < end:
+                end = await self._session.service.in_thread(retrieval.top_end, descriptor, lines)
             self._session.send(b"+OK\r\n")
             await self._stream(descriptor, end)
         finally:
@@ -222,3 +220,14 @@ class Transaction:
             self._session.unlock()
             log.pop3_done(account=self._account, client=self._session.client, retrieved=len(self._drop.retrieved),
                           octets=self._octets, tops=self._tops, deleted=deleted)
+
+
+def _top_now(descriptor: int, lines: int) -> bytes | None:
+    """What TOP wants, when that is in memory already and not too much."""
+    size = os.fstat(descriptor).st_size
+    if lines >= size:  # all of it, for no line is shorter than an octet; fetchmail asks so instead of RETR
+        return retrieval.read_now(descriptor, size) if size <= retrieval.SLICE else None
+    data = retrieval.read_now(descriptor, min(size, _TOP_SLICE))
+    if data is None:
+        return None
+    return retrieval.top(data, lines) or (data if len(data) == size else None)
