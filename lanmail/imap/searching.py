@@ -91,7 +91,9 @@ def _narrow(view: mailbox.View, uids: list[int], key: searchkeys.Key) -> list[in
     messages = view.box.messages
     if isinstance(key, searchkeys.Flag):
         letter, wanted, mark = key.letter, key.present, maildir.INFO
-        return [uid for uid in uids if (letter in messages[uid].name.partition(mark)[2]) is wanted]
+        # between two keys others had their turn, and may have removed a message
+        return [uid for uid in uids
+                if (entry := messages.get(uid)) and (letter in entry.name.partition(mark)[2]) is wanted]
     if isinstance(key, searchkeys.Uids):
         return [uid for low, high in key.ranges for uid in uids[bisect_left(uids, low) : bisect_right(uids, high)]]
     if isinstance(key, searchkeys.Numbers):
