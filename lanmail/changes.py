@@ -5,6 +5,7 @@
     expunge(folder, uids) -> Snapshot                      what is gone already is no error
     copy(folder, sources) -> (Snapshot, list of UIDs)      new names in `folder` for messages, in the order given
     move(source, target, entries) -> (Snapshot, list of UIDs)       the same, and they are gone from `source`
+    adopt(folder, sources) -> (Snapshot, list of UIDs)     the same for files in tmp/, which are renamed; then secure()
     append(folder, data, flags, date=None) -> (Snapshot, UID)       a whole message in LF form
     Source(path, flags, sizes)                             a message file to copy: one of another folder, or in tmp/
 
@@ -18,8 +19,9 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from lanmail import atomic, keywords, maildir
+from lanmail import atomic, keywords, maildir, spool
 from lanmail.folder import Folder
 from lanmail.snapshot import Entry, Sizes, Snapshot
 
@@ -112,13 +114,16 @@ def _set_further(folder: Folder, table: keywords.Table, entries: list[Entry], mo
 
 
 def take_recent(folder: Folder) -> tuple[Snapshot, frozenset[int]]:
-    """Move everything from new/ to cur/; the UIDs are \\Recent for the caller and for nobody else."""
-    snapshot = folder.sync()
+    """Move everything from new/ to cur/; the UIDs are \\Recent for the caller and for nobody else.
+
+    New UIDs are not flushed: that would keep the news from whoever waits for it. `folder.flush()` later does it.
+    """
+    snapshot = folder.sync(flush=False)
     if not any(entry.recent for entry in snapshot.entries):
         return snapshot, frozenset()
     taken: set[int] = set()
     moved: list[tuple[str, str]] = []
-    with folder.locked():
+    with folder.locked(flush=False):
         try:
             for entry in folder.sync().entries:
                 if not entry.recent:
@@ -175,6 +180,37 @@ def copy(folder: Folder, sources: Sequence[Source]) -> tuple[Snapshot, list[int]
             folder.distrust()
             raise
         return _taken_in(folder, names)
+
+
+def adopt(folder: Folder, sources: Sequence[Source]) -> tuple[Snapshot, list[int]]:
+    """Give messages in tmp/ their names and UIDs; all of them or none. Nothing is flushed: see `secure`."""
+    done: list[tuple[str, str]] = []
+    with folder.locked(flush=False):
+        table = folder.allot(dict.fromkeys(flag for source in sources for flag in source.flags))
+        names, further = _names_for(table, sources)
+        try:
+            keywords.assign(folder.path, table, further)
+            for source, name in zip(sources, names, strict=True):
+                os.rename(source.path, f"{folder.path}/cur/{name}")
+                done.append((source.path, f"{folder.path}/cur/{name}"))
+        except BaseException:
+            for old, new in reversed(done):
+                with contextlib.suppress(OSError):
+                    os.rename(new, old)
+            folder.distrust()
+            raise
+        return _taken_in(folder, names)
+
+
+def secure(folder: Folder, descriptors: Sequence[int]) -> None:
+    """Make adopted messages survive a power cut; the descriptors are theirs.
+
+    The order matters: after the rename, because then one fsync commits both (where the file system does that).
+    """
+    for descriptor in descriptors:
+        os.fsync(descriptor)
+    if not spool.one_fsync(Path(folder.path)):
+        atomic.sync_dir(f"{folder.path}/cur")
 
 
 def move(source: Folder, target: Folder, entries: Sequence[Entry]) -> tuple[Snapshot, list[int]]:

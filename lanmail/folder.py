@@ -2,7 +2,8 @@
 
     get(path, root) -> Folder            the one object for a directory in this process; all its sessions share it
     Folder.peek() -> Snapshot | None     a few stats: the current snapshot, or None when something changed. In the loop.
-    Folder.sync(order=()) -> Snapshot    looks, gives UIDs to new files (those named in `order` first, in that order)
+    Folder.sync(order=(), flush=True) -> Snapshot      looks, gives UIDs to new files (those in `order` first)
+    Folder.flush() -> None               the UIDs given so far survive a power cut; after `sync(flush=False)`
     Folder.open(entry) -> int            a descriptor on the message, also after another program renamed it;
                                          FileNotFoundError when it was expunged, atomic.NotRegular for anything odd
     Folder.read(entry) -> bytes          the whole message as it is on disk
@@ -60,6 +61,7 @@ class Folder:
         self._touched: set[str] = set()
         self._empty: set[str] = set()  # base names of files that were empty: their content may come later
         self._snapshot: Snapshot | None = None
+        self._unflushed = False
         self._altered: set[int] | None = None  # UIDs that differ from the snapshot; None: all may
         self._history: tuple[tuple[int, frozenset[int] | None], ...] = ()
 
@@ -77,22 +79,22 @@ class Folder:
             return None
         return snapshot if keywords.stamp(self.path) == self._keyword_stamp else None
 
-    def sync(self, order: Sequence[str] = ()) -> Snapshot:
+    def sync(self, order: Sequence[str] = (), *, flush: bool = True) -> Snapshot:
         """The snapshot of now. `order`: base names of new files that get their UIDs first, in this order."""
         with self._mutex:
             snapshot = self.peek()
             if snapshot is not None:
                 return snapshot
             if self._depth or not self._look(order, locked=False):
-                with self.locked():
+                with self.locked(flush=flush):
                     for _ in range(_ATTEMPTS):
                         if self._look(order, locked=True):
                             break
             return self._publish()
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """The dotlock, taken once however deeply this nests."""
+    def locked(self, *, flush: bool = True) -> Iterator[None]:
+        """The dotlock, taken once however deeply this nests. What was given away is flushed once others may go on."""
         with self._mutex:
             if self._depth:
                 yield
@@ -103,6 +105,14 @@ class Folder:
                     yield
                 finally:
                     self._depth = 0
+        if flush:
+            self.flush()
+
+    def flush(self) -> None:
+        """Make the UIDs that were given so far survive a power cut."""
+        if self._unflushed:
+            self._unflushed = False
+            uidlist.flush(self._uidlist)
 
     def _publish(self) -> Snapshot:
         uids, old = self._uids, self._snapshot
@@ -319,6 +329,7 @@ class Folder:
             self._rewrite(uids)
         elif records:
             self._stamp = uidlist.append(self._uidlist, uids, records)
+            self._unflushed = True
 
     def _rewrite(self, uids: uidlist.UidList) -> None:
         """Write the whole list without what is expunged; the lock is held and the names are steady."""
@@ -365,11 +376,13 @@ class Folder:
 
     def moved(self, pairs: Iterable[tuple[str, str]]) -> None:
         """What we did to files under the lock, as (old path, new path), "" for none: no directory is read for it."""
-        for listed, sub in ((self._new, "new/"), (self._cur, "cur/")):
+        for listed, sub in ((self._cur, "cur/"), (self._new, "new/")):
             removed = [old[4:] for old, _ in pairs if old.startswith(sub)]
             added = [new[4:] for _, new in pairs if new.startswith(sub)]
             if removed or added:
                 self._touched.update(listed.applied(removed, added))
+                if listed is self._new:  # short as it is, reading it costs less than mail that is noticed late
+                    listed.forget()
 
     def heard(self, sub: str, name: str, *, there: bool) -> None:
         """An inotify event of new/ or cur/: only one that tells something we do not know makes us look."""

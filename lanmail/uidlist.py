@@ -3,7 +3,7 @@
     parse(data: bytes) -> UidList              raises Corrupt; `damaged` is set when part of it had to be left out
     read(path) -> tuple[UidList, Stamp]        raises FileNotFoundError, Corrupt, OSError
     extend(uids: UidList, path, stamp) -> Stamp | None       takes what was appended since `stamp`; None: read it anew
-    append(path, uids, [(uid, base), …]) -> Stamp            durable; under the dotlock
+    append(path, uids, [(uid, base), …]) -> Stamp            under the dotlock; durable after flush(path)
     replace(path, uids) -> Stamp                             durable; under the dotlock
     fresh(root) -> UidList                                   an empty one with a new UIDVALIDITY and GUID
     inherit(directory) -> UidList | None                     what Courier left, so that no client starts anew
@@ -217,12 +217,20 @@ def _read_from(descriptor: int, start: int, end: int) -> bytes:
 
 
 def append(path: str, uids: UidList, records: list[tuple[str, int]]) -> Stamp:
-    """Append records `(base name, UID)`, which must already be in `uids`; the dotlock must be held."""
+    """Append records `(base name, UID)`, which must already be in `uids`; the dotlock must be held. No flush."""
     descriptor = atomic.open_regular(path, flags=os.O_WRONLY | os.O_APPEND)
     try:
         atomic.write_all(descriptor, os.fsencode(_records(uids, records)))
-        os.fdatasync(descriptor)
         return stamp_of(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def flush(path: str) -> None:
+    """Make what was appended survive a power cut."""
+    descriptor = atomic.open_regular(path)
+    try:
+        os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -4,6 +4,7 @@ The message goes from the socket into tmp/ piece by piece, its line ends made LF
 all is there and on disk. A connection that breaks off leaves nothing. Several messages are stored all or none.
 """
 
+import asyncio
 import contextlib
 import os
 import re
@@ -93,8 +94,12 @@ class _Batch:
 
     box: box.Box
     sources: list[changes.Source] = field(default_factory=list)
+    descriptors: list[int] = field(default_factory=list)
 
     def drop(self) -> None:
+        """Close the files, and remove those that are still in tmp/."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
         for source in self.sources:
             with contextlib.suppress(OSError):
                 os.unlink(source.path)
@@ -111,16 +116,14 @@ async def append(session: Session, arguments: Append) -> str:
     try:
         while True:
             await _check(session, message, len(batch.sources))
-            batch.sources.append(await _receive(session, target, message))
+            await _receive(session, batch, message)
             following = await _next(session)
             if following is None:
                 break
             message = following
-        uids = await _commit(batch)
+        uids = await _commit(session, batch)
     finally:
-        await session.worker.run(batch.drop)
-    if not uids:
-        return ""
+        batch.drop()
     target.arrived(uids)
     return f"[APPENDUID {target.now.uidvalidity} {copy.compact(uids)}] APPEND completed."
 
@@ -158,23 +161,19 @@ async def _check(session: Session, message: Message, count: int) -> None:
         raise problem
 
 
-async def _receive(session: Session, target: box.Box, message: Message) -> changes.Source:
-    """Read the literal into tmp/; the file is complete and on disk afterwards."""
+async def _receive(session: Session, batch: _Batch, message: Message) -> None:
+    """Read the literal into tmp/; the file is complete afterwards, but not yet flushed."""
     connection = session.connection
     if message.waits:
         connection.write(b"+ OK\r\n")
-    path = os.path.join(target.path, "tmp", maildir.name_for(0, message.size))
+    path = os.path.join(batch.box.path, "tmp", maildir.name_for(0, message.size))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | atomic.SAFE, 0o660)
-    try:
-        size, wire_size = await _copy_in(session, descriptor, message.size)
-        await session.worker.run(_finish, descriptor, message.date)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        raise
-    finally:
-        os.close(descriptor)
-    return changes.Source(path, message.flags, (size, wire_size))
+    batch.descriptors.append(descriptor)
+    batch.sources.append(changes.Source(path))
+    sizes = await _copy_in(session, descriptor, message.size)
+    if message.date is not None:
+        os.utime(descriptor, (message.date, message.date))
+    batch.sources[-1] = changes.Source(path, message.flags, sizes)
 
 
 async def _copy_in(session: Session, descriptor: int, size: int) -> tuple[int, int]:
@@ -194,12 +193,6 @@ async def _copy_in(session: Session, descriptor: int, size: int) -> tuple[int, i
         written += len(data)
         atomic.write_all(descriptor, data)
     return written, written + lines
-
-
-def _finish(descriptor: int, date: float | None) -> None:
-    if date is not None:
-        os.utime(descriptor, (date, date))
-    os.fsync(descriptor)
 
 
 async def _next(session: Session) -> Message | None:
@@ -223,11 +216,18 @@ async def _next(session: Session) -> Message | None:
         raise Bad(f"{problem}.") from None
 
 
-async def _commit(batch: _Batch) -> list[int]:
+async def _commit(session: Session, batch: _Batch) -> list[int]:
+    """Names and UIDs for the messages; all of it is on disk when this returns. The kernel joins the two flushes."""
+    found, run = batch.box, session.worker.run
     try:
-        _, uids = await batch.box.change(changes.copy, batch.sources)
+        _, uids = await found.change(changes.adopt, batch.sources)
     except keywords.TooMany as error:
         raise No(f"{error}.", "LIMIT") from error
+    try:
+        await asyncio.gather(run(changes.secure, found.folder, batch.descriptors), run(found.folder.flush))
+    except OSError:
+        await found.change(changes.expunge, uids)  # what was not acknowledged must not stay
+        raise
     return uids
 
 

@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lanmail import folder, maildir, watch
+from lanmail import changes, folder, maildir, watch
 from lanmail.imap import section, structure
 from lanmail.snapshot import Entry, Snapshot
 
@@ -74,11 +74,19 @@ class Box:
                 seen = self.folder.peek()
                 if seen is None or seen is not self.snapshot:
                     try:
-                        seen = await self.worker.run(self.folder.sync)
+                        fresh, taken = await self.worker.run(self._sync)
                     except (FileNotFoundError, NotADirectoryError):
                         self.die()
                         raise Gone from None
-                    self.take(seen)
+                    self.unclaimed |= taken
+                    self.take(fresh)
+            self.worker.later(self.folder.flush)
+
+    def _sync(self) -> tuple[Snapshot, frozenset[int]]:
+        """In a thread: the snapshot of now; for sessions that may write, new mail is moved to cur/ in the same go."""
+        if any(not view.read_only for view in self.views):
+            return changes.take_recent(self.folder)
+        return self.folder.sync(flush=False), frozenset()
 
     async def _hear(self) -> None:
         """Look at the events once no change of our own is under way: then only what others did is news."""

@@ -55,6 +55,11 @@ class Worker:
         """Run blocking file work in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
+    def later(self, work: Callable[[], None]) -> None:
+        """Run file work in a thread without waiting for it; a failure is logged."""
+        task = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        task.add_done_callback(_report)
+
     # connections
 
     def greet(self, client: str = "") -> wire.Connection:
@@ -173,6 +178,11 @@ class Worker:
                 if one.views and one.folder.peek() is not one.snapshot:
                     for view in one.views:
                         view.notify()
+
+
+def _report(task: "asyncio.Future[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.event("imap-failed", error=str(error))
 
 
 def _watch() -> watch.Watch | None:
