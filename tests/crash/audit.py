@@ -19,15 +19,13 @@ class Found:
 
 
 def count(rig: Rig) -> Found:
-    """Read every file in every Maildir."""
+    """Read every file in every folder of every Maildir."""
     found = Found()
     for maildir in sorted(rig.paths.maildirs.iterdir()):
-        for place in ("new", "cur"):
-            directory = maildir / place
-            for path in sorted(directory.iterdir()) if directory.is_dir() else ():
-                token = _token(path, found)
-                if token:
-                    found.copies[maildir.name, token] += 1
+        for path in sorted([*maildir.glob("new/*"), *maildir.glob("cur/*"), *maildir.glob(".*/[nc][eu][wr]/*")]):
+            token = _token(path, found)
+            if token:
+                found.copies[maildir.name, token] += 1
     return found
 
 

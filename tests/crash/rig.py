@@ -1,5 +1,6 @@
 """A mail server under a temporary root: its programs as processes, started, stopped, killed."""
 
+import functools
 import os
 import signal
 import socket
@@ -8,11 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-from lanmail import paths, spool
+from lanmail import passwords, paths, spool
 
 CHECKOUT = Path(__file__).parents[2]
 ACCOUNTS = tuple(f"user{number}" for number in range(5))
 DOMAIN = "office.lan"
+PASSWORD = "a good password"
 
 _CONFIG = """\
 [server]
@@ -115,9 +117,9 @@ class Rig:
         )
         self.paths.config_file.write_text(text)
         for name in ACCOUNTS:
-            (self.paths.accounts / f"{name}.toml").write_text(
-                "postmaster = true\n" if name == ACCOUNTS[0] else 'full_name = "Test"\n'
-            )
+            file = self.paths.accounts / f"{name}.toml"
+            file.write_text(f'password = "{_hash()}"\n' + ("postmaster = true\n" if name == ACCOUNTS[0] else ""))
+            file.chmod(0o600)
         self.queue = spool.queue(self.paths)
         self.queue.ensure()
         spool.outbound(self.paths).ensure()
@@ -153,6 +155,11 @@ class Rig:
         for process in self.running:
             process.kill()
         self.queue.close()
+
+
+@functools.cache
+def _hash() -> str:
+    return passwords.hash(PASSWORD)
 
 
 def wait_for(condition, timeout: float, explain=lambda: "") -> None:

@@ -1,5 +1,6 @@
 """The tests' end of `stepper`: run a program so that it ends, or fails, at its n-th call."""
 
+import contextlib
 import json
 import os
 import signal
@@ -76,7 +77,7 @@ class Stepper:
 
     def stop(self) -> Ended:
         """SIGTERM, if it still lives, and its end."""
-        if alive(self.pid):
+        with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
         return self.wait()
 

@@ -71,7 +71,7 @@ def test_smtpd_with_an_error_at_each_call(rig, stepper, error):
     audit.check(rig, ledger)
 
 
-@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("error", ERRORS[:3])
 def test_deliver_with_an_error_at_each_call(rig, stepper, error):
     """The mail is delivered, or stays queued and is delivered by the next run: once, either way."""
     ledger, deliver = Ledger(), stepper("deliver")

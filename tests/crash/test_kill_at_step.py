@@ -11,7 +11,8 @@ from tests.crash.steps import Stepper
 
 pytestmark = pytest.mark.slow
 
-MODES = ["before", "torn", "after"]
+# "after" call n is "before" call n + 1, but for the last one: what smtpd does then is to say 250
+MODES = ["before", "torn"]
 ENOUGH = 400  # calls; a run that still makes more has gone astray
 
 
@@ -37,7 +38,7 @@ def put(rig, ledger, recipients, size=2000):
     ledger.note(token, ACCEPTED)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [*MODES, "after"])
 @pytest.mark.parametrize("size", [2000, 300_000])
 def test_smtpd(rig, stepper, size, mode):
     ledger, smtpd, steps = Ledger(), stepper("smtpd"), []
@@ -73,8 +74,7 @@ ENTRIES = {
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize(("entry", "mode"), [*((entry, "before") for entry in ENTRIES), ("three accounts", "torn")])
 def test_deliver(rig, stepper, entry, mode):
     ledger, deliver, steps = Ledger(), stepper("deliver"), []
     for n in range(1, ENOUGH):
@@ -92,15 +92,14 @@ def test_deliver(rig, stepper, entry, mode):
     assert not list((rig.paths.hold / "new").iterdir())
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_deliver_dies_again_while_it_recovers(rig, stepper, mode):
+def test_deliver_dies_again_while_it_recovers(rig, stepper):
     """Killed at step n, then again at step m of the next start."""
     ledger, deliver = Ledger(), stepper("deliver")
     for n in range(1, ENOUGH):
         put(rig, ledger, ["user1", "user2", "user3"])
-        first = deliver.run(n, mode, "--once")
+        first = deliver.run(n, "before", "--once")
         for m in range(1, 40, 3):
-            if not deliver.run(m, mode, "--once").killed:
+            if not deliver.run(m, "before", "--once").killed:
                 break
         assert deliver.run(0, "", "--once").code == 0
         if not first.killed:

@@ -11,34 +11,29 @@ from tests.crash.load import ACCEPTED, Ledger, Load
 pytestmark = pytest.mark.slow
 
 KILLS = 40
-SECONDS = 30.0
 
 
-def kill_under_load(rig, victim, kills=KILLS):
+def kill_under_load(rig, victim):
     """The victim is killed again and again, and started again at once; the others run through."""
     ledger, chance = Ledger(), random.Random(victim)
     running = {name: rig.start(name) for name in ("smtpd", "deliver")}
-    begun, done = time.monotonic(), 0
     with Load(rig.port, ledger, pause=0.005):
-        while done < kills and time.monotonic() - begun < SECONDS:
+        for _ in range(KILLS):
             time.sleep(chance.uniform(0.01, 0.4))
             running[victim].kill()
-            done += 1
             running[victim] = rig.start(victim)
     rig.settle()
-    print(f"{victim}: {done} kills, {ledger}")
-    return ledger, done
+    print(f"{victim}: {KILLS} kills, {ledger}")
+    return ledger
 
 
 def test_smtpd_killed_under_load(rig):
-    ledger, kills = kill_under_load(rig, "smtpd")
+    ledger = kill_under_load(rig, "smtpd")
     audit.check(rig, ledger)
-    assert kills >= KILLS / 8  # a busy machine starts programs slowly
     assert len(ledger.tokens(ACCEPTED)) > 100
 
 
 def test_deliver_killed_under_load(rig):
-    ledger, kills = kill_under_load(rig, "deliver")
+    ledger = kill_under_load(rig, "deliver")
     audit.check(rig, ledger)
-    assert kills >= KILLS / 8  # a busy machine starts programs slowly
     assert len(ledger.tokens(ACCEPTED)) > 100
