@@ -279,6 +279,11 @@ def reachable(*, destination: str, waiting: int) -> None:
     event("reachable", destination=destination, waiting=waiting)
 
 
+def policy_broken(*, domain: str, hosts: str) -> None:
+    """An MTA-STS policy in testing mode does not name all servers of its domain; mail goes all the same."""
+    event("mta-sts-mismatch", level=logging.WARNING, domain=domain, hosts=hosts)
+
+
 def split(*, id: str, parts: int, why: str) -> None:
     """The mail goes out in several mails."""
     event("split", id=id, parts=parts, why=why)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from lanmail import keys, secret
 from lanmail.keys import Model
-from lanmail.units import Domain, Duration, Hostname, Size
+from lanmail.units import Domain, Duration, Fingerprint, Host, Hostname, NewSender, Proxy, Size, Url
 
 _key, _section = keys.key, keys.section
 
@@ -32,7 +32,7 @@ class Folder(Model):
 class Http(Model):
     """Transport http: mail is posted to a program on a web server."""
 
-    url: str = _key("", "Where to post to (https).")
+    url: Url = _key("", "Where to post to (https).")
     variable: str = _key("rfc822data", "Name of the multipart file field with the message.", min_length=1)
     sender_field: str = _key("", "Field for the envelope sender, like sender; empty: not sent.")
     recipients_field: str = _key("", "Field for each recipient, like recipients[]; empty: not sent.")
@@ -44,10 +44,10 @@ class Http(Model):
 class Webspace(Model):
     """Transport webspace: mail goes to our PHP scripts on a web space, which send it from there."""
 
-    url: str = _key("", "Where lanmail.php is called, like https://www.firma.example/lanmail/.")
+    url: Url = _key("", "Where lanmail.php is called, like https://www.firma.example/lanmail/.")
     script_password: Secret = _key("", "For the call, 20 characters or more: file:secrets/NAME or credential:NAME.")
     upload: Literal["ftps", "ftp", "sftp"] = _key("ftps", "How files get there.")
-    host: str = _key("", "The FTP or SFTP server.")
+    host: Host = _key("", "The FTP or SFTP server.")
     port: int = _key(0, "Its port; 0 is the usual one.", ge=0, le=65535)
     user: str = _key("", "The user name there.")
     password: Secret = _key("", "Its password: file:secrets/NAME or credential:NAME.")
@@ -55,7 +55,7 @@ class Webspace(Model):
     host_key: str = _key("", "The SFTP server's key as ssh-keygen -l shows it, SHA256:…; `lanmail webspace` sets it.")
     directory: str = _key("", "The directory there that belongs to url.")
     mode: Literal["mail", "smtp"] = _key("mail", "The scripts send with PHP mail() or by an SMTP server.")
-    smtp_host: str = _key("", "The SMTP server that the scripts use.")
+    smtp_host: Host = _key("", "The SMTP server that the scripts use.")
     smtp_port: int = _key(587, "Its port.", ge=1, le=65535)
     smtp_tls: Literal["none", "starttls", "implicit"] = _key("starttls", "TLS to it.")
     smtp_user: str = _key("", "The user name there.")
@@ -66,7 +66,7 @@ class Webspace(Model):
 class Graph(Model):
     """Transport graph: Microsoft Graph sendMail, for tenants without SMTP log-in."""
 
-    url: str = _key("https://graph.microsoft.com/v1.0", "The service; national clouds have their own.")
+    url: Url = _key("https://graph.microsoft.com/v1.0", "The service; national clouds have their own.")
     mailbox: str = _key("", "Mailbox to send from, /users/NAME; empty: that of the token, /me.")
     allow_partial: bool = _key(False, "Send even if the mail names recipients that are not to get it this way.")
     timeout: Duration = _key("2m", "How long the service may take.")
@@ -87,25 +87,25 @@ class Outgoing(Model):
     """The way out: how mail to the outside is sent. Keys that an account's file leaves out have these values."""
 
     transport: Transport = _key("smtp", "By a smarthost (smtp), straight to the recipients' servers (mx), or as below.")
-    host: str = _key("", "The smarthost; empty with transport smtp: mail waits until one is named.")
+    host: Host = _key("", "The smarthost; empty with transport smtp: mail waits until one is named.")
     port: int = _key(0, "Its port; 0 is 465 with tls = implicit, 25 without TLS and log-in, else 587.", ge=0, le=65535)
     tls: Tls = _key("auto", "TLS when it is offered (auto), by STARTTLS, from the first octet (implicit), or none.")
     tls_min: TlsVersion = _key("TLSv1.2", "Oldest TLS version to use.")
     tls_max: TlsVersion = _key("TLSv1.3", "Newest TLS version to use; the same as tls_min means exactly this one.")
     tls_verify: bool = _key(True, "Check the server's certificate and its name.")
     tls_ca: str = _key("", "Certificates to trust in place of the system's, PEM; relative to conf/.")
-    tls_fingerprint: list[str] = _key([], "SHA-256 of the server's certificate: only these, whoever signed.")
+    tls_fingerprint: list[Fingerprint] = _key([], "SHA-256 of the server's certificate: only these, whoever signed.")
     auth: Literal["none", "password", "oauth2"] = _key("password", "How to log in, if there is a user.")
     user: str = _key("", "User name to log in with; empty: no log-in.")
     password: Secret = _key("", "Its password: file:secrets/NAME or credential:NAME.")
     mechanism: Mechanism = _key("", "The only SASL mechanism to use; empty: the best of those offered.")
     app: str = _key("", "With auth = oauth2: the app whose tokens are used.")
     helo: Hostname = _key("", "Our name in EHLO; empty: server.hostname.")
-    proxy: str = _key("", "Proxy for all connections: http://HOST:PORT or socks5://HOST:PORT.")
+    proxy: Proxy = _key("", "Proxy for all connections: http://HOST:PORT or socks5://HOST:PORT.")
     proxy_user: str = _key("", "User name at the proxy.")
     proxy_password: Secret = _key("", "Its password: file:secrets/NAME or credential:NAME.")
     connections: int = _key(10, "Most connections to the smarthost at a time.", ge=1)
-    overwrite_sender: str = _key("", "Sender and From of all mail, like %localpart%@firma.example; empty: as is.")
+    overwrite_sender: NewSender = _key("", "Sender and From of all mail, like %localpart%@firma.example; empty: as is.")
     max_size: Size = _key("0", "Largest mail to the outside; 0 is smtpd.max_size, which always holds.")
     max_recipients: int = _key(0, "Most recipients of one mail, more are split; 0 is all.", ge=0)
     rate: int = _key(0, "Mails per hour, evenly; the others wait; 0 is no limit.", ge=0)

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from lanmail import keys, units
 from lanmail.keys import Model
 from lanmail.outgoing import Dkim, Outgoing
-from lanmail.units import IP, Domain, Duration, Grant, Hostname, Mailbox, Mode, Network, Size
+from lanmail.units import IP, DnsServer, Domain, Duration, Grant, Hostname, Mailbox, Mode, Network, Size
 
 Service = Literal["smtp", "pop3", "imap"]
 TlsVersion = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
@@ -162,7 +162,7 @@ class Relay(Model):
     answer_timeout: Duration = _key("5m", "How long a server may take for an answer (RFC 5321 §4.5.3.2).")
     data_timeout: Duration = _key("10m", "How long it may take to answer after the last octet of a mail.")
     idle_timeout: Duration = _key("5s", "How long a connection is kept for the next mail.")
-    resolver: str = _key("", "DNS server to ask, 192.0.2.1 or 192.0.2.1:5353; empty: those of the system.")
+    resolver: DnsServer = _key("", "DNS server to ask, 192.0.2.1 or 192.0.2.1:5353; empty: those of the system.")
     mta_sts: bool = _key(True, "Honour the MTA-STS policies (RFC 8461) of domains that publish one (transport mx).")
     postmaster_copies: bool = _key(True, "The postmaster gets a copy of every bounce.")
     sweep: Duration = _key("30s", "How often spool/outbound is looked through in case a notification was missed.")

@@ -173,7 +173,10 @@ class Client:
     async def send(self, job: Job) -> list[Result]:
         """Send a message. Temporary and Permanent for all recipients; Broken before anything was decided."""
         self.answered = False
-        text, ascii_only = job.message, smtptext.is_ascii(job.message)
+        text = job.message if job.message.size > SMALL else Message.of_bytes(job.message.read())
+        ascii_only = False  # 8BITMIME says that there may be 8-bit octets: not worth reading a large mail twice
+        if "8BITMIME" not in self.features or text.size <= SMALL:
+            ascii_only = smtptext.is_ascii(text)
         if not ascii_only and "8BITMIME" not in self.features:
             text = Message.of_bytes(eightbit.to_seven(text.read()))
         size = text.size + text.size // 40
@@ -309,7 +312,7 @@ class Client:
     async def _data(self, text: Message) -> Reply:
         """The text after 354, and what the server says to it."""
         wire = self.wire
-        wire.send(b"", 1)  # a server that had enough may say so before the end
+        wire.expect(1)  # a server that had enough may say so before the end
         complete = False
         try:
             pending = b""

@@ -153,6 +153,10 @@ class Wire(asyncio.Protocol):
         self.expected += replies
         self.transport.write(data)
 
+    def expect(self, replies: int) -> None:
+        """The server may answer before anything more is said."""
+        self.expected += replies
+
     async def drain(self, seconds: float) -> None:
         """Wait until the server took most of what was written. Broken, also after `seconds`."""
         if not self._paused or self.broken is not None:
@@ -227,4 +231,4 @@ class Wire(asyncio.Protocol):
 
 def _plain(text: str) -> str:
     """What a server says goes into logs, bounces and terminals: no control characters."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)

@@ -291,7 +291,8 @@ class Spool:
     def load_state(self, entry_id: str) -> dict[str, Any] | None:
         """The progress of a partly done entry, None when there is none; a damaged file counts as none."""
         try:
-            state = json.loads(atomic.read(self.state / f"{entry_id}.json", limit=16 << 20))
+            # a text, not a Path: relay asks for each mail, and mostly there is none
+            state = json.loads(atomic.read(f"{self.state}/{entry_id}.json", limit=16 << 20))
         except (FileNotFoundError, ValueError):
             return None
         return state if isinstance(state, dict) else None

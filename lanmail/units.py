@@ -129,6 +129,78 @@ def grant(value: Any) -> str:
         raise ValueError(f'{error}; write "name@domain", "*@domain" or "*"') from None
 
 
+def host(value: Any) -> str:
+    """A host name or an IP address, or nothing."""
+    text = value.strip("[]") if isinstance(value, str) else ""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(text))
+    if value == "" or (isinstance(value, str) and address.is_domain(value) and not value.startswith("[")):
+        return str(value).lower()
+    raise ValueError(f'{value!r} is not a host; write its name or address, like "smtp.provider.example"')
+
+
+def dns_server(value: Any) -> str:
+    """The address of a DNS server, with a port or without, or nothing."""
+    if value != "":
+        split_port(value, 53)
+    return str(value)
+
+
+_WITH_PORT = re.compile(r"\[(?P<six>[^\]]+)\](?::(?P<p6>\d{1,5}))?|(?P<four>[^:]+)(?::(?P<p4>\d{1,5}))?|(?P<bare>.+)")
+
+
+def split_port(value: Any, default: int) -> tuple[str, int]:
+    """`192.0.2.1`, `192.0.2.1:5353`, `[2001:db8::1]:53` → (address, port). ValueError."""
+    match = _WITH_PORT.fullmatch(value if isinstance(value, str) else "")
+    try:
+        if match is None:
+            raise ValueError
+        where = str(ipaddress.ip_address(match["six"] or match["four"] or match["bare"]))
+        return where, int(match["p6"] or match["p4"] or default)
+    except ValueError:
+        raise ValueError(f'{value!r} is not an IP address; write it like "192.0.2.1" or "192.0.2.1:5353"') from None
+
+
+_PROXY = re.compile(r"(?:http|socks5)://(?:[^\s/:@\[\]]+|\[[0-9a-f:]+\])(?::\d{1,5})?/?")
+_URL = re.compile(r"https?://[^\s@/?#]+(?:/[^\s#?]*)?(?:\?[^\s#]*)?")
+
+
+def proxy(value: Any) -> str:
+    """A proxy "http://HOST:PORT" or "socks5://HOST:PORT", or nothing."""
+    if value == "" or (isinstance(value, str) and _PROXY.fullmatch(value)):
+        return str(value)
+    raise ValueError(f'{value!r} is not a proxy; write it like "http://proxy.lan:3128" or "socks5://proxy.lan:1080", '
+                     "and the log-in in keys of its own")
+
+
+def url(value: Any) -> str:
+    """An http or https URL without a log-in in it, or nothing."""
+    if value == "" or (isinstance(value, str) and _URL.fullmatch(value)):
+        return str(value)
+    raise ValueError(f'{value!r} is not a URL; write it like "https://www.firma.example/in.php", without a log-in')
+
+
+def fingerprint(value: Any) -> str:
+    """The SHA-256 of a certificate, as plain hexadecimal digits."""
+    text = value.lower().removeprefix("sha256:").replace(":", "").replace(" ", "") if isinstance(value, str) else ""
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ValueError(f"{value!r} is not a SHA-256 fingerprint: 64 hexadecimal digits, with colons or without")
+    return text
+
+
+def new_sender(value: Any) -> str:
+    """A mail address that may have %localpart% in its local part, or nothing."""
+    if value == "":
+        return ""
+    local, _, rest = value.rpartition("@") if isinstance(value, str) else ("", "", "")
+    try:
+        address.parse(f"{local.replace('%localpart%', 'x')}@{rest.replace('%', '?')}")
+    except ValueError:
+        text = f'{value!r} is not a sender; write it like "info@firma.example" or "%localpart%@firma.example"'
+        raise ValueError(text) from None
+    return str(value)
+
+
 def _text(pattern: str, example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
 
@@ -157,6 +229,12 @@ Mode = Annotated[
     _text("^0?[0-7]{3}$", "027"),
 ]
 IP = Annotated[str, BeforeValidator(ip), _text(r"^[0-9A-Fa-f:.]+$", "192.168.1.20")]
+Host = Annotated[str, BeforeValidator(host), _text(r"^[^@\s]*$", "smtp.provider.example")]
+DnsServer = Annotated[str, BeforeValidator(dns_server), _text(r"^[0-9A-Fa-f:.\[\]]*$", "192.0.2.1")]
+Proxy = Annotated[str, BeforeValidator(proxy), _text(r"^((http|socks5)://\S+)?$", "socks5://proxy.lan:1080")]
+Fingerprint = Annotated[str, BeforeValidator(fingerprint), _text(r"^[0-9A-Fa-f: ]+$", "00:11:22…")]
+NewSender = Annotated[str, BeforeValidator(new_sender), _text("^(.+@.+)?$", "%localpart%@firma.example")]
+Url = Annotated[str, BeforeValidator(url), _text("^(https?://.+)?$", "https://www.firma.example/in.php")]
 Domain = Annotated[str, BeforeValidator(domain), _text(r"^[^@\s]+$", "office.lan")]
 Hostname = Annotated[str, BeforeValidator(hostname), _text(r"^[^@\s]*$", "mail.office.lan")]
 Mailbox = Annotated[str, BeforeValidator(mailbox), _text("^.+@.+$", "scanner@office.lan")]

@@ -56,3 +56,26 @@ def test_own_certificate_without_the_defaults_key() -> None:
 ])
 def test_port(given: dict[str, Any], port: int) -> None:
     assert outgoing.port_of(way(**given)) == port
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    ({"host": "smtp provider"}, "is not a host"),
+    ({"proxy": "proxy.lan:3128"}, "is not a proxy"),
+    ({"proxy": "http://user:word@proxy.lan:3128"}, "is not a proxy"),
+    ({"overwrite_sender": "info"}, "is not a sender"),
+    ({"overwrite_sender": "info@%localpart%"}, "is not a sender"),
+    ({"tls_fingerprint": ["AB:CD"]}, "is not a SHA-256 fingerprint"),
+    ({"http": {"url": "https://user:word@x.example/"}}, "is not a URL"),
+    ({"transport": "pigeon"}, "Input should be"),
+])
+def test_wrong_values_are_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        way(**given)
+
+
+def test_values_in_their_usual_spellings() -> None:
+    made = way(host="SMTP.Provider.example", proxy="socks5://[::1]:1080", overwrite_sender="%localpart%+x@a.example",
+               tls_fingerprint=["SHA256:" + "AB:" * 31 + "AB"], http={"url": "http://127.0.0.1:8080/in.php?a=b"})
+    assert made.host == "smtp.provider.example"
+    assert made.tls_fingerprint == ["ab" * 32]
+    assert way(host="[::1]").host == "::1"

@@ -25,6 +25,7 @@ from lanmail.relaying.office import Office
 from lanmail.transports import Result
 
 TURN = 0.008  # seconds of work before other events get their chance
+PAUSE = 0.3  # seconds that others may wait because of a destination that takes hundreds of mails a second
 THREADS = 8
 AGAIN = 5.0  # seconds until an entry is looked at again after trouble of our own
 FORGET = 6 * 3600.0  # seconds after which a destination in trouble that no mail waits for is forgotten
@@ -45,6 +46,7 @@ class Desk:
         self.told: set[str] = set()  # foreign things in new/ that were logged
         self.stopping = False
         self._planned = False
+        self._paused = False
         self._alarm: asyncio.TimerHandle | None = None
         self.sending = sending.Sending(office, self)
 
@@ -103,9 +105,21 @@ class Desk:
 
     def plan(self) -> None:
         """See to it that a turn comes."""
-        if not self._planned and self.ready and not self.stopping:
+        if not self._planned and self.ready and not self.stopping and not self._paused:
             self._planned = True
             self.loop.call_soon(self._turn)
+
+    def _pause(self) -> None:
+        """A quick destination has enough for now: looking further would only mean to look twice."""
+        if not self._paused:
+            self._paused = True
+            self.loop.call_later(PAUSE, self.go_on)
+
+    def go_on(self) -> None:
+        """There is room again, or it was not so quick after all."""
+        if self._paused:
+            self._paused = False
+            self.plan()
 
     @property
     def idle(self) -> bool:
@@ -117,7 +131,7 @@ class Desk:
         limit = time.monotonic() + TURN
         touched: dict[str, Destination] = {}
         with log.batch():
-            while self.ready and time.monotonic() < limit and not self.stopping:
+            while self.ready and time.monotonic() < limit and not self.stopping and not self._paused:
                 name = next(iter(self.ready))
                 place = self.ready.pop(name)
                 try:
@@ -151,10 +165,11 @@ class Desk:
             log.deferred(id=one.id, reason=str(error), retry_in=60.0)
             self._sleep(name, place, 60.0)
             return
-        wait = way.settings.hold - outbound.age(one.arrived())
-        if state is None and wait > 0:
-            self._sleep(name, place, wait)
-            return
+        if way.settings.hold and state is None:
+            wait = way.settings.hold - outbound.age(one.arrived())
+            if wait > 0:
+                self._sleep(name, place, wait)
+                return
         self._take_up(Mail(one, way, state or outbound.State(), state is not None), touched)
 
     def _take_up(self, one: Mail, touched: dict[str, Destination]) -> None:
@@ -184,6 +199,8 @@ class Desk:
         if crowded is not None:
             del self.busy[one.id]
             self.sending.park(one, crowded)
+            if crowded.quick:
+                self._pause()
             return
         for part, where in open_parts:
             if where.blocked:

@@ -47,6 +47,9 @@ class Destination:
     next: float = 0.0  # not before, because of the rate
     waking: bool = False  # a timer is set for the rate
     by_domain: bool = False  # it wants a mail for each domain
+    count: int = 0  # parts since `second`
+    second: float = 0.0
+    quick: bool = False  # it took many within the last second
 
     @property
     def blocked(self) -> bool:
@@ -83,6 +86,10 @@ class Destination:
     def works(self, now: float) -> bool:
         """It took a mail, or answered about one; True when it had been in trouble."""
         self.worked = now
+        self.count += 1
+        if now - self.second >= 1.0:
+            self.quick = self.count >= QUEUE // 4
+            self.count, self.second = 0, now
         if not self.failures:
             return False
         self.failures, self.since, self.until, self.probing, self.answer = 0, 0.0, 0.0, False, ""

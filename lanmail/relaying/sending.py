@@ -110,8 +110,10 @@ class Sending:
             self.destinations.pop(where.name, None)
 
     def _refill(self, where: Destination) -> None:
-        if where.parked and not where.blocked and not where.probing and len(where.queue) < destination.QUEUE // 2:
-            self.unpark(where, destination.QUEUE - len(where.queue))
+        if len(where.queue) < destination.QUEUE // 2 and not where.blocked and not where.probing:
+            if where.parked:
+                self.unpark(where, destination.QUEUE - len(where.queue))
+            self.desk.go_on()
 
     def unpark(self, where: Destination, count: int) -> None:
         for name in [name for _, name in zip(range(count), where.parked, strict=False)]:

@@ -44,12 +44,13 @@ class Intake:
     """Takes the text of one message (LF form) and puts it into the queue."""
 
     def __init__(self, queue: spool.Spool, pool: disk.Pool, head: envelope.Envelope, trace: str, rules: Rules,
-                 more: Callable[[], None]) -> None:
+                 more: Callable[[], None], max_size: int | None = None) -> None:
         self.draft = queue.create()
         self.refusal: MailError | None = None
         self.size = 0  # octets as on the wire, told by the reader
         self.msgid: str | None = None
         self._pool, self._head, self._trace, self._rules, self._more = pool, head, trace, rules, more
+        self._max_size = rules.max_size if max_size is None else max_size
         self._header: bytearray | None = bytearray()
         self._waiting: list[bytes] = []  # for the draft, while its thread writes
         self._waiting_size = 0
@@ -72,8 +73,8 @@ class Intake:
         self.size = size
         if self.refusal is not None:
             return
-        if size > self._rules.max_size:
-            self.refuse(Permanent(f"Message larger than {self._rules.max_size} octets", 552, "5.3.4"))
+        if size > self._max_size:
+            self.refuse(Permanent(f"Message larger than {self._max_size} octets", 552, "5.3.4"))
             return
         if self._header is not None:
             self._collect_header(text)

@@ -10,7 +10,7 @@ import ipaddress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from lanmail import message
+from lanmail import message, outgoing
 from lanmail.address import Address, from_header, parse
 from lanmail.errors import Permanent
 
@@ -56,14 +56,21 @@ def author(directory: "accounts.Directory", account: "settings.Account", header:
 
 def recipient(
     directory: "accounts.Directory", address: Address, account: "settings.Account | None", *, lan: bool
-) -> None:
-    """Raise Permanent unless mail may go to `address`; Temporary when that cannot be told now."""
+) -> bool:
+    """True when `address` is outside. Raise Permanent unless mail may go there; Temporary when that is not known."""
     found = directory.resolve(address)
     if found.kind == "local":
-        return
+        return False
     if found.kind == "unknown":
         raise Permanent(f"<{address}> has no mailbox here", 550, "5.1.1")
     if account is None and not lan:
         raise Permanent(f"<{address}>: relay access denied", 554, "5.7.1")
-    if account is not None and getattr(account, "deny_internet", False):
+    if account is not None and account.deny_internet:
         raise Permanent(f"User <{address}> not local; no forwarding address", 521, "5.7.1")
+    return True
+
+
+def outside_limit(settings_: "settings.Settings", account: "settings.Account | None") -> int:
+    """The most octets that a mail to somebody outside may have."""
+    way = outgoing.of(settings_.outgoing, account.outgoing if account is not None else None)
+    return min(settings_.smtpd.max_size, way.max_size or settings_.smtpd.max_size)

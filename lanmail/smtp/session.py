@@ -108,7 +108,7 @@ class Session(Dialogue):
         if said.size > service.smtpd.max_size:
             raise Permanent(f"Message larger than {service.smtpd.max_size} octets", 552, "5.3.4")
         service.room.check(said.size, service.smtpd)
-        self.transaction = Transaction(self._sender(said.sender), said.carried, said.utf8, self.heard)
+        self.transaction = Transaction(self._sender(said.sender), said.carried, said.utf8, self.heard, said.size)
         self.reply(b"250 2.1.0 Ok")
 
     def _sender(self, said: Address | None) -> Address | None:
@@ -136,12 +136,21 @@ class Session(Dialogue):
         if not address.is_ascii and not transaction.utf8:
             raise Permanent("This address needs SMTPUTF8", 553, "5.6.7")
         try:
-            policy.recipient(self.service.directory, address, self.client.account, lan=self.client.lan)
+            outside = policy.recipient(self.service.directory, address, self.client.account, lan=self.client.lan)
+            if outside:
+                self._check_outside(transaction)
         except MailError as error:
             self._refuse_recipient(address, error)
             return
         transaction.add(address, said.carried)
+        transaction.outside = transaction.outside or outside
         self.reply(b"250 2.1.5 Ok")
+
+    def _check_outside(self, transaction: Transaction) -> None:
+        """Less may go outside than within the office: the others of this mail still get it."""
+        limit = policy.outside_limit(self.service.settings, self.client.account)
+        if transaction.declared > limit:
+            raise Permanent(f"Message larger than the {limit} octets that may go outside", 552, "5.3.4")
 
     def _refuse_recipient(self, address: Address, error: MailError) -> None:
         """Not an error like others, for a list may hold many old addresses; but who tries on and on is sent away."""
@@ -282,10 +291,14 @@ class Session(Dialogue):
         if rules is None or rules.settings is not service.settings:
             complete = self.client.account is not None or self.client.lan
             rules = self._rules = intake.Rules(service.settings, complete, self._check_header)
+        limit = rules.max_size
+        if transaction.outside:
+            limit = policy.outside_limit(service.settings, self.client.account)
         transaction.window = self.heard
         transaction.mail = intake.Intake(
             service.queue, service.pool, transaction.envelope(self.client.origin),
             self.client.trace(utf8=transaction.utf8), rules, self._disk_is_ready,
+            limit,
         )
 
     def _check_header(self, header: bytes) -> None:

@@ -17,6 +17,8 @@ class Transaction:
     params: Params
     utf8: bool
     started: float
+    declared: int = 0  # SIZE= of MAIL
+    outside: bool = False  # some recipient is
     recipients: list[Recipient] = field(default_factory=list)
     answers: list[Address] = field(default_factory=list)  # LMTP answers once for each RCPT it took
     refused: bool = False  # some recipient was

@@ -69,7 +69,7 @@ class Message:
     @classmethod
     def of_bytes(cls, data: bytes) -> "Message":
         """A message in memory."""
-        start = _after_return_path(data[:8192])
+        start = _after_return_path(data)
         return cls(-1, 0, len(data) - start, data[start:] if start else data)
 
     @classmethod
