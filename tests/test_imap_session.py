@@ -411,6 +411,29 @@ async def test_large_messages_are_streamed(server: imapserver.Server) -> None:
     assert same
 
 
+async def test_a_large_message_fetched_piece_by_piece(server: imapserver.Server) -> None:
+    """Read and parsed once, not once for each piece."""
+    part = b"".join(b"%06d\r\n" % number for number in range(200_000))
+    head = b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhi\r\n--b\r\n\r\n"
+    client = await server.client(select="INBOX")
+    await client.append(head + part + b"\r\n--b--\r\n")
+    await client.ok("NOOP")
+    for section, whole in (("2", part), ("", head + part + b"\r\n--b--\r\n")):
+        got = b""
+        while True:
+            (answer,) = await client.ok(f"FETCH 1 BODY.PEEK[{section}]<{len(got)}.262144>")
+            piece = answer.split(b"}\r\n", 1)[1][:-1]
+            got += piece
+            if len(piece) < 262144:
+                break
+        same = got == whole
+        assert same
+    assert len(server.worker.held._sources) == 1
+    server.worker.held._sources[next(iter(server.worker.held._sources))] = (None, 1, 0.0)  # type: ignore[assignment]
+    server.worker.held.sweep()
+    assert not server.worker.held._sources
+
+
 async def test_odd_files_are_neither_served_nor_a_trap(server: imapserver.Server) -> None:
     server.deliver(message())
     cur = server.root() + "/cur"

@@ -137,12 +137,13 @@ class _Reader:
         descriptor = await self._open(entry)
         try:
             status = os.fstat(descriptor)
-            source = section.Source(fd=descriptor)
+            large = status.st_size > streaming.LARGE
+            source = await self._large(uid, descriptor, status) if large else section.Source(fd=descriptor)
             summary = self._view.box.summary(uid, source) if self._summarizes else None
             said = b"* %d FETCH (" % number
             parts: list[bytes] = []
             for item in self._items:
-                if item.name == "SECTION" and status.st_size > streaming.LARGE and item.whole:
+                if large and item.whole:
                     said += b" ".join([*parts, item.label + b" "])
                     await streaming.send(self._session, descriptor, said)
                     said, parts = b" ", []
@@ -153,6 +154,18 @@ class _Reader:
             self._session.connection.write((said if parts else b"") + b" ".join(parts) + b")\r\n")
         finally:
             os.close(descriptor)
+
+    async def _large(self, uid: int, descriptor: int, status: os.stat_result) -> section.Source:
+        """A large message is read and parsed in a thread, and kept for the next piece of it."""
+        if all(item.whole or item.cut is None for item in self._items) and not self._summarizes:
+            return section.Source(fd=descriptor)
+        held, key = self._session.worker.held, (self._view.box.path, uid)
+        source = held.get(key)
+        if source is None:
+            source = section.Source(fd=descriptor)
+            await self._session.worker.run(_digest, source)
+            held.put(key, source, status.st_size)
+        return source
 
     def _say(self, number: int, parts: list[bytes]) -> None:
         self._session.connection.write(b"* %d FETCH (%b)\r\n" % (number, b" ".join(parts)))
@@ -186,6 +199,11 @@ class _Reader:
             return item.label + b" " + {"ENVELOPE": summary.envelope, "BODY": summary.body}.get(
                 item.name, summary.bodystructure)
         return CHEAP[item.name].format(0, uid, self._view.flags(entry), entry.wire_size or 0).encode()
+
+
+def _digest(source: section.Source) -> None:
+    """In a thread: read the message and find its parts, which the source remembers."""
+    _ = source.data, source.tree
 
 
 def internal_date(moment: float) -> bytes:

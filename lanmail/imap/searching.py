@@ -8,8 +8,10 @@ import os
 from bisect import bisect_left, bisect_right
 
 from lanmail import atomic, maildir, snapshot
-from lanmail.imap import copy, mailbox, search, searchgrammar, searchkeys, section
+from lanmail.imap import copy, mailbox, search, searchgrammar, searchkeys, section, streaming
 from lanmail.imap.session import No, Session
+
+CHUNK = 10_000
 
 parse = searchgrammar.parse
 
@@ -49,17 +51,19 @@ async def matching(session: Session, key: searchkeys.Key) -> list[int]:
     uids = [uid for uid in view.uids if uid in messages]
     rest: list[searchkeys.Key] = []
     for part in _conjuncts(key):
-        narrowed = _narrow(view, uids, part)
-        if narrowed is None:
-            rest.append(part)
-        else:
+        if isinstance(part, searchkeys.Flag | searchkeys.Uids | searchkeys.Numbers | searchkeys.Recent):
+            narrowed = []
+            for start in range(0, len(uids), CHUNK):
+                narrowed += _narrow(view, [uid for uid in uids[start : start + CHUNK] if uid in messages], part)
+                await session.breathe()
             uids = narrowed
-            await session.breathe()
+        else:
+            rest.append(part)
     if not rest:
         return uids
     matches = search.compile(searchkeys.And(tuple(rest)))
     found = []
-    probe = _Probe(view)
+    probe, costly = _Probe(view), any(map(search.needs_file, rest))
     for uid in uids:
         entry = messages.get(uid)
         if entry is None:
@@ -67,7 +71,9 @@ async def matching(session: Session, key: searchkeys.Key) -> list[int]:
         for _ in range(2):
             try:
                 with probe.of(uid, entry):
-                    if matches(probe):
+                    # a large message is looked through in a thread, so that nobody else has to wait for it
+                    large = costly and probe.disk_size() > streaming.LARGE
+                    if await session.worker.run(matches, probe) if large else matches(probe):
                         found.append(uid)
                 break
             except FileNotFoundError:  # renamed by another program
@@ -86,8 +92,9 @@ def _conjuncts(key: searchkeys.Key) -> list[searchkeys.Key]:
     return [key]
 
 
-def _narrow(view: mailbox.View, uids: list[int], key: searchkeys.Key) -> list[int] | None:
-    """Those of `uids` that match a key which needs no file; None when the key needs more than that."""
+def _narrow(view: mailbox.View, uids: list[int],
+            key: searchkeys.Flag | searchkeys.Uids | searchkeys.Numbers | searchkeys.Recent) -> list[int]:
+    """Those of `uids` that match a key which needs no file."""
     messages = view.box.messages
     if isinstance(key, searchkeys.Flag):
         letter, wanted, mark = key.letter, key.present, maildir.INFO
@@ -101,9 +108,7 @@ def _narrow(view: mailbox.View, uids: list[int], key: searchkeys.Key) -> list[in
         bounds = [(view.uids[max(low, 1) - 1], view.uids[min(high, len(view.uids)) - 1])
                   for low, high in key.ranges if low <= len(view.uids) and high]
         return [uid for low, high in bounds for uid in uids[bisect_left(uids, low) : bisect_right(uids, high)]]
-    if isinstance(key, searchkeys.Recent):
-        return [uid for uid in uids if (uid in view.recent) is key.present]
-    return None
+    return [uid for uid in uids if (uid in view.recent) is key.present]
 
 
 class _Probe:
@@ -145,6 +150,10 @@ class _Probe:
     @property
     def recent(self) -> bool:
         return self.uid in self._view.recent
+
+    def disk_size(self) -> int:
+        size = self._entry.size
+        return size if size is not None else os.stat(f"{self._view.box.path}/{self._entry.path}").st_size
 
     def internal_date(self) -> float:
         return os.stat(f"{self._view.box.path}/{self._entry.path}", follow_symlinks=False).st_mtime

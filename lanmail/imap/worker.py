@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from lanmail import accounts, daemon, log, maildir, passwords, settings, tls, watch
-from lanmail.imap import box, dispatch, names, wire
+from lanmail.imap import box, dispatch, held, names, wire
 from lanmail.imap.session import Session
 
 T = TypeVar("T")
@@ -33,6 +33,7 @@ class Worker:
         self._boxes: dict[str, box.Box] = {}
         self._sessions: set[Session] = set()
         self._kept = 0
+        self.held = held.Held()
         self._users: Counter[tuple[str, str]] = Counter()
         self.watch = _watch()
         context.on_reload(self._reload)
@@ -174,6 +175,7 @@ class Worker:
         """Look at selected mailboxes now and then, for file systems that send no events."""
         while True:
             await asyncio.sleep(SWEEP)
+            self.held.sweep()
             for one in list(self._boxes.values()):
                 if one.views and one.folder.peek() is not one.snapshot:
                     for view in one.views:
