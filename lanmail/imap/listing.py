@@ -89,95 +89,97 @@ def parse_lsub(cursor: parser.Cursor) -> List:
 
 
 class _Names:
-    """All names that matter to one LIST, and what is to be said about each."""
+    """All names that matter to one LIST."""
 
-    def __init__(self, home: names.Home) -> None:
-        self.root = home.root
-        self.there = maildir.folders(home.root)
-        self.special = {name: attribute for attribute, name in maildir.specials(self.there).items()}
-        self.subscribed = set(subscriptions.load(home.root))
+    def __init__(self, home: names.Home, arguments: List) -> None:
+        self.there = frozenset(maildir.folders(home.root))
+        self.special = {name: attribute for attribute, name in maildir.specials(sorted(self.there)).items()}
+        self.subscribed = frozenset(subscriptions.load(home.root))
         self.parents = names.parents(self.there)
         if home.prefix and len(self.there) > 1:
             self.parents.add("INBOX")
+        self.wanted: list[tuple[str, frozenset[str]]] = []  # selection option → the names that it selects
+        if "SUBSCRIBED" in arguments.select:
+            self.wanted.append(("SUBSCRIBED", self.subscribed))
+        if "SPECIAL-USE" in arguments.select:
+            self.wanted.append(("SPECIAL-USE", frozenset(self.special)))
+
+    def candidates(self) -> list[str]:
+        """Names to look at: folders, their missing parents and, if asked for, subscribed names that are not there."""
+        found = self.there | self.parents
+        for _, selected in self.wanted:
+            found |= selected | names.parents(selected)
+        return ["INBOX", *sorted(found - {"INBOX"})]
+
+    def selected(self, name: str) -> bool:
+        if not self.wanted:
+            return name in self.there or name in self.parents
+        return all(name in chosen for _, chosen in self.wanted)
+
+    def below(self, matching: "dict[str, str]") -> dict[str, list[str]]:
+        """Which options select something below a name (RFC 5258 §3.5), for RECURSIVEMATCH.
+
+        A name that is not selected itself is only said for a child that is not said either.
+        """
+        found: dict[str, list[str]] = {}
+        for option, selected in self.wanted:
+            hidden = names.parents(name for name in selected if name not in matching)
+            for parent in names.parents(selected):
+                if self.selected(parent) or parent in hidden:
+                    found.setdefault(parent, []).append(option)
+        return found
+
+    def attributes(self, name: str, arguments: List) -> str:
+        words = []
+        if name not in self.there:
+            # RFC 5258 §3: \NonExistent implies \Noselect; clients without the extension know only the latter
+            words.append("\\NonExistent" if arguments.extended else "\\Noselect")
+        words.append("\\HasChildren" if name in self.parents else "\\HasNoChildren")
+        if name in self.special:
+            words.append(self.special[name])
+        if name in self.subscribed and "SUBSCRIBED" in arguments.select | arguments.give:
+            words.append("\\Subscribed")
+        return " ".join(words)
 
 
 async def list_(session: Session, arguments: List) -> str:
     if unknown := (arguments.select - SELECTIONS) | (arguments.give - RETURNS):
         raise Bad(f"Unknown LIST option {min(unknown)}.")
-    if arguments.select & {"RECURSIVEMATCH"} and not arguments.select & {"SUBSCRIBED", "SPECIAL-USE"}:
+    if "RECURSIVEMATCH" in arguments.select and not arguments.select & {"SUBSCRIBED", "SPECIAL-USE"}:
         raise Bad("RECURSIVEMATCH needs another selection option.")
     if arguments.patterns == (b"",) and not arguments.extended:
         # RFC 3501 §6.3.8: an empty name asks for the separator and the root of the reference
         session.untagged(b'LIST (\\Noselect) "." ' + names.wire(_root(session, arguments.reference)))
         return ""
-    known = await session.worker.run(_Names, session.home)
-    for pattern in arguments.patterns:
-        prefix, matches = _pattern(session.home, arguments.reference + pattern)
-        said: set[str] = set()
-        for name in _candidates(known, arguments):
-            shown = session.home.shown(name, prefix=prefix)
-            if name not in said and matches(shown) and (text := _describe(known, name, arguments)) is not None:
-                said.add(name)
-                extra = _extra(known, name, arguments)
-                session.untagged(b"LIST (" + text.encode() + b') "." ' + names.wire(shown) + extra)
-                if arguments.status and name in known.there:
-                    await status.say(session, name, shown, arguments.status)
+    known = await session.worker.run(_Names, session.home, arguments)
+    patterns = [_pattern(session.home, arguments.reference + pattern) for pattern in arguments.patterns]
+    matching = {name: shown for name in known.candidates() if (shown := _shown(session.home, name, patterns))}
+    below = known.below(matching) if "RECURSIVEMATCH" in arguments.select else {}
+    for name, shown in matching.items():
+        if not known.selected(name) and name not in below:
+            continue
+        text = f'({known.attributes(name, arguments)}) "." '.encode() + names.wire(shown)
+        if name in below:
+            text += b' ("CHILDINFO" ("' + '" "'.join(below[name]).encode() + b'"))'
+        session.untagged(b"LIST " + text)
+        if arguments.status and name in known.there:
+            await status.say(session, name, shown, arguments.status)
         await session.room()
+    return ""
+
+
+def _shown(home: names.Home, name: str, patterns: "list[tuple[str, Callable[[str], bool]]]") -> str:
+    """The name as the first pattern that it matches shows it, or ""."""
+    for prefix, matches in patterns:
+        shown = home.shown(name, prefix=prefix)
+        if matches(shown):
+            return shown
     return ""
 
 
 def _root(session: Session, reference: bytes) -> str:
     prefix = session.home.prefix
     return prefix if reference.upper().startswith(b"INBOX.") and prefix else ""
-
-
-def _candidates(known: _Names, arguments: List) -> list[str]:
-    """Names to look at: folders, their missing parents and, if asked for, subscribed names that are not there."""
-    found = set(known.parents)
-    if "SUBSCRIBED" in arguments.select:
-        found |= known.subscribed | names.parents(known.subscribed)
-    return ["INBOX", *sorted(found.union(known.there) - {"INBOX"})]
-
-
-def _describe(known: _Names, name: str, arguments: List) -> str | None:
-    """The attributes of a name, None when it is not selected."""
-    there, select = name in known.there, arguments.select
-    attributes = []
-    if "SUBSCRIBED" in select and name not in known.subscribed and not _below(known, name, arguments):
-        return None
-    if "SPECIAL-USE" in select and name not in known.special and not _below(known, name, arguments):
-        return None
-    if not there:
-        if name not in known.parents and "SUBSCRIBED" not in select:
-            return None
-        # RFC 5258 §3: \NonExistent implies \Noselect, but older clients only know the latter
-        attributes += ["\\NonExistent", "\\Noselect"] if arguments.extended else ["\\Noselect"]
-    attributes.append("\\HasChildren" if name in known.parents else "\\HasNoChildren")
-    if name in known.special:
-        attributes.append(known.special[name])
-    if name in known.subscribed and ("SUBSCRIBED" in select or "SUBSCRIBED" in arguments.give):
-        attributes.append("\\Subscribed")
-    return " ".join(attributes)
-
-
-def _below(known: _Names, name: str, arguments: List) -> list[str]:
-    """With RECURSIVEMATCH, which selection options match something below this name (RFC 5258 §3.5)."""
-    if "RECURSIVEMATCH" not in arguments.select:
-        return []
-    found = []
-    start = name + names.SEPARATOR
-    if "SUBSCRIBED" in arguments.select and any(other.startswith(start) for other in known.subscribed):
-        found.append("SUBSCRIBED")
-    if "SPECIAL-USE" in arguments.select and any(other.startswith(start) for other in known.special):
-        found.append("SPECIAL-USE")
-    return found
-
-
-def _extra(known: _Names, name: str, arguments: List) -> bytes:
-    below = _below(known, name, arguments)
-    if not below:
-        return b""
-    return b' ("CHILDINFO" (' + b" ".join(b'"%b"' % option.encode() for option in below) + b"))"
 
 
 def _pattern(home: names.Home, raw: bytes) -> tuple[str, Callable[[str], bool]]:

@@ -13,7 +13,10 @@ from lanmail.imap import parser, wire
 from lanmail.imap.session import Bad, No, Session, State
 
 BASE = ("IMAP4rev1", "SASL-IR", "LITERAL+", "ID", "ENABLE", "IDLE")
-INSIDE = ("NAMESPACE", "UIDPLUS", "MOVE", "UNSELECT", "CHILDREN", "SPECIAL-USE", "ESEARCH", "MULTIAPPEND")
+INSIDE = (
+    "NAMESPACE", "UIDPLUS", "MOVE", "UNSELECT", "CHILDREN", "SPECIAL-USE", "LIST-EXTENDED", "LIST-STATUS",
+    "STATUS=SIZE", "ESEARCH", "WITHIN", "MULTIAPPEND",
+)
 ENABLES: frozenset[str] = frozenset()
 SERVER_ID = f'("name" "lanmail" "version" "{lanmail.__version__}")'
 MAX_ID_FIELDS = 30
