@@ -38,9 +38,9 @@ class Server:
         """The Maildir of u0 … u19."""
         return self.base / ("mail" if self.name == "postfix" else "maildirs") / user
 
-    def cpu(self) -> float:
-        """Seconds of CPU of all processes, children that have ended included."""
-        return sum(_cpu(pid) for pid in _tree(self.pids))
+    def cpu(self) -> list[float]:
+        """Seconds of CPU of each program, with its processes and those that have ended."""
+        return [sum(_cpu(pid) for pid in _tree([root])) for root in self.pids]
 
     def memory(self) -> float:
         """PSS of all processes in MiB; shared pages are counted once."""

@@ -1,6 +1,6 @@
 """SMTP to Maildir, end to end, against Postfix: mails per second until the last one lies in the Maildir, CPU per mail.
 
-    python -m bench.smtp [--rounds 5] [--dir DIR] [--workers 1] [--quick]
+    python -m bench.smtp [--rounds 5] [--dir DIR] [--workers 1 --workers 2] [--quick]
 
 The load comes from Postfix's smtp-source. The servers take turns within each round, at ordinary priority, so that noise
 of the machine hits all of them; the numbers are medians of the rounds, and only their ratios mean anything.
@@ -8,19 +8,19 @@ of the machine hits all of them; the numbers are medians of the rounds, and only
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import shutil
 import statistics
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import peers
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Load:
     """One way to send mail."""
 
@@ -48,13 +48,14 @@ LOADS = (
 )
 
 
-@dataclass
+@dataclasses.dataclass
 class Result:
     """The rounds of one server with one load."""
 
-    rates: list[float] = field(default_factory=list)
-    accepted: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)  # ms per mail
+    rates: list[float] = dataclasses.field(default_factory=list)
+    accepted: list[float] = dataclasses.field(default_factory=list)
+    cpu: list[float] = dataclasses.field(default_factory=list)  # ms per mail
+    each: list[list[float]] = dataclasses.field(default_factory=list)  # the same for each program
 
 
 def entries(folder: Path) -> int:
@@ -81,21 +82,23 @@ def once(server: peers.Server, load: Load, result: Result) -> None:
     time.sleep(0.05)  # what is done after the last rename belongs to it as well
     result.rates.append(load.count / taken)
     result.accepted.append(load.count / accepted)
-    result.cpu.append((server.cpu() - cpu) * 1000 / load.count)
+    result.each.append([(now - then) * 1000 / load.count for now, then in zip(server.cpu(), cpu, strict=True)])
+    result.cpu.append(sum(result.each[-1]))
     for file in (maildir / "new").iterdir():
         file.unlink()
 
 
-def row(load: Load, results: dict[str, Result]) -> str:
+def row(load: Load, workers: int, ours: Result, theirs: Result) -> str:
     """A line of the table."""
-    ours, theirs = results["lanmail"], results["postfix"]
     ratios = sorted(mine / other for mine, other in zip(ours.rates, theirs.rates, strict=True))
     ratio = statistics.median(ours.rates) / statistics.median(theirs.rates)
     cpu = statistics.median(ours.cpu) / max(0.001, statistics.median(theirs.cpu))
+    each = " + ".join(f"{statistics.median(column):.2f}" for column in zip(*ours.each, strict=True))
     verdict = "goal" if ratio >= load.goal else "ok" if ratio >= load.bound else "BELOW"
-    return (f"| {load.name} | {statistics.median(ours.rates):.0f} | {statistics.median(theirs.rates):.0f} "
+    name = load.name if workers == 1 else f"{load.name}, {workers} workers"
+    return (f"| {name} | {statistics.median(ours.rates):.0f} | {statistics.median(theirs.rates):.0f} "
             f"| **{ratio:.2f}** ({ratios[0]:.2f}-{ratios[-1]:.2f}) | {load.bound} / {load.goal} {verdict} "
-            f"| {statistics.median(ours.cpu):.2f} | {statistics.median(theirs.cpu):.2f} | **{cpu:.2f}** |")
+            f"| {statistics.median(ours.cpu):.2f} ({each}) | {statistics.median(theirs.cpu):.2f} | **{cpu:.2f}** |")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -103,33 +106,48 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dir", default="/var/tmp", help="where the servers keep their mail; not a tmpfs")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, action="append", help="of smtpd; several times: one beside the other")
     parser.add_argument("--quick", action="store_true", help="a fifth of the mails")
     options = parser.parse_args(arguments)
     base = Path(tempfile.mkdtemp(prefix="lanmail-bench-", dir=options.dir))
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, base, ignore_errors=True)
-        servers = [peers.postfix(base / "postfix")]
-        stack.callback(servers[0].stop)
-        servers.append(peers.lanmail(base / "lanmail", "deliver", "smtpd",
-                                     settings={"smtpd.workers": str(options.workers)}))
-        stack.callback(servers[1].stop)
-        idle = {server.name: server.memory() for server in servers}
-        print("| SMTP → Maildir | lanmail/s | Postfix/s | ratio (rounds) | promise / goal | CPU ms | Postfix | ratio |")
+        postfix = peers.postfix(base / "postfix")
+        stack.callback(postfix.stop)
+        ours = {}
+        for workers in options.workers or [1]:
+            settings = {"smtpd.workers": str(workers)}
+            ours[workers] = peers.lanmail(base / f"lanmail{workers}", "smtpd", "deliver", settings=settings)
+            stack.callback(ours[workers].stop)
+        print_memory("idle", postfix, ours)
+        print("| SMTP → Maildir | lanmail/s | Postfix/s | ratio (rounds) | promise / goal "
+              "| CPU ms (smtpd + deliver) | Postfix | ratio |")
         print("|---|---|---|---|---|---|---|---|")
         for load in LOADS:
             if options.quick:
-                load = Load(load.name, load.sessions, load.count // 5, load.size, load.keep, load.bound, load.goal)
-            results = {server.name: Result() for server in servers}
-            for server in servers:
-                once(server, load, Result())  # warm up: processes, caches
-            for number in range(options.rounds):
-                for server in servers if number % 2 else reversed(servers):
-                    once(server, load, results[server.name])
-            print(row(load, results), flush=True)
-        busy = {server.name: server.memory() for server in servers}
-        told = ", ".join(f"{name} {idle[name]:.0f} idle, {busy[name]:.0f} after" for name in idle)
-        print(f"\nMemory (PSS, MiB): {told}")
+                load = dataclasses.replace(load, count=load.count // 5)
+            for line in compare(load, options.rounds, postfix, ours):
+                print(line, flush=True)
+        print()
+        print_memory("after", postfix, ours)
+
+
+def compare(load: Load, rounds: int, postfix: peers.Server, ours: dict[int, peers.Server]) -> list[str]:
+    """Rounds of one load, the servers in turns; the lines of the table."""
+    theirs, results = Result(), {workers: Result() for workers in ours}
+    turns = [(postfix, theirs), *((server, results[workers]) for workers, server in ours.items())]
+    for server, _ in turns:
+        once(server, load, Result())  # warm up: processes, caches
+    for number in range(rounds):
+        for server, result in turns if number % 2 else reversed(turns):
+            once(server, load, result)
+    return [row(load, workers, result, theirs) for workers, result in results.items()]
+
+
+def print_memory(when: str, postfix: peers.Server, ours: dict[int, peers.Server]) -> None:
+    """PSS of all processes."""
+    told = [f"{server.memory():.0f} lanmail ({workers} workers)" for workers, server in ours.items()]
+    print(f"Memory {when} (PSS, MiB): {postfix.memory():.0f} Postfix, {', '.join(told)}\n")
 
 
 if __name__ == "__main__":
