@@ -38,8 +38,12 @@ class Server:
         """The Maildir of u0 … u19."""
         return self.base / ("mail" if self.name == "postfix" else "maildirs") / user
 
-    def cpu(self) -> list[float]:
-        """Seconds of CPU of each program, with its processes and those that have ended."""
+    def cpu(self) -> float:
+        """Seconds of CPU of all processes, children that have ended included."""
+        return sum(self.cpu_each())
+
+    def cpu_each(self) -> list[float]:
+        """The same for each program."""
         return [sum(_cpu(pid) for pid in _tree([root])) for root in self.pids]
 
     def memory(self) -> float:

@@ -71,7 +71,7 @@ def once(server: peers.Server, load: Load, result: Result) -> None:
     """Send, wait for the last mail, note rate and CPU, clear the Maildir."""
     maildir = server.maildir("u1")
     before = entries(maildir)
-    cpu, begun = server.cpu(), time.perf_counter()
+    cpu, begun = server.cpu_each(), time.perf_counter()
     subprocess.run(load.command(server.ports["smtp"]), check=True, stdout=subprocess.DEVNULL)
     accepted = time.perf_counter() - begun
     while entries(maildir) < before + load.count:
@@ -82,7 +82,7 @@ def once(server: peers.Server, load: Load, result: Result) -> None:
     time.sleep(0.05)  # what is done after the last rename belongs to it as well
     result.rates.append(load.count / taken)
     result.accepted.append(load.count / accepted)
-    result.each.append([(now - then) * 1000 / load.count for now, then in zip(server.cpu(), cpu, strict=True)])
+    result.each.append([(now - then) * 1000 / load.count for now, then in zip(server.cpu_each(), cpu, strict=True)])
     result.cpu.append(sum(result.each[-1]))
     for file in (maildir / "new").iterdir():
         file.unlink()

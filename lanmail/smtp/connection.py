@@ -144,8 +144,9 @@ class Connection(smtp.SMTP):
         self.reply(status if isinstance(status, bytes) else status.encode())
 
     def reply(self, line: bytes) -> None:
-        """Answer; sent by `flush` when all commands at hand are done."""
-        self._out.append(line)
+        """Answer; sent by `flush` when all commands at hand are done. Nothing follows our last words."""
+        if not self.closing:
+            self._out.append(line)
 
     def flush(self) -> bool:
         """Send the replies; False when there were none."""

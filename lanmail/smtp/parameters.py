@@ -115,6 +115,14 @@ def rcpt(arg: str) -> Rcpt:
     return Rcpt(recipient, tuple(carried), bool(rest.strip()))
 
 
+def bdat(arg: str) -> tuple[int, bool]:
+    """`octets [LAST]`, (-1, False) when it is not that. RFC 3030 §2."""
+    octets, _, last = arg.partition(" ")
+    if not (octets.isascii() and octets.isdigit()) or len(octets) > 19 or last.upper() not in ("", "LAST"):
+        return -1, False
+    return int(octets), bool(last)
+
+
 def _words(rest: str) -> list[tuple[str, str]]:
     """KEY=VALUE words with the keys in capitals."""
     if not rest:

@@ -183,7 +183,11 @@ class Session(Dialogue):
 
     @syntax("BDAT octets [LAST]")
     async def smtp_BDAT(self, arg: str) -> None:
-        size, last = self._chunk(arg)
+        size, last = parameters.bdat(arg)
+        if size < 0:
+            # how much follows is anybody's guess: RFC 3030 §4.2 leaves only this
+            self._turn_away("501 5.5.4 Syntax: BDAT octets [LAST]")
+            return
         try:
             transaction = self._ready_for_text()
         except MailError as error:
@@ -199,16 +203,6 @@ class Session(Dialogue):
         reader.chunk(size, last)
         if not size:
             self.text_received(b"")
-
-    def _chunk(self, arg: str) -> tuple[int, bool]:
-        words = arg.split(" ")
-        if not 1 <= len(words) <= 2 or not (words[0].isascii() and words[0].isdigit()) or len(words[0]) > 19 or (
-            len(words) == 2 and words[1].upper() != "LAST"
-        ):
-            # how much follows is anybody's guess: RFC 3030 §4.2 leaves only this
-            self.finish("501 5.5.4 Syntax: BDAT octets [LAST]")
-            raise Permanent("Syntax: BDAT octets [LAST]", 501, "5.5.4")
-        return int(words[0]), len(words) == 2
 
     def _ready_for_text(self) -> Transaction:
         transaction = self.transaction
