@@ -227,8 +227,8 @@ class Spool:
         return one_fsync(self.path)
 
     def ensure(self) -> None:
-        """Create the directories that are missing."""
-        for directory in (self.tmp, self.new, self.cur, self.state, self.hold_path / NEW):
+        """Create the directories that are missing; hold's only when it is needed: who just queues may not see it."""
+        for directory in (self.tmp, self.new, self.cur, self.state):
             directory.mkdir(mode=0o750, parents=True, exist_ok=True)
 
     def fd(self, place: str) -> int:
@@ -276,6 +276,7 @@ class Spool:
 
     def hold(self, name: str, why: str, place: str = NEW) -> Path:
         """Move an entry to the hold spool with a text beside it that says why; the path it has there."""
+        (self.hold_path / NEW).mkdir(mode=0o750, parents=True, exist_ok=True)
         target = self.hold_path / NEW / name
         if os.path.lexists(target) or len(os.fsencode(name)) > MAX_NAME:
             short = os.fsdecode(os.fsencode(name)[: MAX_NAME - 7])

@@ -287,6 +287,10 @@ def run(where: paths.Paths, on_ready: Callable[[], None] = lambda: None) -> int:
         print(error, file=sys.stderr)
         say("the configuration has errors; nothing was started")
         return os.EX_CONFIG
+    owner = where.var.stat().st_uid
+    if os.geteuid() == 0 and owner != 0:
+        say(f"warning: {where.var} belongs to user {owner}, and what root makes there is out of its reach; "
+            "better: systemctl start lanmail.target, or run this as that user")
     lock = alone(where)
     if lock is None:
         say(f"already running on {where.root}")

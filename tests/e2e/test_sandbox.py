@@ -5,9 +5,11 @@ Every program is run as `lanmail up` runs it while mail comes in, is delivered a
 files it touched and the families of its sockets are compared with its unit.
 """
 
+import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +47,18 @@ def settings(name: str, key: str) -> list[str]:
     return [word for value in re.findall(rf"^{key}=(.*)$", text, re.M) for word in value.split()]
 
 
+def runners_in(directory: Path) -> Path:
+    """A directory of runners, for programs to be started otherwise than usual; `lanmail up` takes those beside it."""
+    (directory / "lanmail").symlink_to(BIN / "lanmail")
+    return directory
+
+
+def runner(runners: Path, name: str, before: str) -> None:
+    path = runners / f"lanmail-{name}"
+    path.write_text(f'#!/bin/sh\n{before} {BIN}/lanmail-{name} "$@"\n')
+    path.chmod(0o755)
+
+
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
     """Program → what it did."""
@@ -53,14 +67,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
     office.account("demo")
     traces = office.root / "traces"
     traces.mkdir()
-    runners = office.root / "runners"
-    runners.mkdir()
-    (runners / "lanmail").symlink_to(BIN / "lanmail")
+    runners = runners_in(tmp_path_factory.mktemp("runners"))
     for program in programs.DAEMONS:
-        runner = runners / f"lanmail-{program.name}"
-        strace = f"strace -D -f -qq -o {traces}/{program.name}"
-        runner.write_text(f'#!/bin/sh\nexec {strace} {BIN}/lanmail-{program.name} "$@"\n')
-        runner.chmod(0o755)
+        runner(runners, program.name, f"exec strace -D -f -qq -o {traces}/{program.name}")
     office.start(runners / "lanmail")
     try:
         use(office)
@@ -180,3 +189,46 @@ def test_nothing_else_is_written(seen: dict[str, Seen], name: str) -> None:
             for path in touched(line):
                 ok = Path(path).is_relative_to(writable) and not Path(path).is_relative_to(conf)
                 assert ok or path.startswith(("/dev/null", "/tmp/")), line
+
+
+MOUNTS = """
+mount --bind {root} {root}
+mount --bind {root}/conf {root}/conf
+mount -o remount,bind,ro {root}/conf
+for path in {hidden}; do
+  if [ -d $path ]; then mount --bind {none}/directory $path; elif [ -e $path ]; then mount --bind {none}/file $path; fi
+done
+mount -o remount,bind,ro /
+exec setpriv --no-new-privs --bounding-set=-all,{plus} --inh-caps=-all,{plus} --ambient-caps=-all,{plus} "$@"
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="name spaces need root")
+def test_works_inside_mounts_like_systemds(new_office: Callable[..., Office], tmp_path: Path) -> None:
+    """The same work with a read-only system, hidden directories, no network where there is to be none, and without
+    capabilities; root without them may read no more than its own files say."""
+    need("unshare", "setpriv", "swaks", "curl")
+    office = new_office()
+    office.account("demo")
+    none = tmp_path / "none"
+    (none / "directory").mkdir(parents=True)
+    (none / "directory").chmod(0)
+    (none / "file").touch(0)
+    runners = runners_in(tmp_path)
+    for program in programs.DAEMONS:
+        seen = Seen(office.root)
+        hidden = " ".join(str(seen.here(path.lstrip("-"))) for path in settings(program.name, "InaccessiblePaths"))
+        kept = settings(program.name, "CapabilityBoundingSet")
+        plus = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in kept)
+        script = tmp_path / f"mounts-{program.name}"
+        script.write_text(MOUNTS.format(root=office.root, hidden=hidden, none=none, plus=plus or "-all"))
+        net = "--net " if "yes" in settings(program.name, "PrivateNetwork") else ""
+        runner(runners, program.name, f"exec unshare {net}--mount --propagation private sh {script}")
+    if office.run("unshare", "--net", "--mount", "true", check=False).returncode:
+        pytest.skip("this machine does not let us make name spaces")
+    office.start(runners / "lanmail")
+    use(office)
+    assert office.stop() == 0
+    said = office.log() + (office.root / "stderr").read_text()
+    assert "Permission" not in said
+    assert "Read-only" not in said
