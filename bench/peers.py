@@ -83,7 +83,8 @@ def lanmail(base: Path, *programs: str, settings: dict[str, str] | None = None) 
                          start_new_session=True)
         for program in programs
     ]
-    ports = {"smtp": 25, "lmtp": 24, "submission": 587, "pop3": 110, "pop3s": 995, "imap": 143, "imaps": 993}
+    ports = {"smtp": 25, "lmtp": 24, "submission": 587, "lan": 2500, "pop3": 110, "pop3s": 995, "imap": 143,
+             "imaps": 993}
     server = Server("lanmail", base, [child.pid for child in children],
                     {name: port + offset for name, port in ports.items()}, children)
     for program, name in (("smtpd", "smtp"), ("pop3d", "pop3"), ("imapd", "imap")):
@@ -92,8 +93,11 @@ def lanmail(base: Path, *programs: str, settings: dict[str, str] | None = None) 
     return server
 
 
-def postfix(base: Path) -> Server:
-    """Postfix with virtual(8) → Maildir, as in the peer's own documentation, log and fsync as they come."""
+def postfix(base: Path, more: str = "") -> Server:
+    """Postfix with virtual(8) → Maildir, as in the peer's own documentation, log and fsync as they come.
+
+    `more` are further lines of main.cf.
+    """
     if os.geteuid():
         raise Missing("Postfix needs root for its users")
     if not shutil.which("postfix") or not Path("/usr/lib/postfix/sbin/master").exists():
@@ -104,7 +108,7 @@ def postfix(base: Path) -> Server:
     shutil.chown(base / "mail", "mail", "mail")
     shutil.chown(base / "data", "postfix")
     (base / "etc/boxes").write_text("".join(f"u{n}@{DOMAIN} u{n}/\n" for n in range(USERS)))
-    (base / "etc/main.cf").write_text(_MAIN_CF.format(base=base, domain=DOMAIN))
+    (base / "etc/main.cf").write_text(_MAIN_CF.format(base=base, domain=DOMAIN) + more)
     (base / "etc/master.cf").write_text(_MASTER_CF.format(port=port))
     for parent in (base, *base.parents):
         if parent != Path("/") and not parent.stat().st_mode & 0o001:
@@ -138,7 +142,7 @@ def _free_offset() -> int:
     """An offset with which all our ports are free."""
     for offset in range(20000 + os.getpid() % 10000, 60000, 1000):
         try:
-            for port in (24, 25, 110, 143, 465, 587, 993, 995):
+            for port in (24, 25, 110, 143, 465, 587, 993, 995, 2500):
                 with socket.socket() as one:
                     one.bind(("127.0.0.1", port + offset))
             return offset

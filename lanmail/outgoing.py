@@ -139,9 +139,9 @@ _PROXY = frozenset({"proxy", "proxy_user", "proxy_password"})
 
 def of(default: Outgoing, own: Outgoing | None) -> Outgoing:
     """What holds for an account: its own table over the default one."""
-    if own is None or not own.model_fields_set:
+    said = given(own) if own is not None else set()
+    if own is None or not said:
         return default
-    said = own.model_fields_set
     inherited = set(_POLICY)
     if not said & OWN_WAY:
         inherited |= Outgoing.model_fields.keys() - _LOGIN - _PROXY
@@ -156,6 +156,12 @@ def of(default: Outgoing, own: Outgoing | None) -> Outgoing:
     if "smime" in said:
         values["smime"] = _section_of(default.smime, own.smime)
     return Outgoing.model_construct(_fields_set=set(said), **values)
+
+
+def given(own: Outgoing) -> set[str]:
+    """The keys that an account's table names; a section without a key in it says nothing."""
+    return {name for name in own.model_fields_set
+            if not isinstance(part := getattr(own, name), Model) or part.model_fields_set}
 
 
 def _section_of(default: Smime, own: Smime) -> Smime:

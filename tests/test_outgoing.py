@@ -18,6 +18,7 @@ DEFAULT = way(host="smtp.provider.example", tls="starttls", user="firma", passwo
 def test_an_account_that_says_nothing_uses_the_default() -> None:
     assert outgoing.of(DEFAULT, None) is DEFAULT
     assert outgoing.of(DEFAULT, way()) is DEFAULT
+    assert outgoing.of(DEFAULT, way(folder={}, http={}, smime={})) is DEFAULT
 
 
 def test_own_log_in_at_the_default_server() -> None:

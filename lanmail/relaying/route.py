@@ -44,7 +44,7 @@ def way_of(office: Office, one: entry.Entry) -> Way:
     if account is None:
         return Way(None, default)
     own = account.outgoing
-    return Way(name, outgoing.of(default, own), "rate" in own.model_fields_set, account.deny_internet)
+    return Way(name, outgoing.of(default, own), "rate" in outgoing.given(own), account.deny_internet)
 
 
 def account_of(office: Office, one: entry.Entry) -> str | None:
