@@ -51,5 +51,6 @@ def check(paths: Paths) -> None:
         owner.check(directory, os.stat(directory).st_mode)
     for base in (paths.queue, paths.outbound, paths.hold):
         for directory in (base, base / "tmp", base / "new", base / "cur"):
-            if directory.parent != paths.hold or directory.exists():
+            # hold is made when it is first needed
+            if paths.hold not in (directory, directory.parent) or os.path.lexists(directory):
                 owner.check(directory, os.lstat(directory).st_mode)
