@@ -25,7 +25,6 @@ DESCRIPTION
     `lanmail queue remove` takes it back.
 
     `lanmail queue` shows what waits, why and until when; its retry, hold, release and remove work while relay runs.
-    `lanmail route test ADDRESS` says which way a mail would go.
 
     --once sends what is due and ends; 75 means that something has to be tried again later.
     --trace says on stderr what is done with each mail, and why.
