@@ -16,6 +16,7 @@ from lanmail import errors, log
 from lanmail.imap import (
     append,
     box,
+    capabilities,
     copy,
     expunge,
     fetch,
@@ -64,7 +65,7 @@ class _Refused(Exception):
 
 async def serve(session: Session) -> None:
     """The whole session, from the greeting to the hang-up. Raises wire.Closed when the client went away."""
-    session.untagged(f"OK [CAPABILITY {login.capabilities(session)}] lanmail ready.")
+    session.untagged(f"OK [CAPABILITY {capabilities.text(session)}] lanmail ready.")
     while session.state is not State.OVER:
         try:
             await _one(session, await _read(session))

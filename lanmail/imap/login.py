@@ -3,59 +3,20 @@
 RFC 3501 §6.1, §6.2; RFC 4959 (SASL-IR); RFC 2971 (ID); RFC 5161 (ENABLE).
 """
 
-import ipaddress
 import ssl
 from typing import NamedTuple
 
 import lanmail
 from lanmail import errors, log, sasl
-from lanmail.imap import parser, wire
+from lanmail.imap import capabilities, parser, wire
 from lanmail.imap.session import Bad, No, Session, State
 
-BASE = ("IMAP4rev1", "SASL-IR", "LITERAL+", "ID", "ENABLE", "IDLE")
-INSIDE = (
-    "NAMESPACE", "UIDPLUS", "MOVE", "UNSELECT", "CHILDREN", "SPECIAL-USE", "LIST-EXTENDED", "LIST-STATUS",
-    "STATUS=SIZE", "ESEARCH", "WITHIN", "MULTIAPPEND",
-)
-ENABLES: frozenset[str] = frozenset()
 SERVER_ID = f'("name" "lanmail" "version" "{lanmail.__version__}")'
 MAX_ID_FIELDS = 30
 
 
-def capabilities(session: Session) -> str:
-    """What this client may know of, now (RFC 3501 §7.2.1)."""
-    names = list(BASE)
-    hidden = set(session.worker.config.imapd.hide_capabilities)
-    if session.state is State.FRESH:
-        if not session.connection.secure and session.worker.tls_possible:
-            names.append("STARTTLS")
-        allowed = _may_log_in(session)
-        names += [f"AUTH={name}" for name in sasl.mechanisms(secure=allowed)]
-        if not allowed:
-            names.append("LOGINDISABLED")
-    else:
-        names += INSIDE
-        names.append(f"APPENDLIMIT={session.worker.limits.max_append}")
-        if session.account is not None:
-            hidden |= set(getattr(session.account, "hide_capabilities", None) or ())
-    hidden = {name.upper() for name in hidden}
-    return " ".join(name for name in names if not {name.upper(), name.partition("=")[0].upper()} & hidden)
-
-
-def _may_log_in(session: Session) -> bool:
-    """Passwords only where nobody can listen: under TLS, or from the networks that the admin named."""
-    if session.connection.secure:
-        return True
-    try:
-        peer = ipaddress.ip_address(session.connection.peer.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(peer, "ipv4_mapped", None)
-    return any((mapped or peer) in network for network in session.worker.cleartext_networks)
-
-
 async def capability(session: Session, _arguments: None) -> str:
-    session.untagged(f"CAPABILITY {capabilities(session)}")
+    session.untagged(f"CAPABILITY {capabilities.text(session)}")
     return ""
 
 
@@ -144,7 +105,7 @@ async def _ask(session: Session, challenge: bytes | None, *, cancel: bool = True
 
 
 def _refuse_in_clear(session: Session) -> None:
-    if not _may_log_in(session):
+    if not capabilities.may_log_in(session):
         raise No("Log in under TLS only.", "PRIVACYREQUIRED")
 
 
@@ -167,7 +128,7 @@ async def _check(session: Session, credentials: sasl.Credentials) -> str:
     session.folders = await session.worker.open_home(account)
     session.state = State.AUTHENTICATED
     log.login(account=account.name, service="imap", client=client, method=method, tls=session.connection.tls_version)
-    return f"[CAPABILITY {capabilities(session)}] Logged in."
+    return f"[CAPABILITY {capabilities.text(session)}] Logged in."
 
 
 def _failed(session: Session, user: str, method: str, why: str) -> None:
@@ -187,7 +148,8 @@ def parse_enable(cursor: parser.Cursor) -> list[str]:
 
 async def enable(session: Session, arguments: list[str]) -> str:
     """RFC 5161 §3.1: unknown names are ignored; the untagged answer comes always."""
-    fresh = [name for name in arguments if name in ENABLES and name not in session.enabled]
+    known = capabilities.enables(session)
+    fresh = [name for name in arguments if name in known and name not in session.enabled]
     session.enabled.update(fresh)
     session.untagged(" ".join(["ENABLED", *fresh]))
     return ""
