@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from lanmail import keys, secret
 from lanmail.keys import Model
-from lanmail.units import Domain, Duration, Fingerprint, Host, Hostname, NewSender, Proxy, Size, Url
+from lanmail.units import Directory, Domain, Duration, Fingerprint, Host, Hostname, NewSender, Proxy, Size, Url
 
 _key, _section = keys.key, keys.section
 
@@ -25,7 +25,7 @@ Secret = secret.Reference
 class Folder(Model):
     """Transport folder: mail is put into a directory for other software."""
 
-    path: str = _key("", "Directory that gets a file ID.eml for each mail.")
+    path: Directory = _key("", "Directory that gets a file ID.eml for each mail.")
     envelope: bool = _key(True, "Start each file with X-Sender and X-Receiver lines, as spool/pickup takes it.")
 
 

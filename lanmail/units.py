@@ -165,6 +165,13 @@ _PROXY = re.compile(r"(?:http|socks5)://(?:[^\s/:@\[\]]+|\[[0-9a-f:]+\])(?::\d{1
 _URL = re.compile(r"https?://[^\s@/?#]+(?:/[^\s#?]*)?(?:\?[^\s#]*)?")
 
 
+def directory(value: Any) -> str:
+    """An absolute path of a directory, or nothing."""
+    if value == "" or (isinstance(value, str) and value.startswith("/") and "\0" not in value):
+        return str(value)
+    raise ValueError(f'{value!r} is not the whole path of a directory; write it like "/srv/outgoing"')
+
+
 def proxy(value: Any) -> str:
     """A proxy "http://HOST:PORT" or "socks5://HOST:PORT", or nothing."""
     if value == "" or (isinstance(value, str) and _PROXY.fullmatch(value)):
@@ -234,6 +241,7 @@ DnsServer = Annotated[str, BeforeValidator(dns_server), _text(r"^[0-9A-Fa-f:.\[\
 Proxy = Annotated[str, BeforeValidator(proxy), _text(r"^((http|socks5)://\S+)?$", "socks5://proxy.lan:1080")]
 Fingerprint = Annotated[str, BeforeValidator(fingerprint), _text(r"^[0-9A-Fa-f: ]+$", "00:11:22…")]
 NewSender = Annotated[str, BeforeValidator(new_sender), _text("^(.+@.+)?$", "%localpart%@firma.example")]
+Directory = Annotated[str, BeforeValidator(directory), _text("^(/.*)?$", "/srv/outgoing")]
 Url = Annotated[str, BeforeValidator(url), _text("^(https?://.+)?$", "https://www.firma.example/in.php")]
 Domain = Annotated[str, BeforeValidator(domain), _text(r"^[^@\s]+$", "office.lan")]
 Hostname = Annotated[str, BeforeValidator(hostname), _text(r"^[^@\s]*$", "mail.office.lan")]
