@@ -6,7 +6,7 @@ The subcommands are in lanmail/cli/, one file per noun; here they are only put t
 import click
 
 import lanmail
-from lanmail.cli import account, alias, certificate, command, config, demo, doctor, init, queue, trace, up
+from lanmail.cli import account, alias, certificate, command, config, demo, doctor, init, mailbox, queue, trace, up
 
 EPILOG = """First steps:
 
@@ -31,6 +31,7 @@ for subcommand in (
     alias.alias,
     config.config,
     certificate.certificate,
+    mailbox.mailbox,
     doctor.doctor,
     queue.queue,
     trace.trace,

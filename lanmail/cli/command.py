@@ -147,12 +147,14 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
-    """Print rows in columns as wide as they need to be, or `empty` when there are none."""
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], empty: str, *, right: Sequence[int] = ()) -> None:
+    """Print rows in columns as wide as they need to be (`right`: those of numbers), or `empty` when there are none."""
     if not rows:
         click.echo(empty)
         return
     table = [head, *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(head))]
     for row in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        cells = [cell.rjust(width) if column in right else cell.ljust(width)
+                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        click.echo("  ".join(cells).rstrip())

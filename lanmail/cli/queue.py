@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lanmail import backlog, log
-from lanmail.cli import command
+from lanmail.cli import command, values
 from lanmail.paths import Paths
 
 _SHOWN = 64 << 10
@@ -32,7 +32,7 @@ def list_(where: Paths, spools: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         command.print_json([_data(item) for item in found])
         return
-    rows = [[item.id, item.spool, item.state, _duration(backlog.age(item)), _size(item.size), _sender(item),
+    rows = [[item.id, item.spool, item.state, _duration(backlog.age(item)), values.size(item.size), _sender(item),
              _some(item.recipients), _one_line(item.reason)] for item in found]
     command.print_table(["ID", "SPOOL", "STATE", "AGE", "SIZE", "SENDER", "RECIPIENTS", "REASON"], rows,
                         "nothing is waiting")
@@ -50,7 +50,7 @@ def show(where: Paths, id: str, as_json: bool) -> None:
         command.print_json({**_data(item), "message": text.decode("utf-8", "replace"), "cut": item.size > len(text)})
         return
     facts = {"id": item.id, "file": item.file, "state": item.state, "age": _duration(backlog.age(item)),
-             "size": _size(item.size), "origin": item.origin, "tries": item.tries or None,
+             "size": values.size(item.size), "origin": item.origin, "tries": item.tries or None,
              "next try": item.next and f"in {_duration(max(0.0, item.next - time.time()))}", "reason": item.reason}
     for name, value in facts.items():
         if value is not None:
@@ -58,7 +58,7 @@ def show(where: Paths, id: str, as_json: bool) -> None:
     click.echo()
     click.echo(_printable(text.decode("utf-8", "replace")).rstrip("\n"))
     if item.size > len(text):
-        click.echo(f"… {_size(item.size - len(text))} more")
+        click.echo(f"… {values.size(item.size - len(text))} more")
 
 
 @queue.command()
@@ -173,10 +173,3 @@ def _duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.0f}{unit}"
     return f"{seconds:.0f}s"
-
-
-def _size(size: int) -> str:
-    for limit, unit in ((1 << 20, "MB"), (1 << 10, "KB")):
-        if size >= limit:
-            return f"{size / limit:.1f}{unit}"
-    return f"{size}B"

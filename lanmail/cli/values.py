@@ -62,3 +62,11 @@ def words(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(words(item) for item in value) or "-"
     return str(value) or "-"
+
+
+def size(octets: int) -> str:
+    """A number of octets as a person reads it."""
+    for limit, unit in ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")):
+        if octets >= limit:
+            return f"{octets / limit:.1f}{unit}"
+    return f"{octets}B"
