@@ -5,33 +5,30 @@ is opened and read once for all items that need it.
 """
 
 import os
-import time
 from collections.abc import Iterator
 
-from lanmail import atomic, changes, maildir, snapshot
-from lanmail.imap import fetchgrammar, mailbox, section, streaming, structure
-from lanmail.imap.fetchgrammar import Fetch, Item
+from lanmail import atomic, changes, snapshot
+from lanmail.imap import fetchgrammar, items, mailbox, section, streaming
+from lanmail.imap.fetchgrammar import Fetch
+from lanmail.imap.items import Cost, Item
 from lanmail.imap.session import EXPUNGED, No, Session
 
 BATCH = 200  # messages that are marked \Seen at a time
 CHUNK = 500  # messages answered from file names between two looks at the clock
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-CHEAP = {"UID": "UID {1}", "FLAGS": "FLAGS ({2})", "RFC822.SIZE": "RFC822.SIZE {3}"}
-SUMMARIES = frozenset({"ENVELOPE", "BODY", "BODYSTRUCTURE"})
 
 parse = fetchgrammar.parse
 
 
 async def fetch(session: Session, arguments: Fetch) -> str:
-    view, items = session.view, arguments.items
+    view, wanted = session.view, arguments.items
     spans = view.spans(arguments.numbers, uid=arguments.uid)
-    names = [item.name for item in items]
-    if "RFC822.SIZE" in names:
+    if any(item.name == "RFC822.SIZE" for item in wanted):
         await _find_sizes(session, spans)
-    if CHEAP.keys() >= set(names):
-        missing, unreadable = await _from_names(session, names, spans), 0
+    columns = [kind for item in wanted if isinstance(kind := items.TABLE[item.name], items.Column)]
+    if len(columns) == len(wanted):
+        missing, unreadable = await _from_names(session, columns, spans), 0
     else:
-        missing, unreadable = await _from_files(session, items, spans)
+        missing, unreadable = await _from_files(session, wanted, spans)
     if unreadable:
         raise No("Some of the messages cannot be read.", "UNAVAILABLE")
     return EXPUNGED if missing and not arguments.uid else ""
@@ -47,24 +44,17 @@ async def _find_sizes(session: Session, spans: list[range]) -> None:
         await session.worker.run(view.box.folder.fill_sizes, unknown)
 
 
-async def _from_names(session: Session, names: list[str], spans: list[range]) -> int:
+async def _from_names(session: Session, columns: list[items.Column], spans: list[range]) -> int:
     """Answers made of file names alone; returns how many messages are gone."""
-    view = session.view
-    answer = ("* {0} FETCH (" + " ".join(CHEAP[name] for name in names) + ")\r\n").format
-    sized, missing = "RFC822.SIZE" in names, 0
+    view, missing = session.view, 0
+    answer = ("* %s FETCH (" + " ".join(column.form for column in columns) + ")\r\n").__mod__
     for span in _pieces(spans):
-        messages, recent, texts = view.box.messages, view.recent, view.box.flag_texts()
-        lines = []
-        for number, uid in enumerate(view.uids[span.start : span.stop], span.start + 1):
-            entry = messages.get(uid)
-            if entry is None:
-                missing += 1
-                continue
-            text = texts.get(entry.name.partition(maildir.INFO)[2])
-            if text is None or uid in recent:
-                text = view.flags(entry)
-            lines.append(answer(number, uid, text, entry.wire_size if sized else 0))
-        session.connection.write("".join(lines).encode("ascii", "replace"))
+        found = list(map(view.box.messages.get, view.uids[span.start : span.stop]))
+        entries = [entry for entry in found if entry]
+        missing += len(found) - len(entries)
+        numbers = [number for number, entry in enumerate(found, span.start + 1) if entry]
+        values = zip(numbers, *[column.values(view, entries) for column in columns], strict=True)
+        session.connection.write("".join(map(answer, values)).encode("ascii", "replace"))
         await session.room()
     return missing
 
@@ -76,11 +66,11 @@ def _pieces(spans: list[range]) -> Iterator[range]:
             yield range(start, min(start + CHUNK, span.stop))
 
 
-async def _from_files(session: Session, items: tuple[Item, ...], spans: list[range]) -> tuple[int, int]:
+async def _from_files(session: Session, wanted: tuple[Item, ...], spans: list[range]) -> tuple[int, int]:
     """Answers that need the messages; returns how many are gone and how many cannot be read."""
     view = session.view
-    marks = not view.read_only and any(item.marks for item in items)
-    reader = _Reader(session, items)
+    marks = not view.read_only and any(item.marks for item in wanted)
+    reader = _Reader(session, wanted)
     for span in spans:
         for start in range(span.start, span.stop, BATCH):
             batch = view.uids[start : min(start + BATCH, span.stop)]
@@ -103,16 +93,15 @@ async def _mark_seen(view: mailbox.View, uids: list[int]) -> frozenset[int]:
 class _Reader:
     """One FETCH command on its way through the messages that it opens."""
 
-    def __init__(self, session: Session, items: tuple[Item, ...]) -> None:
+    def __init__(self, session: Session, wanted: tuple[Item, ...]) -> None:
         self._session = session
         self._view = session.view
-        self._items = items
+        self._items = wanted
         self.missing = self.unreadable = 0
-        names = {item.name for item in items}
-        self._reads = bool(names & (SUMMARIES | {"SECTION"}))
-        self._summarizes = bool(names & SUMMARIES)
-        self._sections = "SECTION" in names
-        self._flags_asked = "FLAGS" in names
+        costs = {item.cost for item in wanted}
+        self._cost = max(costs)
+        self._summarizes = Cost.SUMMARY in costs
+        self._flags_asked = any(item.name == "FLAGS" for item in wanted)
 
     async def one(self, number: int, uid: int, *, also_flags: bool) -> None:
         """Answer for one message."""
@@ -129,31 +118,40 @@ class _Reader:
         await self._session.room()
 
     async def _answer(self, number: int, uid: int, entry: snapshot.Entry, *, also_flags: bool) -> None:
-        cached = self._view.box.summaries.get(uid) if self._summarizes and not self._sections else None
-        if cached is not None or not self._reads:
-            status = await self._stat(entry)
-            self._say(number, [self._value(item, uid, entry, status, summary=cached) for item in self._items])
+        message = items.Message(self._view, entry)
+        cached = self._view.box.summaries.get(uid) if self._cost == Cost.SUMMARY else None
+        if cached is not None or self._cost < Cost.SUMMARY:
+            message.status = await self._stat(entry)
+            if cached is not None:
+                message.summary = cached
+            parts = [item.said(message) for item in self._items]
+            self._session.connection.write(b"* %d FETCH (%b)\r\n" % (number, b" ".join(parts)))
             return
         descriptor = await self._open(entry)
         try:
-            status = os.fstat(descriptor)
-            large = status.st_size > streaming.LARGE
-            source = await self._large(uid, descriptor, status) if large else section.Source(fd=descriptor)
-            summary = self._view.box.summary(uid, source) if self._summarizes else None
-            said = b"* %d FETCH (" % number
-            parts: list[bytes] = []
-            for item in self._items:
-                if large and item.whole:
-                    said += b" ".join([*parts, item.label + b" "])
-                    await streaming.send(self._session, descriptor, said)
-                    said, parts = b" ", []
-                else:
-                    parts.append(self._value(item, uid, entry, status, source, summary))
-            if also_flags:
-                parts.append(b"FLAGS (" + self._view.flags(entry).encode() + b")")
-            self._session.connection.write((said if parts else b"") + b" ".join(parts) + b")\r\n")
+            await self._answer_from(descriptor, number, message, also_flags=also_flags)
         finally:
             os.close(descriptor)
+
+    async def _answer_from(self, descriptor: int, number: int, message: items.Message, *, also_flags: bool) -> None:
+        """Answer with the message open."""
+        message.status = status = os.fstat(descriptor)
+        large, uid = status.st_size > streaming.LARGE, message.entry.uid
+        message.source = await self._large(uid, descriptor, status) if large else section.Source(fd=descriptor)
+        if self._summarizes:
+            message.summary = self._view.box.summary(uid, message.source)
+        said = b"* %d FETCH (" % number
+        parts: list[bytes] = []
+        for item in self._items:
+            if large and item.whole:
+                said += b" ".join([*parts, item.label + b" "])
+                await streaming.send(self._session, descriptor, said)
+                said, parts = b" ", []
+            else:
+                parts.append(item.said(message))
+        if also_flags:
+            parts.append(b"FLAGS (" + self._view.flags(message.entry).encode() + b")")
+        self._session.connection.write((said if parts else b"") + b" ".join(parts) + b")\r\n")
 
     async def _large(self, uid: int, descriptor: int, status: os.stat_result) -> section.Source:
         """A large message is read and parsed in a thread, and kept for the next piece of it."""
@@ -166,9 +164,6 @@ class _Reader:
             await self._session.worker.run(_digest, source)
             held.put(key, source, status.st_size)
         return source
-
-    def _say(self, number: int, parts: list[bytes]) -> None:
-        self._session.connection.write(b"* %d FETCH (%b)\r\n" % (number, b" ".join(parts)))
 
     async def _open(self, entry: snapshot.Entry) -> int:
         """A descriptor; the usual case is one system call, a file that was renamed is searched for in a thread."""
@@ -187,29 +182,7 @@ class _Reader:
             finally:
                 os.close(descriptor)
 
-    def _value(self, item: Item, uid: int, entry: snapshot.Entry, status: os.stat_result,
-               source: section.Source | None = None, summary: structure.Summary | None = None) -> bytes:
-        """An item with its name."""
-        if item.cut is not None and source is not None:
-            data = section.cut(source, item.cut, item.partial)
-            return item.label + (b" NIL" if data is None else b" {%d}\r\n%b" % (len(data), data))
-        if item.name == "INTERNALDATE":
-            return b"INTERNALDATE " + internal_date(status.st_mtime)
-        if item.name in SUMMARIES and summary is not None:
-            return item.label + b" " + {"ENVELOPE": summary.envelope, "BODY": summary.body}.get(
-                item.name, summary.bodystructure)
-        return CHEAP[item.name].format(0, uid, self._view.flags(entry), entry.wire_size or 0).encode()
-
 
 def _digest(source: section.Source) -> None:
     """In a thread: read the message and find its parts, which the source remembers."""
     _ = source.data, source.tree
-
-
-def internal_date(moment: float) -> bytes:
-    """A date-time in quotes (RFC 3501 §9), in the server's zone."""
-    local = time.localtime(moment)
-    sign, offset = ("-", -local.tm_gmtoff) if local.tm_gmtoff < 0 else ("+", local.tm_gmtoff)
-    day = f"{local.tm_mday:2d}-{MONTHS[local.tm_mon - 1]}-{local.tm_year:04d}"
-    clock = f"{local.tm_hour:02d}:{local.tm_min:02d}:{local.tm_sec:02d}"
-    return f'"{day} {clock} {sign}{offset // 3600:02d}{offset % 3600 // 60:02d}"'.encode()

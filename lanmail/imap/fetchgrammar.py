@@ -3,35 +3,19 @@
 import re
 from dataclasses import dataclass, replace
 
-from lanmail.imap import parser, section
+from lanmail.imap import items, parser, section
+from lanmail.imap.items import Item
 
 MACROS = {
     "ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
     "FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
     "FULL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY"),
 }
-SIMPLE = frozenset({"UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODYSTRUCTURE"})
 OLD = {"RFC822": "", "RFC822.HEADER": "HEADER", "RFC822.TEXT": "TEXT"}
 MAX_ITEMS = 200
 
 NAME = re.compile(rb"[A-Za-z0-9.]+")
 SECTION = re.compile(rb"[0-9A-Za-z.]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing to fetch; `label` is how it is named in the answer. `cut` is for sections only."""
-
-    name: str
-    label: bytes
-    cut: section.Section | None = None
-    partial: tuple[int, int] | None = None
-    marks: bool = False  # sets \Seen
-
-    @property
-    def whole(self) -> bool:
-        """Whether this is the message as it is."""
-        return self.cut == section.Section() and self.partial is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +29,18 @@ def parse(cursor: parser.Cursor, *, uid: bool = False) -> Fetch:
     cursor.space()
     numbers = cursor.sequence_set()
     cursor.space()
-    items: list[Item] = []
+    found: list[Item] = []
     if cursor.take(b"("):
         while True:
-            items += _item(cursor, macros=False)
+            found += _item(cursor, macros=False)
             if cursor.take(b")"):
                 break
             cursor.space()
-            if len(items) > MAX_ITEMS:
+            if len(found) > MAX_ITEMS:
                 cursor.fail("at most 200 items")
     else:
-        items = _item(cursor, macros=True)
-    unique = dict.fromkeys(items)
+        found = _item(cursor, macros=True)
+    unique = dict.fromkeys(found)
     if uid:
         unique = dict.fromkeys([Item("UID", b"UID"), *unique])
     return Fetch(numbers, tuple(unique), uid)
@@ -66,13 +50,11 @@ def _item(cursor: parser.Cursor, *, macros: bool) -> list[Item]:
     name = cursor.match(NAME, "a FETCH item").upper().decode("ascii")
     if macros and name in MACROS:
         return [Item(one, one.encode()) for one in MACROS[name]]
-    if name in SIMPLE:
+    if name in items.SIMPLE and not (name == "BODY" and cursor.peek(b"[")):
         return [Item(name, name.encode())]
     if name in OLD:
         cut = section.Section((), OLD[name])
         return [Item("SECTION", name.encode(), cut, marks=name != "RFC822.HEADER")]
-    if name == "BODY" and not cursor.peek(b"["):
-        return [Item("BODY", b"BODY")]
     if name in ("BODY", "BODY.PEEK") and cursor.take(b"["):
         return [_section(cursor, marks=name == "BODY")]
     return cursor.fail("a FETCH item")
