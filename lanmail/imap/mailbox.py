@@ -28,6 +28,7 @@ class View:
         self.uidvalidity = of.now.uidvalidity
         self.uids = array("I", of.uids)
         self.recent: set[int] = set()
+        self.saved = array("I")  # UIDs that the last SEARCH with SAVE found (RFC 5182)
         self.flags_known = of.modseq
         self.expunges_known = of.modseq
         self.keywords_known: tuple[str, ...] = of.now.keywords.names
@@ -63,11 +64,16 @@ class View:
 
     def spans(self, numbers: parser.Set, *, uid: bool) -> list[range]:
         """Where in `uids` the messages are that a set of the client names. Bad for a number that does not exist."""
-        if not uid:
-            return [range(low - 1, high) for low, high in self.numbers(numbers)]
         uids = self.uids
-        found = [range(bisect_left(uids, low), bisect_right(uids, high))
-                 for low, high in parser.resolve(numbers, uids[-1] if uids else 0)]
+        if uid:
+            found = [range(bisect_left(uids, low), bisect_right(uids, high))
+                     for low, high in parser.resolve(numbers, uids[-1] if uids else 0)]
+        else:
+            found = [range(low - 1, high) for low, high in self.numbers(numbers)]
+        if parser.has_saved(numbers):
+            places = [(number, number) for one in self.saved if (number := self.number(one))]
+            joined = searchkeys.ranges([*places, *((span.start + 1, span.stop) for span in found if span)])
+            return [range(low - 1, high) for low, high in joined]
         return [span for span in found if span]
 
     def select(self, numbers: parser.Set, *, uid: bool) -> list[int]:

@@ -25,6 +25,7 @@ ESCAPE = re.compile(rb'\\(["\\])')
 LITERAL = re.compile(rb"~?\{(\d{1,19})\+?\}\r\n")
 MARKER = re.compile(rb"(~?)\{(\d{1,30})(\+?)\}\Z")
 NUMBER = re.compile(rb"\d{1,19}")
+SAVED = (-1, -1)  # in a set, the messages that the last SEARCH with SAVE found
 SET = re.compile(rb"[\d:,*$]+")
 FLAG = re.compile(rb'\\?[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
 
@@ -130,10 +131,13 @@ class Cursor:
         return self.match(LIST_MAILBOX, "a mailbox pattern")
 
     def sequence_set(self) -> Set:
-        """`2,4:7,9:*`: numbers from 1, `*` given as 0."""
+        """`2,4:7,9:*`: numbers from 1, `*` given as 0, `$` (RFC 5182) as SAVED."""
         text = self.match(SET, "a message set")
         pairs: list[tuple[int, int]] = []
         for piece in text.split(b","):
+            if piece == b"$":
+                pairs.append(SAVED)
+                continue
             low, colon, high = piece.partition(b":")
             first = self._set_number(low)
             pairs.append((first, self._set_number(high) if colon else first))
@@ -202,8 +206,13 @@ class Cursor:
 
 
 def resolve(numbers: Set, highest: int) -> searchkeys.Ranges:
-    """The set with `*` filled in, sorted and joined."""
-    return searchkeys.ranges([(low or highest, high or highest) for low, high in numbers])
+    """The set with `*` filled in, sorted and joined; `$` is left out, see `has_saved`."""
+    return searchkeys.ranges([(low or highest, high or highest) for low, high in numbers if low >= 0])
+
+
+def has_saved(numbers: Set) -> bool:
+    """Whether `$` is in the set."""
+    return SAVED in numbers
 
 
 def marker(line: bytes) -> tuple[int, bool] | None:

@@ -1,17 +1,17 @@
-"""The grammar of SEARCH (RFC 3501 §6.4.4, RFC 4466 for RETURN, RFC 5032 for WITHIN).
+"""The grammar of SEARCH (RFC 3501 §6.4.4, RFC 4466 for RETURN, RFC 5032 for WITHIN, RFC 5182 for SAVE and `$`).
 
 The tree that comes out still has sets as the client wrote them (`*` as 0); `resolved` fills in the mailbox's numbers.
 """
 
 import codecs
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from lanmail.imap import dates, parser, searchkeys
 
-RETURNS = ("MIN", "MAX", "ALL", "COUNT")
+RETURNS = ("MIN", "MAX", "ALL", "COUNT", "SAVE")
 FLAGS = {"ANSWERED": "R", "DELETED": "T", "DRAFT": "D", "FLAGGED": "F", "SEEN": "S"}
 FIELDS = ("BCC", "CC", "FROM", "SUBJECT", "TO")
 MAX_KEYS = 4000
@@ -60,9 +60,9 @@ def _returns(cursor: parser.Cursor) -> tuple[str, ...]:
             cursor.space()
         word = cursor.word()
         if word not in RETURNS:
-            cursor.fail("MIN, MAX, ALL or COUNT")
+            cursor.fail("MIN, MAX, ALL, COUNT or SAVE")
         found.append(word)
-    return tuple(found) or ("ALL",)
+    return tuple(dict.fromkeys(found)) or ("ALL",)
 
 
 def _charset(name: bytes) -> str | None:
@@ -194,14 +194,16 @@ class _Keys:
     }
 
 
-def resolved(key: searchkeys.Key, count: int, highest: int) -> searchkeys.Key:
-    """The tree with every set in terms of the mailbox: `count` messages, `highest` the largest UID."""
-    if isinstance(key, searchkeys.Numbers):
-        return searchkeys.Numbers(parser.resolve(key.ranges, count))
-    if isinstance(key, searchkeys.Uids):
-        return searchkeys.Uids(parser.resolve(key.ranges, highest))
+def resolved(key: searchkeys.Key, count: int, highest: int, saved: Sequence[int] = ()) -> searchkeys.Key:
+    """The tree with every set in terms of the mailbox: `count` messages, `highest` the largest UID, `saved` is `$`."""
+    if isinstance(key, searchkeys.Numbers | searchkeys.Uids):
+        found = type(key)(parser.resolve(key.ranges, count if isinstance(key, searchkeys.Numbers) else highest))
+        if not parser.has_saved(key.ranges):
+            return found
+        last = searchkeys.Uids(searchkeys.ranges([(uid, uid) for uid in saved]))
+        return searchkeys.Or((found, last)) if found.ranges else last
     if isinstance(key, searchkeys.Not):
-        return searchkeys.Not(resolved(key.key, count, highest))
+        return searchkeys.Not(resolved(key.key, count, highest, saved))
     if isinstance(key, searchkeys.And | searchkeys.Or):
-        return type(key)(tuple(resolved(one, count, highest) for one in key.keys))
+        return type(key)(tuple(resolved(one, count, highest, saved) for one in key.keys))
     return key

@@ -1,10 +1,11 @@
-"""SEARCH: the walk through the mailbox (RFC 3501 §6.4.4), plain or as ESEARCH (RFC 4731).
+"""SEARCH: the walk through the mailbox (RFC 3501 §6.4.4), plain or as ESEARCH (RFC 4731), kept for `$` (RFC 5182).
 
 Keys that file names answer (flags, numbers) narrow the candidates first, many messages at a time; only what is left
 is looked at message by message, and opened if it must be.
 """
 
 import os
+from array import array
 from bisect import bisect_left, bisect_right
 
 from lanmail import atomic, maildir, snapshot
@@ -17,17 +18,31 @@ parse = searchgrammar.parse
 
 
 async def run(session: Session, arguments: searchgrammar.Search) -> str:
+    view, returns = session.view, arguments.returns
+    before = view.saved
+    if "SAVE" in (returns or ()):
+        view.saved = array("I")  # RFC 5182 §2.1: it is empty after a NO
     if arguments.charset is None:
         raise No("No such charset here.", "BADCHARSET (US-ASCII UTF-8 ISO-8859-1 ISO-8859-15 WINDOWS-1252)")
-    view = session.view
-    key = searchgrammar.resolved(arguments.key, len(view.uids), view.uids[-1] if view.uids else 0)
+    key = searchgrammar.resolved(arguments.key, len(view.uids), view.uids[-1] if view.uids else 0, before)
     uids = await matching(session, key)
     found = uids if arguments.uid else [view.number(uid) for uid in uids]
-    if arguments.returns is None:
+    if returns is None:
         session.untagged("SEARCH" + "".join(f" {number}" for number in found))
-    else:
+        return ""
+    if "SAVE" in returns:
+        view.saved = _to_save(returns, uids)
+    if returns != ("SAVE",):
         session.untagged(_extended(arguments, found))
     return ""
+
+
+def _to_save(returns: tuple[str, ...], uids: list[int]) -> "array[int]":
+    """RFC 5182 §2.4: all that was found, or only the first and the last when nothing but these is asked for."""
+    ends = {"MIN": 0, "MAX": -1}
+    if uids and {"SAVE"} < set(returns) <= {"SAVE", *ends}:
+        return array("I", sorted({uids[place] for name, place in ends.items() if name in returns}))
+    return array("I", uids)
 
 
 def _extended(arguments: searchgrammar.Search, found: list[int]) -> str:
@@ -38,7 +53,7 @@ def _extended(arguments: searchgrammar.Search, found: list[int]) -> str:
     for name in arguments.returns or ():
         if name == "COUNT":
             parts.append(f"COUNT {len(found)}")
-        elif found:
+        elif found and name != "SAVE":
             value = {"MIN": str(found[0]), "MAX": str(found[-1])}.get(name)
             parts.append(f"{name} {value or copy.compact(found)}")
     return " ".join(parts)

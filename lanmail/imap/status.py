@@ -1,12 +1,22 @@
-"""STATUS: a few numbers about a mailbox that need not be selected (RFC 3501 §6.3.10, RFC 8438)."""
+"""STATUS: a few numbers about a mailbox that need not be selected (RFC 3501 §6.3.10, RFC 8438, RFC 7889)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lanmail import mutf7
 from lanmail.imap import box, names, parser
 from lanmail.imap.session import No, Session
 
-ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "SIZE", "DELETED")
+ITEMS: dict[str, Callable[[box.Box, Session], int | str]] = {
+    "MESSAGES": lambda found, _: len(found.now),
+    "RECENT": lambda found, _: found.recent(),
+    "UIDNEXT": lambda found, _: found.now.uidnext,
+    "UIDVALIDITY": lambda found, _: found.now.uidvalidity,
+    "UNSEEN": lambda found, _: found.unseen()[0],
+    "DELETED": lambda found, _: sum("T" in entry.letters for entry in found.now.entries),
+    "SIZE": lambda found, _: sum(entry.wire_size or 0 for entry in found.now.entries),
+    "APPENDLIMIT": lambda _, session: session.worker.limits.max_append,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +60,10 @@ async def say(session: Session, name: str, shown: str, wanted: tuple[str, ...]) 
     """Say the numbers; False when the mailbox went away."""
     try:
         found = await session.worker.open_box(session.home, name)
-        values = await _values(found, wanted, session)
     except box.Gone:
         return False
-    text = " ".join(f"{item} {value}" for item, value in zip(wanted, values, strict=True))
+    if "SIZE" in wanted:
+        await session.worker.run(found.folder.fill_sizes, found.now.entries)
+    text = " ".join(f"{item} {ITEMS[item](found, session)}" for item in wanted)
     session.untagged(b"STATUS " + names.wire(shown) + f" ({text})".encode())
     return True
-
-
-async def _values(found: box.Box, wanted: tuple[str, ...], session: Session) -> list[int]:
-    snapshot = found.now
-    values = []
-    for item in wanted:
-        if item == "MESSAGES":
-            values.append(len(snapshot))
-        elif item == "RECENT":
-            values.append(found.recent())
-        elif item == "UIDNEXT":
-            values.append(snapshot.uidnext)
-        elif item == "UIDVALIDITY":
-            values.append(snapshot.uidvalidity)
-        elif item == "UNSEEN":
-            values.append(found.unseen()[0])
-        elif item == "DELETED":
-            values.append(sum("T" in entry.letters for entry in snapshot.entries))
-        else:
-            await session.worker.run(found.folder.fill_sizes, snapshot)
-            values.append(sum(entry.wire_size or 0 for entry in snapshot.entries))
-    return values
