@@ -76,13 +76,12 @@ def decode(data: bytes, name: str | bytes | None) -> str:
 
 def codec(name: str | bytes | None) -> str | None:
     """Python's name of the charset, None when there is no such charset."""
-    if isinstance(name, bytes):
-        name = name[:80].decode("ascii", "replace")
-    return _codec(name[:80].lower()) if name else None
+    return _codec(name[:80]) if name else None
 
 
 @functools.lru_cache(maxsize=256)
-def _codec(name: str) -> str | None:
+def _codec(given: str | bytes) -> str | None:
+    name = (given if isinstance(given, str) else given.decode("ascii", "replace")).lower()
     # RFC 2231 §5: charset*language.
     name = name.partition("*")[0].strip(" \t\"'")
     squeezed = _junk.sub("", name)

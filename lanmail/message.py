@@ -3,16 +3,19 @@
 Works on bytes as they lie on disk (LF) or on the wire (CRLF), in linear time, and never raises on a malformed one.
 """
 
-import base64
 import binascii
-import quopri
+import functools
+import itertools
+import operator
 import re
+from typing import Any
 
 from lanmail import charset
 
 # RFC 2047 §2 forbids blanks inside a word, but many write them.
 _WORD = re.compile(rb"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
-_BETWEEN = re.compile(rb"(\?=)[ \t\r\n]+(?==\?[^?\s]{1,60}\?[bBqQ]\?)")
+_RUN = re.compile(rb"(W(?:[ \t\r\n]*W)*+)".replace(b"W", rb"=\?[^?\s]{1,60}\?[bBqQ]\?[^?]*\?="))
+_SHORT = 300
 
 
 def header_end(data: bytes) -> int:
@@ -68,34 +71,27 @@ def decode_words(value: bytes) -> str:
     """A header value as text: encoded words (RFC 2047) decoded, the rest as UTF-8 or windows-1252. Never raises."""
     if b"=?" not in value:
         return charset.decode(value, None)
-    value = _BETWEEN.sub(rb"\1", value)
-    parts: list[str] = []
-    end = 0
-    pending: tuple[bytes, str] | None = None  # neighbours of one charset may split a character between them
-    for match in _WORD.finditer(value):
-        if match.start() > end or pending is None:
-            parts += [charset.decode(*pending)] if pending else []
-            pending = None
-            parts.append(charset.decode(value[end : match.start()], None))
-        raw, name = _word(match)
-        if pending and pending[1] == name:
-            pending = (pending[0] + raw, name)
-        else:
-            parts += [charset.decode(*pending)] if pending else []
-            pending = (raw, name)
-        end = match.end()
-    parts += [charset.decode(*pending)] if pending else []
-    parts.append(charset.decode(value[end:], None))
-    return "".join(parts)
+    pieces: list[Any] = _RUN.split(value)  # text, run, text, …
+    pieces[::2] = [charset.decode(piece, None) for piece in pieces[::2]]
+    pieces[1::2] = [(_run if len(run) <= _SHORT else _run.__wrapped__)(run) for run in pieces[1::2]]
+    return "".join(pieces)
 
 
-def _word(match: re.Match[bytes]) -> tuple[bytes, str]:
+@functools.lru_cache(maxsize=2048)  # the same names and subjects stand over many messages
+def _run(run: bytes) -> str:
+    """Encoded words with at most blanks between them, which do not count."""
+    words = [_word(*match.groups()) for match in _WORD.finditer(run)]
+    # neighbours of one charset may split a character between them
+    return "".join([charset.decode(b"".join([raw for raw, _ in group]), name)
+                    for name, group in itertools.groupby(words, key=operator.itemgetter(1))])
+
+
+def _word(charset_name: bytes, encoding: bytes, body: bytes) -> tuple[bytes, str]:
     """The octets of an encoded word and its charset."""
-    name = match.group(1).split(b"*")[0].decode("ascii", "replace").lower()  # RFC 2231 §5: charset*language
-    body = match.group(3)
-    if match.group(2) in b"qQ":
-        return quopri.decodestring(body.replace(b"_", b" "), header=False), name
+    name = charset_name.split(b"*")[0].decode("ascii", "replace").lower()  # RFC 2231 §5: charset*language
+    if encoding in b"qQ":
+        return binascii.a2b_qp(body.replace(b"_", b" ")), name
     try:
-        return base64.b64decode(body + b"=" * (-len(body) % 4)), name
+        return binascii.a2b_base64(body + b"=" * (-len(body) % 4)), name
     except binascii.Error:
         return body, name

@@ -60,3 +60,11 @@ def test_never_raises(data):
     assert 0 <= message.header_end(data) <= len(data)
     message.fields(data, b"Subject")
     assert isinstance(message.decode_words(data), str)
+
+
+def test_many_encoded_words_take_linear_time_and_split_characters_are_joined() -> None:
+    words = b"=?utf-8?q?=C3?= " * 20_000 + b"=?utf-8?q?=A4?= =?x?q?"
+    text = message.decode_words(b"a " + words)
+    assert text.startswith("a \ufffd\ufffd")
+    assert text.endswith(" =?x?q?")
+    assert message.decode_words(b"=?utf-8?q?M=C3?= =?utf-8?q?=BCller?= x") == "Müller x"

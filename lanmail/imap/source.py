@@ -104,7 +104,7 @@ def _read(fd: int) -> bytes:
     pieces: list[bytes] = []
     offset = 0
     wanted = os.fstat(fd).st_size + 1
-    while piece := os.pread(fd, max(wanted, STEP), offset):
+    while piece := os.pread(fd, wanted if wanted > 1 else STEP, offset):
         pieces.append(piece)
         offset += len(piece)
         wanted -= len(piece)

@@ -68,13 +68,16 @@ def in_body(message_source: source.Source, needle: Needle) -> bool:
 def in_text(message_source: source.Source, needle: Needle) -> bool:
     """As `in_body`, or whether any header holds the text, those of parts and of attached messages too."""
     data = message_source.data
-    if data.isascii() and b"=?" not in data and _plainly_without(data, needle.octets and needle.word):
-        return False
-    for node in _nodes(tree.outline(data)):
-        block = data[node.start : node.middle].replace(b"\r\n", b"\n")
-        if needle.in_words(_fold.sub(b" ", block)) or _in_part(data, node, needle):
-            return True
-    return False
+    if data.isascii() and _plainly_without(data, needle.octets and needle.word):
+        last = data.rfind(b"=?")
+        if last < len(message_source.header):  # none, or only the message's own header has encoded words
+            return last >= 0 and needle.in_words(_unfolded(message_source.header))
+    return any(needle.in_words(_unfolded(data[node.start : node.middle])) or _in_part(data, node, needle)
+               for node in _nodes(tree.outline(data)))
+
+
+def _unfolded(block: bytes) -> bytes:
+    return _fold.sub(b" ", block.replace(b"\r\n", b"\n"))
 
 
 def _plainly_without(data: bytes, octets: bytes | None) -> bool:
