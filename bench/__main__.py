@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NOT_ONE = {"__init__", "__main__", "peers", "dovecot"}
+NOT_ONE = {"__init__", "__main__", "peers", "dovecot", "mails"}
 
 
 def main() -> None:
