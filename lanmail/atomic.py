@@ -1,6 +1,7 @@
 """Files that are either the old or the new one, and opens that a hostile file cannot turn against us.
 
-Invariants: `write` never leaves a half-written file under its final name, not even after a power cut.
+Invariants: `write` never leaves a half-written file under its final name, not even after a power cut; what stands there
+and is no file (a directory, FIFO, link of somebody else) is renamed, never removed.
 `open_regular` never blocks (FIFO, device), never follows a link out of the tree, never returns anything but a
 regular file: everything that other programs may have dropped is opened through it.
 """
@@ -8,6 +9,7 @@ regular file: everything that other programs may have dropped is opened through 
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -37,11 +39,27 @@ def write(path: str | os.PathLike[str], data: bytes | str, *, mode: int = 0o640)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        set_aside(target)
         os.rename(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_dir(target.parent)
+
+
+def set_aside(path: str | os.PathLike[str], kind: Callable[[int], bool] = stat.S_ISREG) -> bool:
+    """Rename what is no regular file to NAME.foreign.…, out of the way of one; True when there was such a thing.
+
+    `kind` tells from its mode whether it is what belongs there.
+    """
+    try:
+        if kind(os.lstat(path).st_mode):
+            return False
+    except FileNotFoundError:
+        return False
+    name = os.fspath(path)
+    os.rename(name, f"{name}.foreign.{os.urandom(6).hex()}")
+    return True
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from lanmail import atomic
 
 STALE = 120.0
+NAMELESS = 30.0  # for one that names nobody: who made it died before it could, or it is no lock of a mail server
 REFRESH = 10.0
 _LIMIT = 1024
 _ours: set[str] = set()
@@ -66,6 +67,8 @@ def _acquire(name: str, deadline: float) -> None:
             if _create(name):
                 _ours.add(name)
                 return
+            if atomic.set_aside(name):
+                continue
             if _forgotten(name):
                 _take_over(name)
                 continue
@@ -117,14 +120,14 @@ def _create_in_place(name: str) -> bool:
 def _forgotten(name: str) -> bool:
     """True when nobody can be holding the lock any more."""
     try:
-        age = time.time() - os.lstat(name).st_mtime
+        age = abs(time.time() - os.lstat(name).st_mtime)
         pid, _, host = atomic.read(name, _LIMIT).decode("ascii", "replace").partition(":")
     except FileNotFoundError:
         return False
     except OSError:  # nothing that a mail server made
-        return abs(age) > STALE
+        return age > NAMELESS
     # In both directions: after a step of the clock, a lock "from tomorrow" must not hold for ever.
-    if abs(age) > STALE:
+    if age > STALE or (age > NAMELESS and not (host and pid.isdigit())):
         return True
     if host != socket.gethostname() or not pid.isdigit():
         return False
@@ -156,8 +159,4 @@ def _take_over(name: str) -> None:
     if (before.st_ino, before.st_mtime_ns) != (after.st_ino, after.st_mtime_ns):
         with contextlib.suppress(OSError):  # it was a fresh one, made in between: put it back
             os.link(aside, name)
-    try:
-        os.unlink(aside)
-    except IsADirectoryError:
-        os.rename(aside, name)  # somebody's directory: never deleted, and the lock stays taken
-        raise Busy(f"{name} is a directory") from None
+    os.unlink(aside)

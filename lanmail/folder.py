@@ -51,7 +51,7 @@ class Folder:
         self._uidlist = f"{path}/{uidlist.NAME}"
         self._mutex = threading.RLock()
         self._depth = 0
-        self._new, self._cur = listing.Listing(f"{path}/new"), listing.Listing(f"{path}/cur")
+        self._new, self._cur = listing.Listing(f"{path}/new", optional=True), listing.Listing(f"{path}/cur")
         self._uids: uidlist.UidList | None = None
         self._stamp: uidlist.Stamp | None = None
         self._keyword_stamp: tuple[int, ...] | None = None
@@ -185,7 +185,7 @@ class Folder:
                     return self._uids
             self._uids, self._stamp = uidlist.read(self._uidlist)
             self._told_of(self._uids.uids)
-        except (FileNotFoundError, uidlist.Corrupt):
+        except (FileNotFoundError, atomic.NotRegular, uidlist.Corrupt):
             if not locked:
                 return None
             self._uids = uidlist.inherit(self.path) or uidlist.fresh(self.root)

@@ -17,7 +17,8 @@ case (RFC 9051 §2.3.2); the first spelling stays. The lock is the uidlist's.
 
 import contextlib
 import os
-from collections.abc import Container, Iterable, Mapping
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lanmail import atomic
@@ -26,7 +27,8 @@ NAME = "dovecot-keywords"
 FURTHER = "lanmail-keywords"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 MAX_KEYWORDS = 200
-_LIMIT = 256 << 20
+_LIMIT = 64 << 20
+_KEYWORD = re.compile(r'[^\x00-\x20\x7f-\U0010ffff(){%*"\\\]]{1,200}\Z')  # RFC 3501 §9: an atom
 
 
 class TooMany(ValueError):
@@ -79,19 +81,30 @@ def load(directory: str) -> Table:
     by_letter: dict[str, str] = {}
     for line in _read(f"{directory}/{NAME}").split("\n"):
         digits, _, name = line.partition(" ")
-        if name and digits.isascii() and digits.isdigit() and len(digits) < 3 and int(digits) < len(LETTERS):
+        known = digits.isascii() and digits.isdigit() and len(digits) < 3 and int(digits) < len(LETTERS)
+        if known and _KEYWORD.match(name):
             by_letter[LETTERS[int(digits)]] = name
     further_of: dict[str, tuple[str, ...]] = {}
     spelled: dict[str, str] = {}
     lines = _read(f"{directory}/{FURTHER}").split("\n")
     for line in lines[:-1]:  # the last one is empty, or a torn append
         words, tab, base = line.partition("\t")
-        names = tuple(spelled.setdefault(word.lower(), word) for word in words.split(" ") if word)
         if tab and base:
-            further_of[base] = names
+            further_of[base] = tuple(_spelled(words, spelled))
     taken = {name.lower() for name in by_letter.values()}
     return Table(dict(sorted(by_letter.items())), {base: names for base, names in further_of.items() if names},
                  tuple(name for key, name in spelled.items() if key not in taken), len(lines) - 1)
+
+
+def _spelled(words: str, known: dict[str, str]) -> Iterator[str]:
+    """The keywords in a line as they were spelled first; nothing that the folder cannot have."""
+    for word in words.split(" "):
+        key = word.lower()
+        if key in known:
+            yield known[key]
+        elif _KEYWORD.match(word) and len(known) < MAX_KEYWORDS:
+            known[key] = word
+            yield word
 
 
 def _read(path: str) -> str:
@@ -158,6 +171,7 @@ def _store(directory: str, table: Table, text: str) -> Table:
     """Append, or write anew when more than half of the lines are of no use."""
     if table.lines > 2 * len(table.further_of) + 100:
         return _rewrite(directory, table)
+    atomic.set_aside(f"{directory}/{FURTHER}")
     descriptor = os.open(f"{directory}/{FURTHER}", os.O_RDWR | os.O_APPEND | os.O_CREAT | atomic.SAFE, 0o660)
     try:
         size = os.fstat(descriptor).st_size

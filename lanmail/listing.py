@@ -24,12 +24,16 @@ TRUST = 1.0
 
 
 class Listing:
-    """The names in one directory, and the mtime from before they were read."""
+    """The names in one directory, and the mtime from before they were read.
 
-    __slots__ = ("_cost", "_inode", "_mtime", "_reread", "_settled", "files", "names", "path")
+    With `optional` a directory that is missing, or something else in its place, is an empty one.
+    """
 
-    def __init__(self, path: str) -> None:
+    __slots__ = ("_cost", "_inode", "_mtime", "_reread", "_settled", "files", "names", "optional", "path")
+
+    def __init__(self, path: str, *, optional: bool = False) -> None:
         self.path = path
+        self.optional = optional
         self.names: set[str] = set()
         self.files: dict[str, str] = {}
         self._mtime = self._inode = 0
@@ -41,22 +45,39 @@ class Listing:
         """True when nothing can have changed since the names were read."""
         if not self._settled and time.monotonic() >= self._reread:
             return False
-        status = os.lstat(self.path)
-        return status.st_mtime_ns == self._mtime and status.st_ino == self._inode
+        return self._stamp() == (self._mtime, self._inode)
+
+    def _stamp(self) -> tuple[int, int]:
+        """Time and inode of the directory; FileNotFoundError when it must be there and is not."""
+        try:
+            status = os.lstat(self.path)
+        except FileNotFoundError:
+            if self.optional:
+                return 0, 0
+            raise
+        return status.st_mtime_ns, status.st_ino
 
     def look(self) -> Iterable[str]:
         """Read the names when the directory changed; returns the base names something happened to."""
         if self.same():
             return ()
         began = time.monotonic()
-        status = os.lstat(self.path)
-        names = maildir.list_names(self.path)
+        stamp = self._stamp()
+        names = self._read()
         self._reread, self._cost = 0.0, time.monotonic() - began
-        self._mtime, self._inode = status.st_mtime_ns, status.st_ino
+        self._mtime, self._inode = stamp
         # Another change within the clock's grain (a jiffy; on old file systems a second) would not change the mtime.
         grain = 1_100_000_000 if self._mtime % 1_000_000_000 == 0 else 30_000_000
         self._settled = abs(time.time_ns() - self._mtime) > grain
         return self._take(names)
+
+    def _read(self) -> set[str]:
+        try:
+            return maildir.list_names(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            if self.optional:
+                return set()
+            raise
 
     def _take(self, names: set[str]) -> Iterable[str]:
         if not self.names:
@@ -87,8 +108,7 @@ class Listing:
             base = name.partition(":")[0]
             self.files[base] = name
             touched.append(base)
-        status = os.lstat(self.path)
-        self._mtime, self._inode = status.st_mtime_ns, status.st_ino
+        self._mtime, self._inode = self._stamp()
         if not self._reread:
             self._reread = time.monotonic() + max(TRUST, 10 * self._cost)
         self._settled = False
@@ -104,7 +124,7 @@ class Listing:
 
     def steady(self) -> bool:
         """True when the directory did not change since just before its names were read."""
-        return os.lstat(self.path).st_mtime_ns == self._mtime
+        return self._stamp()[0] == self._mtime
 
     def twice(self) -> list[str]:
         """Names that have the base name of another file here."""

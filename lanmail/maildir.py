@@ -163,13 +163,14 @@ def ensure(root: str) -> None:
     """Make what is missing of the INBOX, and nothing else: all that a delivery needs. Several may do so at a time."""
     os.makedirs(root, mode=0o770, exist_ok=True)
     for sub in SUBDIRS:
+        atomic.set_aside(f"{root}/{sub}", stat.S_ISDIR)
         with contextlib.suppress(FileExistsError):
             os.mkdir(f"{root}/{sub}", 0o770)
 
 
 def prepare(root: str) -> None:
     """Make the INBOX and, in a new Maildir, the special folders, and subscribe to them. Cheap when all is done."""
-    if _is_directory(f"{root}/cur") and subscriptions.exist(root):
+    if all(_is_directory(f"{root}/{sub}") for sub in SUBDIRS) and subscriptions.exist(root):
         return
     ensure(root)
     if subscriptions.adopt(root):  # another server's Maildir: its folders are as its user wants them

@@ -2,6 +2,8 @@
 
 import os
 import socket
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +56,12 @@ def test_limit(tmp_path):
     assert atomic.read(path, limit=100) == b"x" * 100
     with pytest.raises(atomic.TooLarge):
         atomic.read(path, limit=99)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("elsewhere", path)])
+def test_write_renames_what_is_no_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "f")
+    atomic.write(tmp_path / "f", b"new")
+    assert (tmp_path / "f").read_bytes() == b"new"
+    (aside,) = (path for path in tmp_path.iterdir() if path.name != "f")
+    assert aside.name.startswith("f.foreign.")

@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -95,10 +96,21 @@ def test_a_full_disk_does_not_keep_anybody_from_locking(tmp_path: Path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_a_fifo_in_its_place_blocks_nobody_for_ever(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "f.lock")
-    with pytest.raises(dotlock.Busy), dotlock.held(tmp_path / "f", timeout=0.02):
-        pass
-    os.utime(tmp_path / "f.lock", (0, 0))
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("nowhere", path)])
+def test_what_is_no_lock_is_put_aside(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "f.lock")
     with dotlock.held(tmp_path / "f", timeout=0.02):
         pass
+    (aside,) = tmp_path.iterdir()
+    assert aside.name.startswith("f.lock.foreign.")
+
+
+def test_a_lock_that_names_nobody_is_forgotten_sooner(tmp_path: Path) -> None:
+    lock = tmp_path / "f.lock"
+    for text in (b"", b"who knows", b"\0" * 5000):
+        lock.write_bytes(text)
+        with pytest.raises(dotlock.Busy), dotlock.held(tmp_path / "f", timeout=0.02):
+            pass
+        os.utime(lock, (time.time() - 60,) * 2)
+        with dotlock.held(tmp_path / "f", timeout=0.02):
+            pass

@@ -455,3 +455,11 @@ async def test_the_server_says_goodbye_when_it_stops(tmp_path: Path) -> None:
         await server.worker.close()
         assert (await client.line()).startswith(b"* BYE ")
         assert (await idler.line()).startswith(b"* BYE ")
+
+
+async def test_status_size_of_known_and_unknown_sizes(server: imapserver.Server) -> None:
+    server.deliver(message(body="Eins\n"))
+    Path(server.root(), "cur/foreign:2,").write_bytes(b"a: b\n\nc\n")
+    client = await server.client()
+    total = len(message(body="Eins\n").replace(b"\n", b"\r\n")) + len(b"a: b\r\n\r\nc\r\n")
+    assert await client.ok("STATUS INBOX (SIZE MESSAGES)") == [b"STATUS INBOX (SIZE %d MESSAGES 2)" % total]

@@ -86,3 +86,13 @@ def test_any_content_can_be_read(tmp_path_factory: pytest.TempPathFactory, conte
     (directory / "lanmail-keywords").write_bytes(content)
     table = keywords.load(str(directory))
     assert len(table.by_letter) <= 26
+
+
+def test_what_is_no_keyword_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / keywords.NAME).write_text("0 $Ok\n1 a)b\n2 \xe4\n3 x]\n4 \n5 Zwei\n")
+    (tmp_path / keywords.FURTHER).write_text("gut \xfc \x01 (x b\xe4d\tbase\n"
+                                            + " ".join(map(str, range(500))) + "\tc\n")
+    table = keywords.load(str(tmp_path))
+    assert table.by_letter == {"a": "$Ok", "f": "Zwei"}
+    assert table.further_of["base"] == ("gut",)
+    assert len(table.further_names) == keywords.MAX_KEYWORDS
