@@ -2,6 +2,7 @@
 
     with dotlock.held(path) as lock:    # waits up to `timeout` seconds, then raises dotlock.Busy
         ...
+    dotlock.left_over(lock_file)        # whether a lock is there that belongs to nobody
 
 The file says `pid:host`, as Dovecot writes it, so that either server takes over at once what a dead process of the
 same machine left behind; a lock from elsewhere counts as forgotten when it did not change for 120 s. Threads of one
@@ -115,6 +116,11 @@ def _create_in_place(name: str) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def left_over(lock: str) -> bool:
+    """True when a lock file is there that nobody can be holding any more."""
+    return os.path.lexists(lock) and _forgotten(lock)
 
 
 def _forgotten(name: str) -> bool:

@@ -5,6 +5,7 @@
     allot(directory, table, names) -> Table                    every name has its place; the dotlock must be held
     assign(directory, table, {base: names}) -> Table           sets the further keywords of messages; dotlock held
     forget(directory, table, alive: Container[str]) -> Table   drops what is said about expunged messages; dotlock held
+    rewrite(directory, table) -> None                          both files anew; dotlock held
     Table.letters(names) -> str        file name letters a-z of those that have one
     Table.further(names) -> tuple      those that live in our file
     Table.of(letters, base) -> tuple   all keywords of one message, by its file name
@@ -182,6 +183,14 @@ def _store(directory: str, table: Table, text: str) -> Table:
     finally:
         os.close(descriptor)
     return table
+
+
+def rewrite(directory: str, table: Table) -> None:
+    """Write both files anew, as far as there is anything to say; the dotlock must be held."""
+    if table.by_letter:
+        _write_letters(directory, table.by_letter)
+    if table.further_of:
+        _rewrite(directory, table)
 
 
 def _rewrite(directory: str, table: Table) -> Table:

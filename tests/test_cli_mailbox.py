@@ -38,7 +38,7 @@ def test_list_tells_of_the_folders_of_one(place: Place) -> None:
     assert (one["messages"], one["unseen"], one["newest"]) == (1, 0, 1_000_000_000)
     assert one["uidvalidity"] > 1_000_000
     assert found["Sent"]["special_use"] == "\\Sent"
-    assert "1 messages" in place.call("list", "meier")
+    assert "1 message, " in place.call("list", "meier")
     assert "INBOX" not in place.call("list", "schmidt")
     assert "there is no account 'nobody'" in place.call("list", "nobody", code=67)
     place.call("list", "../meier", code=67)

@@ -3,7 +3,7 @@
 import click
 
 from lanmail.cli import command
-from lanmail.cli.mailbox import listing
+from lanmail.cli.mailbox import check, listing
 
 
 @click.group(cls=command.Group, short_help="Look after the mail itself: folders, damage, moving in and out.")
@@ -17,5 +17,7 @@ def mailbox() -> None:
 
 for subcommand in (
     listing.list_,
+    check.check,
+    check.repair,
 ):
     mailbox.add_command(subcommand)

@@ -8,6 +8,7 @@ import click
 
 from lanmail.cli import command, values
 from lanmail.cli.mailbox import home, tally
+from lanmail.cli.mailbox.damage import many
 from lanmail.paths import Paths
 
 _NUMBERS = (1, 2, 3)
@@ -58,7 +59,7 @@ def _folders(where: Paths, account: str, as_json: bool) -> None:
                         f"{account} has no Maildir yet; the first mail or log-in makes it", right=_NUMBERS)
     if len(parts) > 1:
         whole = tally.total("", parts)
-        click.echo(f"{whole.messages} messages, {values.size(whole.size)} in {len(parts)} folders")
+        click.echo(f"{many(whole.messages, 'message', 'messages')}, {values.size(whole.size)} in {len(parts)} folders")
 
 
 def counts(one: tally.Tally) -> dict[str, Any]:
