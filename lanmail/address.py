@@ -133,7 +133,7 @@ _TOKEN_UNQUOTED = re.compile(r"[(),:;<>]|[^(),:;<>]+")
 _MAX_WRITTEN = 4 * MAX_PATH  # an address as it may stand in a header, with blanks around its dots
 
 
-def _tokens(value: str) -> Iterator[str]:
+def tokens(value: str) -> Iterator[str]:
     """The tokens of an address list. A quote that nothing closes is text, and so are all behind it: one search for
     the end, not one for each quote."""
     for match in _TOKEN.finditer(value):
@@ -168,7 +168,7 @@ def from_header(value: str, limit: int = 10_000, *, default_domain: str | None =
             return
 
     inside = False
-    for piece in _tokens(value):
+    for piece in tokens(value):
         if depth or piece == "(":
             depth += (piece == "(") - (piece == ")")
         elif piece in ",;":

@@ -6,7 +6,21 @@ The subcommands are in lanmail/cli/, one file per noun; here they are only put t
 import click
 
 import lanmail
-from lanmail.cli import account, alias, certificate, command, config, demo, doctor, init, mailbox, queue, trace, up
+from lanmail.cli import (
+    account,
+    alias,
+    certificate,
+    command,
+    config,
+    demo,
+    dkim,
+    doctor,
+    init,
+    mailbox,
+    queue,
+    trace,
+    up,
+)
 
 EPILOG = """First steps:
 
@@ -31,6 +45,7 @@ for subcommand in (
     alias.alias,
     config.config,
     certificate.certificate,
+    dkim.dkim_,
     mailbox.mailbox,
     doctor.doctor,
     queue.queue,

@@ -61,6 +61,12 @@ def account_of(office: Office, one: entry.Entry) -> str | None:
     return found.accounts[0] if len(found.accounts) == 1 and not found.external else None
 
 
+def is_ours(one: entry.Entry) -> bool:
+    """Whether the mail was written here: by an account, a device or program of the LAN, or one of our programs."""
+    origin = one.head.origin
+    return origin is not None and (origin.kind == "submission" or origin.kind in _UNNAMED)
+
+
 def refusal(way: Way, one: entry.Entry, recipient: envelope.Recipient) -> Permanent | None:
     """Why this mail must not go out to this recipient at all."""
     if way.denied:

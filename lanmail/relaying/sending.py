@@ -236,7 +236,7 @@ class Sending:
     def _job(self, one: Mail, part: route.Part) -> Job:
         assert one.message is not None
         return Job(one.id, part.name, one.sender, part.recipients, one.entry.head.params, one.message,
-                   one.way.settings, one.way.account, part.domain)
+                   one.way.settings, one.way.account, part.domain, route.is_ours(one.entry))
 
     async def _send(self, one: Mail, part: route.Part, where: Destination) -> None:
         part.recipients = [rcpt for rcpt in part.recipients if not one.state.decided(str(rcpt.address))]

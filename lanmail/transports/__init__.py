@@ -158,6 +158,7 @@ class Job:
     way: Outgoing  # the settings of this way out, account and default put together
     account: str | None  # whose mail it is
     domain: str | None = None  # transport mx: the domain that all recipients have
+    ours: bool = False  # written in this office or by our programs, not passed on for somebody outside
 
     @property
     def wire_size(self) -> int:
