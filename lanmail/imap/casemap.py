@@ -49,3 +49,21 @@ def _composed(octet: int) -> str:
 
 _SMALL = bytes(ord(_composed(octet)) if _composed(octet) in map(chr, range(256)) else octet for octet in range(256))
 _SEVERAL = [octet for octet in range(256) if _composed(octet) != chr(_SMALL[octet])]
+
+
+class _Titles(dict[int, int]):
+    """The simple titlecase mapping of Unicode, asked for letter by letter."""
+
+    def __missing__(self, code: int) -> int:
+        title = chr(code).title()
+        return ord(title) if len(title) == 1 else code
+
+
+_titles = _Titles({code: ord(title) for code in range(0x3000) if len(title := chr(code).title()) == 1})
+
+
+def collated(text: str) -> str:
+    """The text as i;unicode-casemap compares it for order (RFC 5051 §2): titlecase, then decomposed."""
+    if text.isascii():
+        return text.upper()
+    return unicodedata.normalize("NFKD", text.translate(_titles))

@@ -41,8 +41,19 @@ def parse(cursor: parser.Cursor, *, uid: bool = False) -> Search:
     if _word(cursor, b"CHARSET "):
         charset = _charset(cursor.astring())
         cursor.space()
-    keys = _Keys(cursor, charset or "latin-1")
-    return Search(keys.run(0), returns, charset, uid, tag)
+    return Search(keys(cursor, charset), returns, charset, uid, tag)
+
+
+def charset_and_keys(cursor: parser.Cursor) -> tuple[str | None, searchkeys.Key]:
+    """What SORT and THREAD have instead (RFC 5256 §5): the charset is never left out."""
+    charset = _charset(cursor.astring())
+    cursor.space()
+    return charset, keys(cursor, charset)
+
+
+def keys(cursor: parser.Cursor, charset: str | None) -> searchkeys.Key:
+    """All keys up to the end of the command; None is a charset that we do not know."""
+    return _Keys(cursor, charset or "latin-1").run(0)
 
 
 def _word(cursor: parser.Cursor, word: bytes) -> bool:

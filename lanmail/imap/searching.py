@@ -7,11 +7,14 @@ is looked at message by message, and opened if it must be.
 import os
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from typing import TypeVar
 
 from lanmail import atomic, maildir, snapshot
 from lanmail.imap import copy, mailbox, search, searchgrammar, searchkeys, section, streaming
 from lanmail.imap.session import No, Session
 
+T = TypeVar("T")
 CHUNK = 10_000
 
 parse = searchgrammar.parse
@@ -23,9 +26,8 @@ async def run(session: Session, arguments: searchgrammar.Search) -> str:
     if "SAVE" in (returns or ()):
         view.saved = array("I")  # RFC 5182 §2.1: it is empty after a NO
     if arguments.charset is None:
-        raise No("No such charset here.", "BADCHARSET (US-ASCII UTF-8 ISO-8859-1 ISO-8859-15 WINDOWS-1252)")
-    key = searchgrammar.resolved(arguments.key, len(view.uids), view.uids[-1] if view.uids else 0, before)
-    uids = await matching(session, key)
+        raise bad_charset()
+    uids = await matching(session, resolved(view, arguments.key, before))
     found = uids if arguments.uid else [view.number(uid) for uid in uids]
     if returns is None:
         session.untagged("SEARCH" + "".join(f" {number}" for number in found))
@@ -35,6 +37,16 @@ async def run(session: Session, arguments: searchgrammar.Search) -> str:
     if returns != ("SAVE",):
         session.untagged(_extended(arguments, found))
     return ""
+
+
+def bad_charset() -> No:
+    return No("No such charset here.", "BADCHARSET (US-ASCII UTF-8 ISO-8859-1 ISO-8859-15 WINDOWS-1252)")
+
+
+def resolved(view: mailbox.View, key: searchkeys.Key, saved: "array[int] | None" = None) -> searchkeys.Key:
+    """The key in terms of the mailbox as the session sees it."""
+    uids = view.uids
+    return searchgrammar.resolved(key, len(uids), uids[-1] if uids else 0, view.saved if saved is None else saved)
 
 
 def _to_save(returns: tuple[str, ...], uids: list[int]) -> "array[int]":
@@ -77,26 +89,31 @@ async def matching(session: Session, key: searchkeys.Key) -> list[int]:
     if not rest:
         return uids
     matches = search.compile(searchkeys.And(tuple(rest)))
-    found = []
-    probe, costly = _Probe(view), any(map(search.needs_file, rest))
+    return [uid for uid, yes in await each(session, uids, matches, costly=any(map(search.needs_file, rest))) if yes]
+
+
+async def each(session: Session, uids: list[int], ask: "Callable[[Probe], T]", *, costly: bool) -> list[tuple[int, T]]:
+    """What `ask` says of each message; those that are gone or cannot be read are left out."""
+    view = session.view
+    messages = view.box.messages
+    found: list[tuple[int, T]] = []
+    probe = Probe(view)
     for uid in uids:
         entry = messages.get(uid)
-        if entry is None:
-            continue
         for _ in range(2):
+            if entry is None:
+                break
             try:
                 with probe.of(uid, entry):
                     # a large message is looked through in a thread, so that nobody else has to wait for it
                     large = costly and probe.disk_size() > streaming.LARGE
-                    if await session.worker.run(matches, probe) if large else matches(probe):
-                        found.append(uid)
+                    found.append((uid, await session.worker.run(ask, probe) if large else ask(probe)))
                 break
             except FileNotFoundError:  # renamed by another program
                 await session.look()
-                if (entry := view.box.messages.get(uid)) is None:
-                    break
+                entry = view.box.messages.get(uid)
             except OSError:
-                break  # what cannot be read does not match
+                break
         await session.breathe()
     return found
 
@@ -126,7 +143,7 @@ def _narrow(view: mailbox.View, uids: list[int],
     return [uid for uid in uids if (uid in view.recent) is key.present]
 
 
-class _Probe:
+class Probe:
     """One message after another in the shape that `search` asks for; a file is open only inside `of`."""
 
     def __init__(self, view: mailbox.View) -> None:
@@ -136,12 +153,12 @@ class _Probe:
         self._entry: snapshot.Entry
         self.uid = 0
 
-    def of(self, uid: int, entry: snapshot.Entry) -> "_Probe":
+    def of(self, uid: int, entry: snapshot.Entry) -> "Probe":
         self.uid = uid
         self._entry = entry
         return self
 
-    def __enter__(self) -> "_Probe":
+    def __enter__(self) -> "Probe":
         return self
 
     def __exit__(self, *_: object) -> None:
