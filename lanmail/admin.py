@@ -18,6 +18,7 @@ from lanmail.cli import (
     init,
     mailbox,
     queue,
+    smime,
     trace,
     up,
 )
@@ -46,6 +47,7 @@ for subcommand in (
     config.config,
     certificate.certificate,
     dkim.dkim_,
+    smime.smime_,
     mailbox.mailbox,
     doctor.doctor,
     queue.queue,

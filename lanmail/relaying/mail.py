@@ -25,6 +25,7 @@ class Mail:
     saved: bool  # a state file exists
     sender: address.Address | None = None
     message: transports.Message | None = None
+    apart: dict[address.Address, transports.Message] = field(default_factory=dict)  # messages of single recipients
     left: int = 0  # parts of this try that are not finished
     several: bool = False  # more than one part: the state is written after each
     counted: bool = False  # something was tried and put off: this try counts
@@ -65,6 +66,7 @@ class Mail:
             os.close(self.fd)
             self.fd = -1
         self.message = None
+        self.apart = {}
 
     def undecided(self) -> list[envelope.Recipient]:
         """Recipients that still have to get it, each once."""

@@ -200,9 +200,10 @@ class Sending:
             self.desk.give_back(one, f"451 4.3.0 {error}" if isinstance(error, OSError) else "it is being looked at")
             return
         if one.held is None and not one.refused:
-            await self._send(one, part, where)
-            if one.several and one.left > 1:
-                await self.desk.save(one)
+            for group in _groups(one, part):
+                await self._send(one, group, where)
+                if (one.several and one.left > 1) or group is not part:
+                    await self.desk.save(one)
         one.left -= 1
         if not one.left:
             await self.desk.end(one)
@@ -219,6 +220,7 @@ class Sending:
         try:
             made = await self.loop.run_in_executor(self.pool, rewriting.rewrite, job, self.office.house)
             one.sender, one.message = made.sender, transports.Message.of_bytes(made.message)
+            one.apart = {who: transports.Message.of_bytes(text) for who, text in made.apart.items()}
         except rewriting.Hold as error:
             one.held = str(error)
         except MailError as error:
@@ -234,8 +236,9 @@ class Sending:
         one.refused = True
 
     def _job(self, one: Mail, part: route.Part) -> Job:
-        assert one.message is not None
-        return Job(one.id, part.name, one.sender, part.recipients, one.entry.head.params, one.message,
+        text = one.apart.get(part.recipients[0].address, one.message) if len(part.recipients) == 1 else one.message
+        assert text is not None
+        return Job(one.id, part.name, one.sender, part.recipients, one.entry.head.params, text,
                    one.way.settings, one.way.account, part.domain, route.is_ours(one.entry))
 
     async def _send(self, one: Mail, part: route.Part, where: Destination) -> None:
@@ -287,6 +290,18 @@ class Sending:
             one.counted = True
             log.tried(id=one.id, to=to, transport=transport, host=result.remote, delay=delay, tries=tries,
                         reply=str(answer))
+
+
+def _groups(one: Mail, part: route.Part) -> list[route.Part]:
+    """The part itself; or, when some of its recipients get a message of their own, those one by one."""
+    if not one.apart:
+        return [part]
+    together = [rcpt for rcpt in part.recipients if rcpt.address not in one.apart]
+    found = [route.Part(part.name, part.destination, together, part.domain)]
+    for number, who in enumerate(sorted(one.apart, key=str), 1):  # the same name at every try
+        found += [route.Part(f"{part.name}-b{number}", part.destination, [rcpt], part.domain)
+                  for rcpt in part.recipients if rcpt.address == who]
+    return found
 
 
 def _quietly(work: Callable[..., None], *arguments: object) -> None:
