@@ -9,7 +9,7 @@ directory `.A.B` beside them, modified UTF-7, with an empty file `maildirfolder`
     exists(root, name) / create(root, name) / delete(root, name) / rename(root, old, new)
     ensure(root) -> None                    INBOX alone
     prepare(root) -> None                   INBOX, Sent, Drafts, Trash, Junk made and subscribed (first log-in only)
-    specials(names) -> dict[str, str]       SPECIAL-USE attribute → folder, by name in any case
+    specials(root, names) -> dict[str, str] SPECIAL-USE attribute → folder, as clients said or by name in any case
     base_of(filename) / letters_of(filename) / with_letters(filename, letters)
     sizes_of(base) -> (size, wire_size)     from S= and W=; None where missing
     arrival(base) -> sortable               the order in which new messages get their UIDs
@@ -26,8 +26,9 @@ import re
 import shutil
 import stat
 import time
+from collections.abc import Collection
 
-from lanmail import atomic, mutf7, spool, subscriptions
+from lanmail import atomic, mutf7, specialuse, spool, subscriptions
 
 SUBDIRS = ("tmp", "new", "cur")
 SPECIAL = {"\\Sent": "Sent", "\\Drafts": "Drafts", "\\Trash": "Trash", "\\Junk": "Junk"}
@@ -109,11 +110,16 @@ def _is_directory(path: str) -> bool:
         return False
 
 
-def create(root: str, name: str) -> str:
-    """Make the folder; returns its directory. FileExistsError, ValueError, OSError."""
+def create(root: str, name: str, uses: Collection[str] = ()) -> str:
+    """Make the folder, to be used for what `uses` names (RFC 6154); returns its directory.
+
+    FileExistsError, ValueError, specialuse.Taken, OSError.
+    """
     path = path_of(root, name)
     if exists(root, name):
         raise FileExistsError(path)
+    if uses:  # first: a name in that file without its folder means nothing
+        specialuse.assign(root, name, uses, lambda other: exists(root, other))
     os.makedirs(path, mode=0o770, exist_ok=True)
     if path != root:
         # tells delivery programs that this is no root of its own (Courier, maildrop)
@@ -134,6 +140,7 @@ def delete(root: str, name: str) -> None:
     # First out of sight in one step: neither we nor Dovecot list names with two dots. The next delete removes what
     # is left, should we die here.
     os.rename(path, f"{root}/{_TRASHED}.{spool.new_id()}")
+    specialuse.removed(root, name)
     with os.scandir(root) as entries:
         leftovers = [entry.path for entry in entries if entry.name.startswith(_TRASHED)]
     for leftover in leftovers:
@@ -156,6 +163,7 @@ def rename(root: str, old: str, new: str) -> list[tuple[str, str]]:
             raise FileExistsError(path_of(root, target))
     for name, target in pairs:
         os.rename(path_of(root, name), path_of(root, target))
+    specialuse.renamed(root, pairs)
     return pairs
 
 
@@ -175,19 +183,23 @@ def prepare(root: str) -> None:
     ensure(root)
     if subscriptions.adopt(root):  # another server's Maildir: its folders are as its user wants them
         return
-    there = specials(folders(root))
+    there = specials(root, folders(root))
     for attribute, name in SPECIAL.items():
         if attribute not in there:
             with contextlib.suppress(FileExistsError):
                 create(root, name)
-    subscriptions.add(root, "INBOX", *specials(folders(root)).values())
+    subscriptions.add(root, "INBOX", *specials(root, folders(root)).values())
 
 
-def specials(names: list[str]) -> dict[str, str]:
-    """Which folder is \\Sent, \\Drafts, \\Trash, \\Junk, \\Archive (RFC 6154), among `names`."""
-    by_case = {name.casefold(): name for name in reversed(names)}
-    return {attribute: next(by_case[alias] for alias in aliases if alias in by_case)
-            for attribute, aliases in _KNOWN_AS.items() if not by_case.keys().isdisjoint(aliases)}
+def specials(root: str, names: list[str]) -> dict[str, str]:
+    """Which folder is \\Sent, \\Drafts, \\Trash, \\Junk, \\Archive (RFC 6154), among `names`: all that there are."""
+    there = set(names)
+    found = {attribute: name for attribute, name in specialuse.load(root).items() if name in there}
+    by_case = {name.casefold(): name for name in reversed(names) if name not in found.values()}
+    for attribute, aliases in _KNOWN_AS.items():
+        if attribute not in found and not by_case.keys().isdisjoint(aliases):
+            found[attribute] = next(by_case[alias] for alias in aliases if alias in by_case)
+    return found
 
 
 # --- file names ------------------------------------------------------------------------------------------------

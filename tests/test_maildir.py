@@ -35,7 +35,7 @@ def test_another_servers_folders_are_found_in_any_case(tmp_path: Path) -> None:
     for sub in ("cur", ".SENT/cur", ".Entw&APw-rfe/cur"):
         os.makedirs(f"{root}/{sub}")
     maildir.prepare(root)
-    assert maildir.specials(maildir.folders(root)) == {
+    assert maildir.specials(root, maildir.folders(root)) == {
         "\\Sent": "SENT", "\\Drafts": "Entwürfe", "\\Trash": "Trash", "\\Junk": "Junk"}
     assert "Sent" not in maildir.folders(root)
 

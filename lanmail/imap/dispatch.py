@@ -232,7 +232,7 @@ TABLE: dict[str, Command] = {
     "NAMESPACE": Command(INSIDE, _nothing, listing.namespace),
     "LIST": Command(INSIDE, listing.parse_list, listing.list_),
     "LSUB": Command(INSIDE, listing.parse_lsub, listing.lsub),
-    "CREATE": Command(INSIDE, folders.parse_name, folders.create),
+    "CREATE": Command(INSIDE, folders.parse_create, folders.create),
     "DELETE": Command(INSIDE, folders.parse_name, folders.delete),
     "RENAME": Command(INSIDE, folders.parse_rename, folders.rename),
     "SUBSCRIBE": Command(INSIDE, folders.parse_name, folders.subscribe),

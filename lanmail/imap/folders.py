@@ -1,8 +1,8 @@
-"""Folders made, renamed, removed, subscribed to (RFC 3501 §6.3.3–§6.3.7)."""
+"""Folders made, renamed, removed, subscribed to (RFC 3501 §6.3.3–§6.3.7), made for a use (RFC 6154 §3)."""
 
 from dataclasses import dataclass
 
-from lanmail import maildir, subscriptions
+from lanmail import maildir, specialuse, subscriptions
 from lanmail.imap import copy, parser
 from lanmail.imap.session import No, Session
 
@@ -10,6 +10,12 @@ from lanmail.imap.session import No, Session
 @dataclass(frozen=True, slots=True)
 class Name:
     mailbox: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    mailbox: bytes
+    uses: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,19 @@ def parse_name(cursor: parser.Cursor) -> Name:
     return Name(cursor.astring())
 
 
+def parse_create(cursor: parser.Cursor) -> Create:
+    """RFC 4466 §2.2: parameters in parentheses, of which USE (RFC 6154) is the one that there is."""
+    name = parse_name(cursor).mailbox
+    uses: tuple[bytes, ...] = ()
+    if cursor.take(b" ("):
+        if cursor.word() != "USE":
+            cursor.fail("USE")
+        cursor.space()
+        uses = tuple(cursor.flags())
+        cursor.expect(b")")
+    return Create(name, uses)
+
+
 def parse_rename(cursor: parser.Cursor) -> Rename:
     cursor.space()
     old = cursor.astring()
@@ -30,17 +49,28 @@ def parse_rename(cursor: parser.Cursor) -> Rename:
     return Rename(old, cursor.astring())
 
 
-async def create(session: Session, arguments: Name) -> str:
+async def create(session: Session, arguments: Create) -> str:
     # RFC 3501 §6.3.3: a separator at the end only says that names below are intended
     raw = arguments.mailbox
     name = session.home.folder(raw[:-1] if raw.endswith(b".") and len(raw) > 1 else raw)
     if name == "INBOX":
         raise No("INBOX exists always.", "ALREADYEXISTS")
     try:
-        await session.worker.run(maildir.create, session.home.root, name)
+        await session.worker.run(maildir.create, session.home.root, name, _uses(arguments.uses))
     except FileExistsError:
         raise No("The mailbox exists already.", "ALREADYEXISTS") from None
+    except specialuse.Taken:
+        raise No("Another mailbox is used for that.", "USEATTR") from None
     return ""
+
+
+def _uses(raw: tuple[bytes, ...]) -> list[str]:
+    """The attributes as we write them."""
+    known = {attribute.lower(): attribute for attribute in specialuse.ATTRIBUTES}
+    found = [known.get(one.decode("ascii").lower()) for one in raw]
+    if None in found:
+        raise No("No mailbox is used for that here.", "USEATTR")
+    return [attribute for attribute in found if attribute]
 
 
 async def delete(session: Session, arguments: Name) -> str:

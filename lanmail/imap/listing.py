@@ -93,7 +93,9 @@ class _Names:
 
     def __init__(self, home: names.Home, arguments: List) -> None:
         self.there = frozenset(maildir.folders(home.root))
-        self.special = {name: attribute for attribute, name in maildir.specials(sorted(self.there)).items()}
+        self.special: dict[str, list[str]] = {}
+        for attribute, name in maildir.specials(home.root, sorted(self.there)).items():
+            self.special.setdefault(name, []).append(attribute)
         self.subscribed = frozenset(subscriptions.load(home.root))
         self.parents = names.parents(self.there)
         if home.prefix and len(self.there) > 1:
@@ -135,8 +137,7 @@ class _Names:
             # RFC 5258 §3: \NonExistent implies \Noselect; clients without the extension know only the latter
             words.append("\\NonExistent" if arguments.extended else "\\Noselect")
         words.append("\\HasChildren" if name in self.parents else "\\HasNoChildren")
-        if name in self.special:
-            words.append(self.special[name])
+        words += self.special.get(name, ())
         if name in self.subscribed and "SUBSCRIBED" in arguments.select | arguments.give:
             words.append("\\Subscribed")
         return " ".join(words)

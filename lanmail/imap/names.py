@@ -63,7 +63,7 @@ class Home:
         top, dot, rest = name.partition(SEPARATOR)
         if top.casefold() not in SPECIAL_NAMES:
             return name
-        for special in maildir.specials(maildir.folders(self.root)).values():
+        for special in maildir.specials(self.root, maildir.folders(self.root)).values():
             if special.casefold() == top.casefold():
                 return special + dot + rest
         return name

@@ -41,7 +41,7 @@ def folder(root: Path, name: str) -> str:
     found = maildir.folders(str(root)) if root.is_dir() else []
     if plain in found:
         return plain
-    specials = {special.casefold(): special for special in ["INBOX", *maildir.specials(found).values()]}
+    specials = {special.casefold(): special for special in ["INBOX", *maildir.specials(str(root), found).values()]}
     if plain.casefold() in specials:
         return specials[plain.casefold()]
     near = next((one for one in found if one.casefold() == plain.casefold()), None)

@@ -31,7 +31,7 @@ def of_account(root: str) -> list[Tally]:
     if not os.path.isdir(root):
         return []
     names = maildir.folders(root)
-    special = {name: attribute for attribute, name in maildir.specials(names).items()}
+    special = {name: attribute for attribute, name in maildir.specials(root, names).items()}
     return [of_folder(root, name, special.get(name)) for name in names]
 
 
