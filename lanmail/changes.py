@@ -1,6 +1,7 @@
 """What a session does to the messages of a folder: flags, \\Recent, expunge, copy, append.
 
     store(folder, uids, mode, flags) -> Snapshot           mode "+", "-", "="; flags: "\\Seen" or a keyword
+    store_unchanged(folder, uids, mode, flags, modseq) -> (Snapshot, set of UIDs)     those that changed since stay
     take_recent(folder) -> (Snapshot, frozenset of UIDs)   new/ → cur/: \\Recent for the session that asked first
     expunge(folder, uids) -> Snapshot                      what is gone already is no error
     copy(folder, sources) -> (Snapshot, list of UIDs)      new names in `folder` for messages, in the order given
@@ -37,22 +38,33 @@ class Source:
 
 def store(folder: Folder, uids: Iterable[int], mode: str, flags: Sequence[str]) -> Snapshot:
     """Add, remove or replace the flags of messages; UIDs that are gone are passed over."""
-    wanted = set(uids)
+    return store_unchanged(folder, uids, mode, flags, None)[0]
+
+
+def store_unchanged(folder: Folder, uids: Iterable[int], mode: str, flags: Sequence[str],
+                    modseq: int | None) -> tuple[Snapshot, set[int]]:
+    """The same for messages whose mod-sequence is not above `modseq`; returns the UIDs of the others, too."""
+    wanted, kept = set(uids), set[int]()
     with folder.locked():
         table = folder.allot(flags) if mode != "-" else folder.sync().keywords
         for _ in range(3):
             entries = _among(folder.sync(), wanted)
+            if modseq is not None:
+                kept |= {entry.uid for entry in entries if entry.modseq > modseq}
+                entries = [entry for entry in entries if entry.uid not in kept]
             lost = _rename_all(folder, table, entries, mode, flags)
-            _set_further(folder, table, entries, mode, flags)
+            _set_further(folder, table, [entry for entry in entries if entry.uid not in lost], mode, flags)
             if not lost:
                 break
+            wanted = lost
             folder.distrust()
-        return folder.sync()
+        return folder.sync(), kept
 
 
-def _rename_all(folder: Folder, table: keywords.Table, entries: list[Entry], mode: str, flags: Sequence[str]) -> bool:
-    """Give the files their new letters; True when one was not where we thought."""
-    lost = False
+def _rename_all(folder: Folder, table: keywords.Table, entries: list[Entry], mode: str,
+                flags: Sequence[str]) -> set[int]:
+    """Give the files their new letters; returns the UIDs of those that were not where we thought."""
+    lost = set[int]()
     moved: list[tuple[str, str]] = []
     known: dict[str, str] = {}
     try:
@@ -64,7 +76,7 @@ def _rename_all(folder: Folder, table: keywords.Table, entries: list[Entry], mod
             if path:
                 moved.append((entry.path, path))
             elif path is None:
-                lost = True
+                lost.add(entry.uid)
     finally:
         folder.moved(moved)
     return lost
@@ -109,8 +121,11 @@ def _set_further(folder: Folder, table: keywords.Table, entries: list[Entry], mo
     changes: dict[str, set[str]] = {}
     for entry in entries:
         old = set(table.further_of.get(entry.base, ()))
-        changes[entry.base] = old | given if mode == "+" else old - given if mode == "-" else given
+        wanted = old | given if mode == "+" else old - given if mode == "-" else given
+        if wanted != old:
+            changes[entry.base] = wanted
     keywords.assign(folder.path, table, changes)
+    folder.renumber(entry.uid for entry in entries if entry.base in changes)
 
 
 def take_recent(folder: Folder) -> tuple[Snapshot, frozenset[int]]:

@@ -9,6 +9,7 @@
     Folder.read(entry) -> bytes          the whole message as it is on disk
     Folder.fill_sizes(entries) -> None   afterwards size and wire_size of each is an int
     Folder.altered_since(number) -> set of UIDs | None     what differs from the snapshot of that number; None: unknown
+    Folder.number() -> Numbering         from now on snapshots and entries have mod-sequences (lanmail/numbering.py)
     Folder.locked()                      context manager: the dotlock, re-entrant; what lanmail/changes.py works under
 
 What an entry and a snapshot are is in lanmail/snapshot.py; flags, expunge, copy, append in lanmail/changes.py. All
@@ -27,13 +28,12 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from weakref import WeakValueDictionary
 
-from lanmail import atomic, dotlock, keywords, listing, maildir, spool, uidlist
-from lanmail.snapshot import Entry, Sizes, Snapshot
+from lanmail import atomic, dotlock, keywords, listing, maildir, numbering, uidlist
+from lanmail.snapshot import Entry, Snapshot
 
 MAX_SIZE = 1 << 30  # larger files (sparse ones, too) are not mail
 LOCK_WAIT = 20.0
 FILL_TIME = 1.0
-SLICE = 1 << 20
 _ATTEMPTS = 5
 _BULK = 1000
 _CACHED_FOLDERS = 500
@@ -64,6 +64,7 @@ class Folder:
         self._unflushed = False
         self._altered: set[int] | None = None  # UIDs that differ from the snapshot; None: all may
         self._history: tuple[tuple[int, frozenset[int] | None], ...] = ()
+        self._numbering: numbering.Numbering | None = None
 
     def peek(self) -> Snapshot | None:
         """The snapshot, when nothing changed since; a few microseconds, never waits for a lock."""
@@ -74,6 +75,8 @@ class Folder:
             if not (self._new.same() and self._cur.same()):
                 return None
             if uidlist.stamp_of(os.lstat(self._uidlist)) != self._stamp:
+                return None
+            if self._numbering and not self._numbering.same():
                 return None
         except OSError:
             return None
@@ -90,6 +93,9 @@ class Folder:
                     for _ in range(_ATTEMPTS):
                         if self._look(order, locked=True):
                             break
+                    else:
+                        if self._snapshot is None:  # no mailbox at all is better than one that seems to be empty
+                            raise dotlock.Busy(f"{self.path} changes too fast to be read")
             return self._publish()
 
     @contextlib.contextmanager
@@ -115,17 +121,17 @@ class Folder:
             uidlist.flush(self._uidlist)
 
     def _publish(self) -> Snapshot:
-        uids, old = self._uids, self._snapshot
+        uids, old, modseq = self._uids, self._snapshot, self._numbering.highest if self._numbering is not None else 0
         if uids is None:
             raise OSError(f"{self.path} has no uidlist")
         # the same object again when nothing happened: what sessions derived from it stays good
         if (old is None or self._altered is None or self._altered or old.uidvalidity != uids.uidvalidity
-                or old.uidnext != uids.uidnext or old.keywords is not self._table):
+                or old.uidnext != uids.uidnext or old.keywords is not self._table or old.modseq != modseq):
             number = old.number + 1 if old is not None else 1
             few = self._altered is not None and len(self._altered) <= _FEW
             self._history = (*self._history[-_REMEMBERED:], (number, frozenset(self._altered or ()) if few else None))
             self._altered = set()
-            self._snapshot = old = Snapshot(uids, tuple(self._entries.values()), self._table, number)
+            self._snapshot = old = Snapshot(uids, tuple(self._entries.values()), self._table, number, modseq)
         return old
 
     def altered_since(self, number: int) -> set[int] | None:
@@ -140,6 +146,21 @@ class Folder:
                 found |= uids
         return found
 
+    # --- mod-sequences ----------------------------------------------------------------------------------------
+
+    def number(self) -> numbering.Numbering:
+        """Give mod-sequences from now on, beginning with all messages at the next `sync`."""
+        with self._mutex:
+            if self._numbering is None:
+                self._numbering = numbering.Numbering(self.path)
+                self._uids = self._snapshot = None
+            return self._numbering
+
+    def renumber(self, uids: Iterable[int]) -> None:
+        """Something changed about messages that file names do not tell; the lock is held."""
+        if self._numbering:
+            self._numbering.touched(uids)
+
     # --- looking ----------------------------------------------------------------------------------------------
 
     def _look(self, order: Sequence[str], *, locked: bool) -> bool:
@@ -147,29 +168,56 @@ class Folder:
         uids = self._look_at_list(locked=locked)
         if uids is None:
             return False
+        numbers = self._numbering
+        if numbers is not None and not numbers.read(uids.uidvalidity, self._entries):
+            self.distrust()
         self._touched.update(self._new.look())  # new/ first: mail moves from there to cur/
         self._touched.update(self._cur.look())
         self._look_at_keywords()
         gone, changed, known, reborn, unknown = self._sort_out(uids)
         fresh = [base for base in unknown if self._is_mail(base, len(unknown))]
-        twice = self._twice()
-        if not locked and (gone or reborn or fresh or twice or uids.damaged):
+        twice = listing.doubles(self.path, self._new, self._cur)
+        if not locked and (reborn or fresh or twice or uids.damaged
+                           or not (numbers.surely_gone(gone) if numbers is not None else not gone)):
             return False
-        if locked and not (self._cur.steady() and self._new.steady()):
+        if locked and not self._cur.steady():
             return False  # names moved while we read them: a missing one may only have been renamed
         for sub, name in twice:
-            self._part(sub, name)
+            listing.part(self.path, sub, name)
+        self._apply(gone, changed)
+        self._add([(base, uids.uids[base]) for base in known])
+        if numbers is not None and locked and (back := numbers.back(self._entries)):
+            self._apply(back, [])
+            reborn += [entry.base for entry in back]
+        if fresh or reborn or uids.damaged:
+            uids = self._assign(uids, [*reborn, *fresh], order)
+        self._touched = set()
+        return self._settle(uids, locked=locked) and not twice
+
+    def _apply(self, gone: list[Entry], changed: list[Entry]) -> None:
+        """Take over what happened to files that we know."""
+        numbers = self._numbering
+        if numbers is not None:
+            numbers.went(gone)
+            for entry in changed:
+                numbers.changed(self._entries[entry.uid], entry)
         for entry in gone:
             del self._entries[entry.uid], self._bases[entry.base]
         for entry in changed:
             self._entries[entry.uid] = self._bases[entry.base] = entry
         if self._altered is not None:
             self._altered.update([entry.uid for entry in gone], [entry.uid for entry in changed])
-        self._add([(base, uids.uids[base]) for base in known])
-        if fresh or reborn or uids.damaged:
-            self._assign(uids, [*reborn, *fresh], order)
-        self._touched = set()
-        return not twice
+
+    def _settle(self, uids: uidlist.UidList, *, locked: bool) -> bool:
+        """Each entry has its mod-sequence; False when one must be given, and the lock is not held."""
+        if self._numbering is None:
+            return True
+        numbered = self._numbering.settle(self._entries, uids.uidvalidity, locked=locked)
+        for entry in numbered or ():
+            self._entries[entry.uid] = self._bases[entry.base] = entry
+        if self._altered is not None:
+            self._altered.update([entry.uid for entry in numbered or ()])
+        return numbered is not None
 
     def _look_at_list(self, *, locked: bool) -> uidlist.UidList | None:
         """The uidlist, read when it changed; None when there is none that can be used and the lock is not held."""
@@ -207,8 +255,13 @@ class Folder:
         if old is None or old.uidvalidity != uids.uidvalidity or any(
                 uids.uids.get(entry.base, entry.uid if uids.damaged else 0) != entry.uid
                 for entry in self._entries.values()):
-            self._entries, self._bases, self._altered = {}, {}, None
+            self._begin_anew()
         self._touched.update(self._bases, self._new.files, self._cur.files)
+
+    def _begin_anew(self) -> None:
+        self._entries, self._bases, self._altered = {}, {}, None
+        if self._numbering is not None:
+            self._numbering.begin_anew()
 
     def _look_at_keywords(self) -> None:
         stamp = keywords.stamp(self.path)
@@ -236,7 +289,7 @@ class Folder:
                 if name is None:
                     gone.append(entry)
                 elif entry.name != name or entry.sub != sub:
-                    changed.append(Entry(entry.uid, base, name, sub, entry.sizes))
+                    changed.append(Entry(entry.uid, base, name, sub, entry.sizes, entry.modseq))
             elif name is not None:
                 uid = uids.uids.get(base)
                 if uid is None:
@@ -292,22 +345,22 @@ class Folder:
             self._altered.update([uid for _, uid in records])
         cur, new = self._cur.files, self._new.files
         entries, bases = self._entries, self._bases
-        for base, uid in records:
-            name = cur.get(base)
-            entries[uid] = bases[base] = (
-                Entry(uid, base, name, "cur") if name is not None else Entry(uid, base, new[base], "new"))
-        extras = self._uids.extras if self._uids else {}
-        for uid in extras.keys() & {uid for _, uid in records} if extras else ():
-            entries[uid].sizes = self._noted_sizes(entries[uid])
-
-    def _noted_sizes(self, entry: Entry) -> Sizes:
+        found = [(uid, base, name, "cur") if (name := cur.get(base)) is not None else (uid, base, new[base], "new")
+                 for base, uid in records]
+        made = self._numbering.made if self._numbering is not None else lambda records: [0] * len(records)
+        numbers = made([(uid, name) for uid, _, name, _ in found])
+        for (uid, base, name, sub), modseq in zip(found, numbers, strict=True):
+            entries[uid] = bases[base] = Entry(uid, base, name, sub, None, modseq)
         uids = self._uids
-        assert uids is not None
-        return uids.size(entry.uid, "S") or entry.size, uids.size(entry.uid, "W") or entry.wire_size
+        if not uids or not uids.extras:
+            return
+        for uid in uids.extras.keys() & {uid for _, uid in records}:
+            entry = entries[uid]
+            entry.sizes = uids.size(uid, "S") or entry.size, uids.size(uid, "W") or entry.wire_size
 
     # --- giving UIDs ------------------------------------------------------------------------------------------
 
-    def _assign(self, uids: uidlist.UidList, bases: list[str], order: Sequence[str]) -> None:
+    def _assign(self, uids: uidlist.UidList, bases: list[str], order: Sequence[str]) -> uidlist.UidList:
         """Give UIDs, in the order of arrival, and write the list; the lock is held."""
         rank = {base: number for number, base in enumerate(order)}
         bases.sort(key=lambda base: (rank.get(base, len(rank)), *maildir.arrival(base)))
@@ -315,7 +368,7 @@ class Folder:
         if uids.uidnext + len(bases) > uidlist.MAX:
             uids = self._uids = uidlist.fresh(self.root)
             bases = [*self._bases, *bases]
-            self._entries, self._bases, self._altered = {}, {}, None
+            self._begin_anew()
             rewrite = True
         for base in bases:
             if base in uids.uids:
@@ -330,6 +383,7 @@ class Folder:
         elif records:
             self._stamp = uidlist.append(self._uidlist, uids, records)
             self._unflushed = True
+        return uids
 
     def _rewrite(self, uids: uidlist.UidList) -> None:
         """Write the whole list without what is expunged; the lock is held and the names are steady."""
@@ -339,30 +393,6 @@ class Folder:
         self._stamp = uidlist.replace(self._uidlist, uids)
         self._table = keywords.forget(self.path, self._table, self._bases)
         self._keyword_stamp = keywords.stamp(self.path)
-
-    def _twice(self) -> list[tuple[str, str]]:
-        """Files whose base name another file has, too: (sub-directory, name)."""
-        both = self._new.files.keys() & self._cur.files.keys() if self._new.files else ()
-        found = [("new", self._new.files[base]) for base in both]
-        found += [("new", name) for name in self._new.twice()] + [("cur", name) for name in self._cur.twice()]
-        return [(sub, name) for sub, name in found if not self._is_link(sub, name)]
-
-    def _is_link(self, sub: str, name: str) -> bool:
-        """True when it is the very same file as the one that counts, or gone already."""
-        try:
-            one = os.lstat(f"{self.path}/{sub}/{name}")
-            other = os.lstat("/".join((self.path, *self._file(name.partition(":")[0]))))
-        except FileNotFoundError:
-            return True
-        return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
-
-    def _part(self, sub: str, name: str) -> None:
-        """Give a second message with the same base name one of its own, as Dovecot does."""
-        base, colon, info = name.partition(":")
-        comma = base.find(",")
-        suffix = base[comma:] if comma >= 0 else ""
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(f"{self.path}/{sub}/{name}", f"{self.path}/{sub}/{spool.new_id()}{suffix}{colon}{info}")
 
     # --- for lanmail/changes.py -------------------------------------------------------------------------------
 
@@ -415,15 +445,8 @@ class Folder:
 
     def read(self, entry: Entry) -> bytes:
         """The whole message."""
-        descriptor = self.open(entry)
-        try:
-            size = os.fstat(descriptor).st_size
-            data = os.read(descriptor, size)
-            while len(data) < size and (more := os.read(descriptor, size - len(data))):
-                data += more
-            return data
-        finally:
-            os.close(descriptor)
+        with open(self.open(entry), "rb", buffering=0) as stream:
+            return stream.readall()
 
     def fill_sizes(self, entries: Iterable[Entry]) -> None:
         """Find the sizes that file names do not tell, and note them in the uidlist; what cannot be read counts 0."""
@@ -431,7 +454,7 @@ class Folder:
         for entry in entries:
             if None in entry.sizes:
                 try:
-                    entry.sizes = size, wire_size = self._measure(entry)
+                    entry.sizes = size, wire_size = maildir.measure(self.open(entry))
                     found[entry.uid] = f"S{size} W{wire_size}"
                 except OSError:
                     entry.sizes = entry.size or 0, entry.wire_size or 0
@@ -439,19 +462,6 @@ class Folder:
             with contextlib.suppress(OSError), self.locked():
                 self.sync()
                 self._note(found)
-
-    def _measure(self, entry: Entry) -> tuple[int, int]:
-        descriptor = self.open(entry)
-        size = extra = 0
-        last = b""
-        try:
-            while data := os.read(descriptor, SLICE):
-                size += len(data)
-                extra += data.count(b"\n") - data.count(b"\r\n") - (last == b"\r" and data[:1] == b"\n")
-                last = data[-1:]
-        finally:
-            os.close(descriptor)
-        return size, size + extra
 
     def _note(self, found: dict[int, str]) -> None:
         uids = self._uids

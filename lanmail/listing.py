@@ -6,6 +6,7 @@
     .names, .files       all names, and base name → name;   .twice() -> names whose base name another file has
     .forget()            read again at the next look, whatever the mtime says
     .applied(removed, added) -> base names      what we did here ourselves: nothing is read for it
+    doubles(directory, new, cur)     files whose base name another one has, too; part() gives them one of their own
     .surprised(name, there) -> bool             whether an inotify event tells something we do not know
 
 The mtime is taken before the names are read, and it is not trusted while another change within the same tick of the
@@ -14,11 +15,12 @@ changed something in the same moment; so they are read again when a second has p
 takes. (A mailbox of 100,000 takes 0.2 s to read: nobody wants that after each message he flags.)
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable
 
-from lanmail import maildir
+from lanmail import maildir, spool
 
 TRUST = 1.0
 
@@ -131,3 +133,31 @@ class Listing:
         if len(self.files) == len(self.names):
             return []
         return sorted(name for name in self.names if self.files[name.partition(":")[0]] != name)
+
+
+def doubles(directory: str, new: Listing, cur: Listing) -> list[tuple[str, str]]:
+    """Files whose base name another file of the folder has, too: (sub-directory, name)."""
+    found = [("new", new.files[base]) for base in new.files.keys() & cur.files.keys()] if new.files else []
+    found += [("new", name) for name in new.twice()] + [("cur", name) for name in cur.twice()]
+    return [(sub, name) for sub, name in found if not _is_link(directory, sub, name, new, cur)]
+
+
+def _is_link(directory: str, sub: str, name: str, new: Listing, cur: Listing) -> bool:
+    """True when it is the very same file as the one that counts, or gone already."""
+    base = name.partition(":")[0]
+    try:
+        one = os.lstat(f"{directory}/{sub}/{name}")
+        known = f"cur/{cur.files[base]}" if base in cur.files else f"new/{new.files[base]}"
+        other = os.lstat(f"{directory}/{known}")
+    except FileNotFoundError:
+        return True
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
+def part(directory: str, sub: str, name: str) -> None:
+    """Give a second message with the same base name one of its own, as Dovecot does."""
+    base, colon, info = name.partition(":")
+    comma = base.find(",")
+    suffix = base[comma:] if comma >= 0 else ""
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(f"{directory}/{sub}/{name}", f"{directory}/{sub}/{spool.new_id()}{suffix}{colon}{info}")

@@ -3,6 +3,7 @@
     Snapshot.entries: tuple[Entry, …]    by UID;  .find(uid), .position(uid), .by_base(), len()
     Snapshot.flags(entry) -> tuple[str, …]         "\\Answered", …, keywords; without \\Recent
     Snapshot.number                      grows by one from each snapshot of a folder to the next
+    Snapshot.modseq, Entry.modseq        mod-sequences (RFC 7162) where the folder numbers; the former is the highest
     Snapshot.uidvalidity, .uidnext, .guid, .keywords (keywords.Table), .memo (a dict for what callers derive)
     Entry.uid, .base, .name, .sub, .letters, .recent, .path, .sizes, .size | None, .wire_size | None
 
@@ -23,14 +24,21 @@ Sizes = tuple[int | None, int | None]
 class Entry:
     """One message: UID, base name, file name, sub-directory ("new" or "cur")."""
 
-    __slots__ = ("_sizes", "base", "name", "sub", "uid")
+    __slots__ = ("_sizes", "base", "modseq", "name", "sub", "uid")
 
-    def __init__(self, uid: int, base: str, name: str, sub: str, sizes: Sizes | None = None) -> None:
+    def __init__(
+        self, uid: int, base: str, name: str, sub: str, sizes: Sizes | None = None, modseq: int = 0
+    ) -> None:
         self.uid = uid
         self.base = base
         self.name = name
         self.sub = sub
         self._sizes = sizes
+        self.modseq = modseq
+
+    def renumbered(self, modseq: int) -> "Entry":
+        """The same message with another mod-sequence."""
+        return Entry(self.uid, self.base, self.name, self.sub, self._sizes, modseq)
 
     @property
     def size(self) -> int | None:
@@ -76,14 +84,15 @@ class Snapshot:
     """The messages of a folder at one moment. `memo` is for whatever a program derives from it."""
 
     __slots__ = (
-        "__weakref__", "_flags", "_uidls", "_uids", "entries", "guid", "keywords", "memo", "number", "uidnext",
-        "uidvalidity",
+        "__weakref__", "_flags", "_uidls", "_uids", "entries", "guid", "keywords", "memo", "modseq", "number",
+        "uidnext", "uidvalidity",
     )
 
     def __init__(
-        self, uids: uidlist.UidList, entries: tuple[Entry, ...], table: keywords.Table, number: int = 0
+        self, uids: uidlist.UidList, entries: tuple[Entry, ...], table: keywords.Table, number: int = 0, modseq: int = 0
     ) -> None:
         self.number = number
+        self.modseq = modseq
         self.uidvalidity = uids.uidvalidity
         self.uidnext = uids.uidnext
         self.guid = uids.guid

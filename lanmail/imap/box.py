@@ -1,7 +1,7 @@
 """A folder as all sessions of one process share it: its messages now, and what changed since when.
 
-`Box` follows `folder.Folder`: each new snapshot is compared with the last one, and the differences are numbered by a
-mod-sequence that grows with every change, so that each session (`mailbox.View`) can be told what it has not been told.
+`Box` follows `folder.Folder`: each new snapshot is compared with the last one, and the differences are remembered by
+their mod-sequences, so that each session (`mailbox.View`) can be told what it has not been told.
 The file work is done in threads; everything else here happens in the event loop, so nothing needs a lock but `_turn`,
 which keeps two sessions from doing the same look.
 """
@@ -9,10 +9,10 @@ which keeps two sessions from doing the same look.
 import asyncio
 import contextlib
 import functools
-import time
 from array import array
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Iterable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lanmail import changes, folder, maildir, watch
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lanmail.imap import mailbox, worker
 
 T = TypeVar("T")
+_modseq = attrgetter("modseq")
 NO_TREE = structure.parse(b"")
 OVERHEAD = 300  # octets that a kept summary costs besides its texts
 MANY = 200  # messages in one change from which on listening to its events is not worth while
@@ -38,11 +39,11 @@ class Box:
     def __init__(self, of: "worker.Worker", path: str, root: str) -> None:
         self.path = path
         self.folder = folder.get(path, root)
+        self.folder.number()
         self.worker = of
         self.snapshot: Snapshot | None = None
         self.messages: dict[int, Entry] = {}
         self.uids = array("I")
-        self.modseq = time.time_ns() // 1000
         self.changed: dict[int, int] = {}  # UID → mod-sequence of its last flag change, oldest first
         self.expunged: list[tuple[int, int]] = []  # (mod-sequence, UID)
         self.views: set[mailbox.View] = set()
@@ -59,6 +60,11 @@ class Box:
         """The last snapshot; there is one once `refresh` has run."""
         assert self.snapshot is not None
         return self.snapshot
+
+    @property
+    def modseq(self) -> int:
+        """HIGHESTMODSEQ: that of the last change we know of (RFC 7162 §3.1)."""
+        return self.now.modseq
 
     async def refresh(self) -> None:
         """Learn what happened in the folder since the last look. Gone when it is no more."""
@@ -139,30 +145,29 @@ class Box:
             self.messages = {entry.uid: entry for entry in fresh.entries}
             self.uids = array("I", [entry.uid for entry in fresh.entries])
             return
-        self.modseq += 1
         altered = self.folder.altered_since(last.number)
         if altered is None:
             different = [entry for entry in fresh.entries if old.get(entry.uid) is not entry]
         else:
             different = [entry for uid in sorted(altered) if (entry := fresh.find(uid)) and old.get(uid) is not entry]
-        added = 0
+        added, changed = 0, []
         for entry in different:
             if entry.uid > highest:
                 added += 1
             elif entry.uid not in old:
                 self.die()  # UIDs only grow: this is not the folder that it was
                 return
-            elif entry.letters != old[entry.uid].letters or fresh.keywords is not last.keywords:
-                self.changed.pop(entry.uid, None)
-                self.changed[entry.uid] = self.modseq
+            elif entry.modseq != old[entry.uid].modseq:
+                changed.append(entry)
             old[entry.uid] = entry
+        for entry in sorted(changed, key=_modseq):
+            self.changed.pop(entry.uid, None)
+            self.changed[entry.uid] = entry.modseq
         if added:
             self.uids.extend(entry.uid for entry in different[-added:])
         if len(old) != len(fresh.entries):
             self._lose(old.keys() - {entry.uid for entry in fresh.entries} if altered is None
                        else {uid for uid in altered if uid in old and fresh.find(uid) is None})
-        if fresh.keywords.further_of is not last.keywords.further_of:
-            self._compare_further(last, fresh)
         self._trim()
         self._notify()
 
@@ -175,16 +180,6 @@ class Box:
             self.changed.pop(uid, None)
             self.expunged.append((self.modseq, uid))
         self.uids = without(self.uids, gone)
-
-    def _compare_further(self, last: Snapshot, fresh: Snapshot) -> None:
-        """Keywords beyond the letters do not stand in file names."""
-        before, after = last.keywords.further_of, fresh.keywords.further_of
-        bases = {base for base in before.keys() | after.keys() if before.get(base) != after.get(base)}
-        if bases:
-            for entry in fresh.entries:
-                if entry.base in bases:
-                    self.changed.pop(entry.uid, None)
-                    self.changed[entry.uid] = self.modseq
 
     def _trim(self) -> None:
         """Forget what every session knows."""

@@ -177,8 +177,8 @@ class View:
 
     def knows(self, uids: list[int]) -> None:
         """The client has been told the present flags of these, or asked not to be (.SILENT)."""
-        modseq = self.box.modseq
-        self.told.update((uid, modseq) for uid in uids)
+        messages = self.box.messages
+        self.told.update((uid, messages[uid].modseq) for uid in uids if uid in messages)
 
 
 SYSTEM_FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")

@@ -1,0 +1,125 @@
+"""Which message of a folder has which mod-sequence: what `modseqs.Log` says, where the file names agree with it.
+
+`folder.Folder` calls this on each look, in this order: `read` before the directories, `made`, `changed` and `went` for
+what it finds there, `back`, and at the end `settle`. A message whose letters are not those of its last record is loose
+until it gets a new number in `settle`, which needs the lock.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from lanmail import maildir, modseqs
+from lanmail.snapshot import Entry
+
+
+class Numbering:
+    """The mod-sequences of one folder in this process."""
+
+    def __init__(self, directory: str) -> None:
+        self.log = modseqs.Log(directory)
+        self._loose: set[int] = set()
+        self._lost: set[int] = set()
+
+    @property
+    def highest(self) -> int:
+        """The mod-sequence of the last change, the folder's HIGHESTMODSEQ."""
+        return self.log.highest
+
+    def expunged_since(self, modseq: int) -> list[int] | None:
+        """UIDs of messages that went after `modseq`; None when that is not known any more."""
+        return self.log.expunged_since(modseq)
+
+    def since(self, modseq: int) -> int:
+        """What to compare mod-sequences with for a client that knows `modseq`: that, or 0 when all must be told."""
+        return modseq if self.log.remembers(modseq) else 0
+
+    def same(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self._loose and self.log.same()
+
+    def begin_anew(self) -> None:
+        """All messages will be made again."""
+        self.log.again()
+        self._loose = set()
+
+    def read(self, uidvalidity: int, entries: dict[int, Entry]) -> bool:
+        """Take in what other processes noted; False when that contradicts the names we know."""
+        log = self.log
+        log.catch_up(uidvalidity)
+        self._lost = set()
+        return not entries or (log.gone.isdisjoint(entries) and all(
+            modseqs.key(entry.uid, entry.name) == key
+            for key in log.said if (entry := entries.get(key & modseqs.UID))))
+
+    def made(self, records: Sequence[tuple[int, str]]) -> list[int]:
+        """The mod-sequences of new entries, given as UID and file name; 0 where there will be one."""
+        said, bits, mark = self.log.said.pop, modseqs.BITS, maildir.INFO
+        found = []
+        for uid, name in records:
+            modseq = said(bits[name.partition(mark)[2]] | uid, 0)
+            if not modseq:
+                self._loose.add(uid)
+            found.append(modseq)
+        return found
+
+    def changed(self, before: Entry, after: Entry) -> None:
+        """A file has another name now; if it has other flags, too, the old number is not its own any more."""
+        key = modseqs.key(after.uid, after.name)
+        if key != modseqs.key(before.uid, before.name):
+            after.modseq = self.log.said.pop(key, 0)
+            if not after.modseq:
+                self._loose.add(after.uid)
+
+    def touched(self, uids: Iterable[int]) -> None:
+        """Something changed about messages that file names do not tell."""
+        self._loose.update(uids)
+
+    def surely_gone(self, gone: Collection[Entry]) -> bool:
+        """Whether these were removed, as the log says, and not just renamed while we read the names."""
+        return all(self.log.said_gone(entry.uid) for entry in gone)
+
+    def went(self, gone: Iterable[Entry]) -> None:
+        """These messages are no more."""
+        self._lost.update(entry.uid for entry in gone if not self.log.said_gone(entry.uid))
+
+    def back(self, entries: dict[int, Entry]) -> list[Entry]:
+        """Messages that are there although they were expunged, as all were told: they must come as new ones."""
+        found = [entries[uid] for uid in self.log.gone & entries.keys()]
+        self._loose.difference_update(entry.uid for entry in found)
+        return found
+
+    def settle(self, entries: dict[int, Entry], uidvalidity: int, *, locked: bool) -> list[Entry] | None:
+        """Entries to put in place of those with the same UID; None when that needs the lock."""
+        log = self.log
+        fresh = []
+        for key, modseq in log.said.items():
+            uid = key & modseqs.UID
+            entry = entries.get(uid)
+            if entry is None:  # it went while nobody looked
+                self._lost.add(uid)
+            elif modseqs.key(uid, entry.name) == key:
+                self._loose.discard(uid)
+                fresh.append(entry.renumbered(modseq))
+            else:
+                self._loose.add(uid)
+        if not locked:
+            if self._lost or self._loose or not log.usable or not log.gone.isdisjoint(entries):
+                return None
+            log.settled()
+            return fresh
+        log.settled()
+        return fresh + self._give(entries, fresh, uidvalidity)
+
+    def _give(self, entries: dict[int, Entry], fresh: list[Entry], uidvalidity: int) -> list[Entry]:
+        """New numbers for what is loose, and a note of what was lost."""
+        log, found = self.log, []
+        loose, self._loose = sorted(self._loose & entries.keys()), set()
+        if loose or self._lost:
+            keys = (modseqs.key(uid, entries[uid].name) for uid in loose)
+            modseq = log.append(keys, sorted(self._lost)) if log.usable else log.next()
+            found = [entries[uid].renumbered(modseq) for uid in loose]
+        if not log.usable or log.long:
+            numbers = {uid: entry.modseq for uid, entry in entries.items()}
+            numbers.update((entry.uid, entry.modseq) for entry in (*fresh, *found))
+            log.replace(uidvalidity, [modseqs.key(uid, entry.name) for uid, entry in entries.items()],
+                        list(numbers.values()))
+        return found
