@@ -90,7 +90,8 @@ def parts(way: Way, entry_id: str, recipients: Iterable[envelope.Recipient], *, 
         grouped.setdefault(domain, []).append(one)
     found: list[Part] = []
     for domain, group in grouped.items():
-        step = settings.max_recipients or len(group)
+        # Graph sends to all who stand in the header, so there a part would reach everybody
+        step = len(group) if settings.transport == "graph" else settings.max_recipients or len(group)
         found += [Part("", outgoing.destination(settings, domain) + suffix, group[start : start + step], domain or None)
                   for start in range(0, len(group), step)]
     for number, part in enumerate(found):
