@@ -24,6 +24,7 @@ from lanmail.settings import Account, Settings
 
 FRESH = 0.2
 RACY = 0.1  # a file that changed within this time of being read may change again without a new mtime
+SEEK = 5.0  # between two looks through all accounts for one that can use SCRAM
 MAX_CACHED = 10_000
 
 Stamp = tuple[int, ...] | None
@@ -106,6 +107,8 @@ class Directory:
         self._resolved: dict[Address, Resolution] = {}
         self._resolved_at = -1e9
         self._resolved_for: Settings | None = None
+        self._prover = ""
+        self._prover_sought = -1e9
         self._postmaster: str | None = None
         self._postmaster_sought = -1e9
 
@@ -141,6 +144,27 @@ class Directory:
         name = local if at else user
         folded = name.lower() if name.isascii() else ""
         return folded if self._entry(folded, time.monotonic()) else None
+
+    def folded_login(self, user: str) -> str:
+        """The one form of everything that logs in as the same account would, be there one or not."""
+        local, at, domain = user.rpartition("@")
+        return (local if at and self.is_local(domain) else user).lower()
+
+    def somebody_proves(self) -> bool:
+        """Whether any account has a verifier for SCRAM."""
+        now = time.monotonic()
+        if not self._proves(self._prover) and now - self._prover_sought > SEEK:
+            self._look(now)
+            self._prover = next(filter(self._proves, sorted(self._entries)), "")
+            self._prover_sought = now
+        return bool(self._prover)
+
+    def _proves(self, name: str) -> bool:
+        try:
+            account = self.account(name, fresh=False) if name else None
+        except Temporary:
+            return False
+        return account is not None and bool(account.scram)
 
     def valid_name(self, name: str) -> str | None:
         """Why a new account cannot have this name: its form, or because it is taken; None when it can."""

@@ -18,6 +18,8 @@ import asyncio
 import contextlib
 import ctypes
 import hmac
+import logging
+import os
 import secrets
 import time
 import unicodedata
@@ -26,12 +28,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-from lanmail import backoff, errors, oauth, sasl
+from lanmail import atomic, backoff, errors, log, oauth, sasl, scram
 from lanmail.settings import Account, Settings
 
 _HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=argon2.Type.ID)
@@ -80,10 +83,29 @@ def _return_memory() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
+def _shared_secret(state: Path) -> bytes:
+    """Random octets that all programs know, made by the first; where that cannot be, some of our own."""
+    path, made = state / "secret", secrets.token_bytes(32)
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            aside = state / f"secret.{os.getpid()}"
+            atomic.write(aside, made, mode=0o600)
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)
+            aside.unlink()
+        return atomic.read(path, 64) or made
+    except OSError as error:
+        log.event("no-shared-secret", level=logging.WARNING, error=str(error))
+        return made
+
+
 class Accounts(Protocol):
     """What of `accounts.Directory` is needed here."""
 
     def login_name(self, user: str) -> str | None: ...
+    def folded_login(self, user: str) -> str: ...
+    def somebody_proves(self) -> bool: ...
     def account(self, name: str, *, fresh: bool = False) -> Account | None: ...
 
 
@@ -97,13 +119,16 @@ class Checker:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        state: Path | None = None,
     ) -> None:
+        """`state` is the directory for what the log-ins of all programs share; without it nothing is shared."""
         self._directory = directory
         self._clock = clock
         self._sleep = sleep
         self._backoff = backoff.Backoff(clock=clock)
         self.configure(settings)
         self._key = secrets.token_bytes(32)
+        self._secret = _shared_secret(state) if state else self._key
         self._good: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         # One check at a time from one address: guesses sent in parallel do not outrun the counting,
         # and many guesses from one place take one seat in the queue for the threads.
@@ -116,6 +141,7 @@ class Checker:
     def configure(self, settings: Settings) -> None:
         """New settings, after a reload; counts and cache stay."""
         auth = settings.auth
+        self._scram = auth.scram
         self._ttl = auth.cache_ttl
         self._backoff.free = auth.max_failures
         self._backoff.first = auth.delay
@@ -138,7 +164,7 @@ class Checker:
             return await self._by_token(cred, place, user, service)
         # fresh: a password that was changed a moment ago counts
         account = self._directory.account(name, fresh=True) if name else None
-        attempt = _Attempt(place, user, account, cred.password or "")
+        attempt = _Attempt(place, user, account, cred.password or "", cred.proven)
         attempt.proof = self._proof(attempt)
         # Who hangs up before the answer is counted all the same: so a shielded task.
         checking = asyncio.create_task(self._refusal(attempt))
@@ -151,9 +177,28 @@ class Checker:
             raise sasl.AuthFailed(why)
         return account
 
+    @property
+    def offers_scram(self) -> bool:
+        """Whether to announce SCRAM: the admin wants it, and somebody can use it."""
+        return self._scram and self._directory.somebody_proves()
+
+    def keys(self, user: str) -> scram.Keys:
+        """What a SCRAM exchange with `user` is about; for who cannot use it (or is not there) something like it.
+
+        Raises errors.Temporary when the account's file cannot be read.
+        """
+        name = self._directory.login_name(user)
+        account = self._directory.account(name, fresh=True) if name else None
+        found = None
+        if account is not None and not account.disabled:
+            found = scram.read(account.scram, account.password)
+        return found or scram.decoy(self._secret, self._directory.folded_login(user))
+
     async def _refusal(self, attempt: "_Attempt") -> str:
         """Why the password is no good; "" when it is. Waits or raises Throttled as the counts demand."""
         await self._hold(attempt)
+        if attempt.proven is not None:
+            return await self._judge(attempt, good=attempt.proven)
         if self._backoff.known(attempt.place, attempt.user) and self._remembered(attempt):
             return self._count(attempt, good=True)
         if self._backoff.tried(attempt.place, attempt.user, attempt.proof):
@@ -170,6 +215,12 @@ class Checker:
                     return self._count(attempt, good=True)
                 if not self._backoff.wait(attempt.place, attempt.user):
                     return self._count(attempt, good=await self._verify(attempt))
+
+    async def _judge(self, attempt: "_Attempt", *, good: bool) -> str:
+        """The same for a proof, which costs nothing to check."""
+        await self._sleep(self._backoff.crowd(attempt.place, attempt.user))
+        await self._hold(attempt)
+        return self._count(attempt, good=good and attempt.account is not None and not attempt.account.disabled)
 
     def _done(self, task: asyncio.Task[str]) -> None:
         self._tasks.discard(task)
@@ -193,7 +244,8 @@ class Checker:
     def _count(self, attempt: "_Attempt", *, good: bool) -> str:
         if good:
             self._backoff.succeeded(attempt.place, attempt.user)
-            self._remember(attempt)
+            if attempt.proven is None:
+                self._remember(attempt)
             return ""
         self._backoff.failed(attempt.place, attempt.user, attempt.proof)
         if attempt.account is None:
@@ -265,4 +317,5 @@ class _Attempt:
     user: str
     account: Account | None
     password: str = field(repr=False)
+    proven: bool | None = None
     proof: bytes = field(default=b"", repr=False)

@@ -3,7 +3,8 @@
 Serves the INBOX of each account's Maildir by POP3: port 110 with STLS, port 995 with TLS from the first byte.
 Passwords are taken under TLS, or in clear text from the networks of auth.cleartext_networks.
 
-USER PASS AUTH (PLAIN, LOGIN) STLS CAPA STAT LIST UIDL TOP RETR DELE RSET NOOP QUIT UTF8, pipelined at will.
+USER PASS AUTH (PLAIN, LOGIN, SCRAM-SHA-256) STLS CAPA STAT LIST UIDL TOP RETR DELE RSET NOOP QUIT UTF8, pipelined at
+will.
 
 One session at a time has a mailbox; a second log-in waits a few seconds and is then told [IN-USE]. What a client
 deletes goes when it says QUIT, never when the connection breaks. At QUIT, what it fetched is marked as read.
@@ -13,13 +14,13 @@ that after a change of server no client fetches anything again.
 
 Reads: conf/lanmail.toml, conf/accounts/, maildirs/
 
-Writes: maildirs/ (dovecot-uidlist; renames and removes messages at QUIT), state/pop3/NAME.lock, state/log/
+Writes: maildirs/ (dovecot-uidlist; renames and removes messages at QUIT), state/pop3/NAME.lock, state/auth/, state/log/
 
 Signals: SIGTERM, SIGINT: finish what is on the wire, then end. SIGHUP: read the settings again.
 
 Standards: RFC 1939 (POP3), 2449 (CAPA, PIPELINING, response codes), 2595 and 8314 (TLS), 3206 (AUTH-RESP-CODE), 5034
-(SASL), 6856 (UTF8; messages are sent as they are whether or not the client asked for it). APOP is not offered: it
-needs passwords in clear text on disk.
+(SASL), 7677 (SCRAM-SHA-256), 6856 (UTF8; messages are sent as they are whether or not the client asked for it). APOP
+is not offered: it needs passwords in clear text on disk.
 
 Security: Nothing but a regular file in new/ or cur/ of the account's own Maildir is ever opened. No text from a
 client becomes part of a path. Line length, connections, log-in time, failed log-ins and errors are limited ([pop3d]

@@ -1,10 +1,13 @@
 """SASL as a server speaks it (RFC 4422), without a transport: SMTP, POP3 and IMAP bring their own framing.
 
-    exchange = sasl.start(mechanism, initial)          # initial: decoded initial response, or None
+    exchange = sasl.start(mechanism, initial, checker.keys)      # initial: decoded initial response, or None
     while exchange.credentials is None:
         ...send sasl.encode(exchange.challenge), read a line; "*" cancels (the caller's business)...
         exchange.respond(sasl.decode(line))
     account = await checker.login(exchange.credentials, ...)
+
+Where `exchange.success` is not None, that challenge is sent after the log-in, one (empty) line is read, and then comes
+the final answer: SCRAM's proof that the server, too, knows the password's verifier.
 
 When `login` refuses and `exchange.refusal` is not None, that error challenge is sent first, one line is read and
 thrown away, and only then comes the final refusal: RFC 7628 §3.2.2 has the client answer it with a lone ^A
@@ -18,9 +21,10 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lanmail import errors
+from lanmail import errors, scram
 
 # One AUTH line may be this long, base64 and all: OAuth2 access tokens of large providers reach 4 kB and more.
 MAX_LINE = 12 * 1024
@@ -63,20 +67,24 @@ class Throttled(errors.Temporary):
 
 @dataclass(slots=True)
 class Credentials:
-    """Who wants in, and by what. `authzid` is "" unless the client asked to act as somebody."""
+    """Who wants in, and by what: a password, a token, or a proof that was right or not.
+
+    `authzid` is "" unless the client asked to act as somebody.
+    """
 
     user: str
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     authzid: str = ""
     mechanism: str = "LOGIN"
+    proven: bool | None = None
 
 
-def mechanisms(*, secure: bool, oauth: bool = False) -> list[str]:
-    """What a server may advertise; nothing on a connection where a password could be overheard."""
+def mechanisms(*, secure: bool, oauth: bool = False, proofs: bool = False) -> list[str]:
+    """What a server may advertise; nothing on a connection where a password, or the mail, could be overheard."""
     if not secure:
         return []
-    return ["PLAIN", "LOGIN", *(_OAUTH if oauth else ())]
+    return [*((scram.NAME,) if proofs else ()), "PLAIN", "LOGIN", *(_OAUTH if oauth else ())]
 
 
 def decode(line: bytes) -> bytes:
@@ -122,6 +130,11 @@ class Exchange:
     @property
     def refusal(self) -> bytes | None:
         """The error challenge to send before the final refusal, for the mechanisms that have one."""
+        return None
+
+    @property
+    def success(self) -> bytes | None:
+        """The challenge to send after a good log-in, before it is said to be one."""
         return None
 
     def respond(self, raw: bytes) -> Credentials | None:
@@ -204,15 +217,51 @@ class OAuthBearer(Exchange):
         return _with_token(self.mechanism, _saslname(parts[1][2:]), _pairs(rest))
 
 
+class Scram(Exchange):
+    """RFC 5802 and RFC 7677, without channel binding; `keys` finds what a user's proof is checked against."""
+
+    mechanism = scram.NAME
+
+    def __init__(self, keys: Callable[[str], scram.Keys]) -> None:
+        super().__init__()
+        self._keys = keys
+        self._dialogue: scram.Dialogue | None = None
+        self._success: bytes | None = None
+
+    @property
+    def success(self) -> bytes | None:
+        return self._success
+
+    def _take(self, raw: bytes) -> Credentials | None:
+        try:
+            if self._dialogue is None:
+                self._dialogue = scram.Dialogue(raw)
+                if max(len(self._dialogue.user), len(self._dialogue.authzid)) > _MAX_USER:
+                    raise BadResponse()
+                self.challenge = self._dialogue.challenge(self._keys(self._dialogue.user))
+                return None
+            self._success = self._dialogue.finish(raw)
+        except ValueError:
+            raise BadResponse() from None
+        return Credentials(self._dialogue.user, authzid=self._dialogue.authzid, mechanism=self.mechanism,
+                           proven=self._success is not None)
+
+
 _EXCHANGES: dict[str, type[Exchange]] = {kind.mechanism: kind for kind in (Plain, Login, XOAuth2, OAuthBearer)}
 
 
-def start(mechanism: str, initial: bytes | None = None) -> Exchange:
-    """Begin; `initial` is the decoded initial response, None when the client sent none. Raises BadResponse."""
+def start(mechanism: str, initial: bytes | None = None, keys: Callable[[str], scram.Keys] | None = None) -> Exchange:
+    """Begin; `initial` is the decoded initial response, None when the client sent none. Raises BadResponse.
+
+    Without `keys` there is no SCRAM.
+    """
     kind = _EXCHANGES.get(mechanism.upper())
-    if kind is None:
+    if keys is not None and mechanism.upper() == scram.NAME:
+        exchange: Exchange = Scram(keys)
+    elif kind is not None:
+        exchange = kind()
+    else:
         raise UnknownMechanism()
-    exchange = kind()
     if initial is not None:
         exchange.respond(initial)
     return exchange

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lanmail import keys, units
+from lanmail import keys, scram, units
 from lanmail.keys import Model
 from lanmail.outgoing import Dkim, Outgoing
 from lanmail.units import IP, DnsServer, Domain, Duration, Grant, Hostname, Mailbox, Mode, Network, Size
@@ -184,6 +184,7 @@ class Auth(Model):
     delay: Duration = _key("2s", "How long the answer to a failed log-in takes at first; it doubles from time to time.")
     max_delay: Duration = _key("30s", "The longest delay after failed log-ins.")
     forget_failures: Duration = _key("15m", "Time without failures after which they are forgotten.")
+    scram: bool = _key(False, "New passwords get a SCRAM-SHA-256 verifier, too; it is offered once one is there.")
 
 
 class Tls(Model):
@@ -216,6 +217,8 @@ class _Own(Model):
     name: str = Field(description="The account's name: the file's name without .toml.", exclude=True)
     full_name: str = _key("", "The person's name, for people reading this.")
     password: str = _key("", "Argon2id hash; `lanmail account passwd` writes it. Empty: no log-in.", repr=False)
+    scram: str = _key("", "SCRAM-SHA-256 verifier of the same password; written with it.", repr=False,
+                      pattern=f"^({scram.FORM})?$")
     disabled: bool = _key(False, "No log-in; mail is still accepted and kept.")
     postmaster: bool = _key(False, "Gets mail to postmaster and abuse, and undeliverable mail; one account has it.")
     outgoing: Outgoing = _section(Outgoing)

@@ -349,12 +349,12 @@ async def test_whatever_other_programs_drop(start: Start) -> None:
 
 async def test_a_maildir_that_cannot_be_read(start: Start) -> None:
     host = await start()
-    os.rmdir(f"{host.inbox}/cur")
-    os.symlink("/etc", f"{host.inbox}/cur")
+    os.rename(host.inbox, f"{host.inbox}.aside")
+    Path(host.inbox).write_text("not a directory")
     client = await host.client()
     assert await client.log_in() == "-ERR [SYS/TEMP] The mailbox cannot be opened"
-    os.unlink(f"{host.inbox}/cur")
-    os.mkdir(f"{host.inbox}/cur")
+    os.unlink(host.inbox)
+    os.rename(f"{host.inbox}.aside", host.inbox)
     assert await client.log_in() == "+OK Logged in"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lanmail import conffile, config, names, passwords, schema
+from lanmail import conffile, config, names, passwords, schema, scram
 from lanmail.accounts import Directory
 from lanmail.cli import command, values
 from lanmail.errors import ConfigError
@@ -44,7 +44,7 @@ def add(where: Paths, name: str, full_name: str, password_stdin: bool, postmaste
         command.fail(reason, os.EX_DATAERR)
     name = name.lower()
     password = read_password() if password_stdin else passwords.generate()
-    given: dict[str, Any] = {"password": passwords.hash(password)}
+    given = {str(key): value for key, value in _kept(loaded, password).items() if value is not None}
     if full_name:
         given["full_name"] = full_name
     where.accounts.mkdir(mode=0o750, exist_ok=True)
@@ -76,7 +76,7 @@ def list_(where: Paths, as_json: bool) -> None:
         except ConfigError as error:
             found.append({"name": path.stem, "problem": str(error)})
         else:
-            found.append({"name": path.stem} | read.model_dump(mode="json", exclude={"password"}))
+            found.append({"name": path.stem} | read.model_dump(mode="json", exclude={"password", "scram"}))
     if as_json:
         command.print_json(found)
         return
@@ -106,7 +106,7 @@ def show(where: Paths, name: str, as_json: bool) -> None:
         for (local, domain), targets in aliases.items()
         if any(target.lower() == read.name for target, host in targets if not host)
     ]
-    shown = read.model_dump(mode="json", exclude={"password"}) | {
+    shown = read.model_dump(mode="json", exclude={"password", "scram"}) | {
         "name": read.name,
         "password": "set" if read.password else "none (no log-in)",
         "addresses": addresses(loaded, read.name),
@@ -130,10 +130,22 @@ def passwd(where: Paths, name: str, password_stdin: bool) -> None:
     """Change the password; without --password-stdin a new one is made and printed, this one time."""
     path = existing(where, name)
     password = read_password() if password_stdin else passwords.generate()
-    config.edit(path, {"password": passwords.hash(password)})
+    config.edit(path, _kept(command.settings_of(where), password))
     click.echo(f"password of {path.stem} changed")
     if not password_stdin:
         click.echo(f"password: {password}   (shown this once)")
+
+
+def _kept(loaded: Settings, password: str) -> dict[str | tuple[str, ...], Any]:
+    """What the account's file says about a password; None takes away what belonged to the one before."""
+    stored = passwords.hash(password)
+    verifier = None
+    if loaded.auth.scram:
+        try:
+            verifier = scram.make(password, stored)
+        except ValueError as error:
+            click.echo(f"no SCRAM with this password: {error}", err=True)
+    return {"password": stored, "scram": verifier}
 
 
 @account.command("set", short_help="Change settings of an account.")
@@ -151,7 +163,7 @@ def set_(where: Paths, name: str, settings: tuple[str, ...]) -> None:
         key, equals, text = setting.partition("=")
         if not equals:
             command.fail(f"'{setting}' is not KEY=VALUE", os.EX_USAGE)
-        if key == "password":
+        if key in ("password", "scram"):
             command.fail("passwords are not given on the command line; use: lanmail account passwd", os.EX_USAGE)
         if key == "postmaster" and text == "true":
             click.echo(make_postmaster(where, path.stem))

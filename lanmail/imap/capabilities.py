@@ -39,7 +39,7 @@ def _names(session: "Session") -> list[str]:
     if not session.connection.secure and session.worker.tls_possible:
         names.append("STARTTLS")
     allowed = may_log_in(session)
-    names += [f"AUTH={name}" for name in sasl.mechanisms(secure=allowed)]
+    names += [f"AUTH={name}" for name in sasl.mechanisms(secure=allowed, proofs=session.worker.checker.offers_scram)]
     return names if allowed else [*names, "LOGINDISABLED"]
 
 

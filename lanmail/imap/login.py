@@ -76,7 +76,8 @@ async def authenticate(session: Session, arguments: Authenticate) -> str:
     _refuse_in_clear(session)
     try:
         initial = None if arguments.initial is None else sasl.decode(arguments.initial)
-        exchange = sasl.start(arguments.mechanism, initial)
+        checker = session.worker.checker
+        exchange = sasl.start(arguments.mechanism, initial, checker.keys if checker.offers_scram else None)
         while exchange.credentials is None:
             exchange.respond(sasl.decode(await _ask(session, exchange.challenge)))
     except sasl.UnknownMechanism as error:
@@ -84,7 +85,7 @@ async def authenticate(session: Session, arguments: Authenticate) -> str:
     except sasl.BadResponse as error:
         raise Bad(f"{error.text}.") from error
     try:
-        return await _check(session, exchange.credentials)
+        return await _check(session, exchange.credentials, exchange.success)
     except No:
         if exchange.refusal is not None:
             await _ask(session, exchange.refusal, cancel=False)
@@ -109,7 +110,7 @@ def _refuse_in_clear(session: Session) -> None:
         raise No("Log in under TLS only.", "PRIVACYREQUIRED")
 
 
-async def _check(session: Session, credentials: sasl.Credentials) -> str:
+async def _check(session: Session, credentials: sasl.Credentials, success: bytes | None = None) -> str:
     """Let somebody in, or say the same words whatever was wrong."""
     client, user, method = session.connection.peer, credentials.user, credentials.mechanism
     try:
@@ -122,6 +123,8 @@ async def _check(session: Session, credentials: sasl.Credentials) -> str:
         raise No("Too many failed log-ins, try again later.", "UNAVAILABLE") from error
     except errors.MailError as error:
         raise No("Temporary failure, try again later.", "UNAVAILABLE") from error
+    if success is not None:
+        await _ask(session, success)
     if not session.worker.admit(session, account):
         raise No("Too many connections of this user.", "LIMIT")
     session.account = account

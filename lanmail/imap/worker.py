@@ -28,7 +28,7 @@ class Worker:
     def __init__(self, context: daemon.Context) -> None:
         self._context = context
         self.directory = accounts.Directory(context.paths, lambda: context.settings)
-        self.checker = passwords.Checker(self.directory, context.settings)
+        self.checker = passwords.Checker(self.directory, context.settings, state=context.paths.state / "auth")
         self._pool = ThreadPoolExecutor(THREADS, "files")
         self._boxes: dict[str, box.Box] = {}
         self._sessions: set[Session] = set()

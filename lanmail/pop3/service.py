@@ -26,7 +26,7 @@ class Service:
         self.paths = paths
         self._settings = settings
         self.directory = accounts.Directory(paths, settings)
-        self.checker = passwords.Checker(self.directory, settings())
+        self.checker = passwords.Checker(self.directory, settings(), state=paths.state / "auth")
         self.locks = str(paths.state / "pop3")
         os.makedirs(self.locks, mode=0o750, exist_ok=True)
         self.waiting: Counter[str] = Counter()           # by IP address, not logged in

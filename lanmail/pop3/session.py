@@ -32,6 +32,7 @@ class Session(Connection):
         self._implicit = implicit
         self._user: bytes | None = None
         self._exchange: sasl.Exchange | None = None
+        self._shown: tuple[Account, str] | None = None  # who may come in once the client has seen our proof
         self._errors = 0
         self._failed = 0
         self._lock: int | None = None
@@ -91,6 +92,9 @@ class Session(Connection):
         if self._exchange is not None:
             self._respond(line)
             return
+        if self._shown is not None:
+            self._seen(line)
+            return
         verb, _, argument = line.partition(b" ")
         commands = self._commands
         command = commands.get(verb) or commands.get(verb.upper())
@@ -117,7 +121,7 @@ class Session(Connection):
         names = ["TOP", "UIDL", "RESP-CODES", "PIPELINING", "AUTH-RESP-CODE", "UTF8 USER", "IMPLEMENTATION lanmail"]
         if self.tls is None and not self._implicit and self.account is None and self.service.tls_context():
             names.append("STLS")
-        mechanisms = sasl.mechanisms(secure=self._may_log_in())
+        mechanisms = sasl.mechanisms(secure=self._may_log_in(), proofs=self.service.checker.offers_scram)
         if mechanisms:
             names += ["USER", f"SASL {' '.join(mechanisms)}"]
         hidden = {name.upper() for name in self.limits.hide_capabilities}
@@ -178,15 +182,16 @@ class Session(Connection):
             return self._no_cleartext()
         name, _, rest = argument.partition(b" ")
         mechanism = name.decode("ascii", "replace").upper()
-        offered = sasl.mechanisms(secure=True)
+        checker = self.service.checker
+        offered = sasl.mechanisms(secure=True, proofs=checker.offers_scram)
         if not mechanism:  # older than RFC 5034, and some clients still ask so
             return self.send("".join(f"{line}\r\n" for line in ("+OK", *offered, ".")).encode())
         if mechanism not in offered:
             return self.wrong(b"-ERR Unknown authentication mechanism\r\n")
         try:
-            self._exchange = sasl.start(mechanism, sasl.decode(rest) if rest else None)
-        except errors.MailError:
-            return self.wrong(b"-ERR Malformed authentication response\r\n")
+            self._exchange = sasl.start(mechanism, sasl.decode(rest) if rest else None, checker.keys)
+        except errors.MailError as error:
+            return self.wrong(f"-ERR {error.text}\r\n".encode())
         self.max_line = max(self.limits.max_line, sasl.MAX_LINE)
         return self._challenge()
 
@@ -198,7 +203,7 @@ class Session(Connection):
             return
         self._exchange = None
         self.max_line = self.limits.max_line
-        self.work(self._log_in(exchange.credentials))
+        self.work(self._log_in(exchange.credentials, exchange.success))
 
     def _respond(self, line: bytes) -> None:
         exchange = self._exchange
@@ -213,7 +218,15 @@ class Session(Connection):
             return self.wrong(f"-ERR {error.text}\r\n".encode())
         return self._challenge()
 
-    async def _log_in(self, given: sasl.Credentials) -> None:
+    def _seen(self, line: bytes) -> None:
+        assert self._shown is not None
+        account, method = self._shown
+        self._shown = None
+        if line:
+            return self.wrong(b"-ERR Authentication cancelled\r\n")
+        return self.work(self._begin(account, method))
+
+    async def _log_in(self, given: sasl.Credentials, success: bytes | None = None) -> None:
         service = self.service
         try:
             account = await service.checker.login(given, client=self.client, service="pop3")
@@ -223,12 +236,21 @@ class Session(Connection):
         except errors.MailError as error:
             self._refused(given, error.text, b"-ERR [SYS/TEMP] " + error.text.encode() + b"\r\n")
             return
+        if success is None:
+            await self._begin(account, given.mechanism)
+            return
+        self._shown = account, given.mechanism
+        self.send(b"+ ", sasl.encode(success), b"\r\n")
+
+    async def _begin(self, account: Account, method: str) -> None:
+        """The mailbox of somebody who is let in."""
+        service = self.service
         if service.users[account.name, self.client] >= self.limits.max_connections_per_user:
             self.send(b"-ERR [SYS/TEMP] Too many connections of this user\r\n")
             return
         try:
             if not await self._take_lock(account.name):
-                log.login_failed(user=account.name, service="pop3", client=self.client, method=given.mechanism,
+                log.login_failed(user=account.name, service="pop3", client=self.client, method=method,
                                  reason="another session has the mailbox")
                 self.send(b"-ERR [IN-USE] Another session has this mailbox open\r\n")
                 return
@@ -238,7 +260,7 @@ class Session(Connection):
             log.folder_unusable(account=account.name, folder="INBOX", error=str(error))
             self.send(b"-ERR [SYS/TEMP] The mailbox cannot be opened\r\n")
             return
-        self._enter(account, drop, given.mechanism)
+        self._enter(account, drop, method)
 
     def _refused(self, given: sasl.Credentials, why: str, answer: bytes) -> None:
         log.login_failed(user=given.user, service="pop3", client=self.client, method=given.mechanism, reason=why)

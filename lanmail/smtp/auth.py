@@ -17,9 +17,10 @@ async def login(session: "Session", arg: str) -> None:
     mechanism = mechanism.upper()
     if not mechanism or " " in initial:
         raise Permanent("Syntax: AUTH mechanism [initial-response]", 501, "5.5.4")
-    if mechanism not in sasl.mechanisms(secure=True):
+    checker = session.service.checker
+    if mechanism not in sasl.mechanisms(secure=True, proofs=checker.offers_scram):
         raise sasl.UnknownMechanism()
-    exchange = sasl.start(mechanism, sasl.decode(initial.encode()) if initial else None)
+    exchange = sasl.start(mechanism, sasl.decode(initial.encode()) if initial else None, checker.keys)
     while exchange.credentials is None:
         line = await _ask(session, exchange.challenge)
         exchange.respond(sasl.decode(line))
@@ -62,6 +63,8 @@ async def _check(session: "Session", exchange: sasl.Exchange, credentials: sasl.
             session.finish(f"421 4.7.0 {session.service.hostname} Too many failed log-ins")
             return
         raise
+    if exchange.success is not None:
+        await _ask(session, exchange.success)
     client.login(account)
     log.login(account=account.name, service="smtp", client=client.address, method=exchange.mechanism, tls=tls)
     session.reply(b"235 2.7.0 Welcome")

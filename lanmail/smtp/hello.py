@@ -30,7 +30,7 @@ def answer(session: "Session") -> bytes:
     """The reply to EHLO or LHLO."""
     mechanisms: tuple[str, ...] = ()
     if wants_login(session) and session.client.account is None:
-        mechanisms = tuple(sasl.mechanisms(secure=is_secure(session)))
+        mechanisms = tuple(sasl.mechanisms(secure=is_secure(session), proofs=session.service.checker.offers_scram))
     smtpd = session.service.smtpd
     return _answer(session.service.hostname, smtpd.max_size, smtpd.max_recipients, offers_tls(session), mechanisms)
 

@@ -18,7 +18,7 @@ class Service:
         self.context = context
         self.loop = asyncio.get_running_loop()
         self.directory = accounts.Directory(context.paths, lambda: context.settings)
-        self.checker = passwords.Checker(self.directory, context.settings)
+        self.checker = passwords.Checker(self.directory, context.settings, state=context.paths.state / "auth")
         self.queue = spool.queue(context.paths)
         self.queue.ensure()
         self.pool = disk.Pool(self.loop)
