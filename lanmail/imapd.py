@@ -13,8 +13,8 @@ UIDs and keywords are kept in Dovecot's files, so that Dovecot may serve the sam
 Reads: conf/lanmail.toml, conf/accounts/, the certificate and key of [tls], maildirs/.
 
 Writes: maildirs/NAME/, where messages are stored (APPEND), linked (COPY), renamed (flags) and removed (EXPUNGE), but
-never changed; dovecot-uidlist, dovecot-keywords, lanmail-keywords, subscriptions, lanmail-special-use beside them;
-state/auth, state/log.
+never changed; dovecot-uidlist, dovecot-keywords, lanmail-keywords, subscriptions, lanmail-special-use beside them, and
+lanmail-cache, which may be deleted at any time; state/auth, state/log.
 
 Signals: SIGHUP reads the settings again (ports change with a restart only). SIGTERM takes no new connections, lets the
 commands that are under way end, says goodbye to the clients, and stops.

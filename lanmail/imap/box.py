@@ -11,12 +11,11 @@ import contextlib
 import functools
 from array import array
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lanmail import changes, folder, maildir, watch
-from lanmail.imap import section, structure
+from lanmail import changes, folder, maildir, summaries, watch
 from lanmail.snapshot import Entry, Snapshot
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _modseq = attrgetter("modseq")
-NO_TREE = structure.parse(b"")
-OVERHEAD = 300  # octets that a kept summary costs besides its texts
 MANY = 200  # messages in one change from which on listening to its events is not worth while
 
 
@@ -48,7 +45,7 @@ class Box:
         self.expunged: list[tuple[int, int]] = []  # (mod-sequence, UID)
         self.views: set[mailbox.View] = set()
         self.unclaimed: set[int] = set()  # stored by our sessions, and \\Recent for the first that looks
-        self.summaries: dict[int, structure.Summary] = {}
+        self.cache = summaries.Cache(path)
         self._events: list[tuple[str, int, str]] = []
         self.dead = False
         self.used = 0.0
@@ -176,7 +173,6 @@ class Box:
         for uid in sorted(gone):
             del self.messages[uid]
             self.unclaimed.discard(uid)
-            self.summaries.pop(uid, None)
             self.changed.pop(uid, None)
             self.expunged.append((self.modseq, uid))
         self.uids = without(self.uids, gone)
@@ -224,18 +220,13 @@ class Box:
         texts: dict[str, str] = snapshot.memo.setdefault("imap-flags", {})
         return texts
 
-    def summary(self, uid: int, source: section.Source) -> structure.Summary:
-        """ENVELOPE, BODYSTRUCTURE and so on of a message, made once and kept as long as there is room."""
-        found = self.summaries.get(uid)
-        if found is None:
-            found = structure.summary(source.data)
-            if self.worker.keep(self, _octets(found)):
-                self.summaries[uid] = found._replace(tree=NO_TREE)  # most of its size, and quickly made again
-        return found
-
-    def kept(self) -> int:
-        """How many octets the kept summaries take, roughly."""
-        return sum(map(_octets, self.summaries.values()))
+    def keep(self, fresh: Sequence[summaries.Record]) -> None:
+        """Put records into the cache, in a thread that nobody waits for."""
+        if fresh:
+            self.worker.later(functools.partial(self.cache.write, fresh))
+            if self.cache.is_wasteful(len(self.messages)):
+                bases = [entry.base for entry in self.now.entries]
+                self.worker.later(functools.partial(self.cache.compact, bases))
 
     def unseen(self) -> tuple[int, int]:
         """How many messages are not \\Seen, and the UID of the first (0: none)."""
@@ -293,10 +284,6 @@ class Box:
     def _notify(self) -> None:
         for view in self.views:
             view.notify()
-
-
-def _octets(summary: structure.Summary) -> int:
-    return len(summary.envelope) + len(summary.body) + len(summary.bodystructure) + OVERHEAD
 
 
 def without(uids: "array[int]", gone: set[int]) -> "array[int]":

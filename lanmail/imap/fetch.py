@@ -5,16 +5,18 @@ is opened and read once for all items that need it.
 """
 
 import os
+import time
 from collections.abc import Iterator
 
-from lanmail import atomic, changes, snapshot
-from lanmail.imap import fetchgrammar, items, mailbox, section, streaming
+from lanmail import atomic, changes, snapshot, summaries
+from lanmail.imap import fetchgrammar, items, mailbox, records, section, streaming
 from lanmail.imap.fetchgrammar import Fetch
 from lanmail.imap.items import Cost, Item
 from lanmail.imap.session import EXPUNGED, No, Session
 
 BATCH = 200  # messages that are marked \Seen at a time
 CHUNK = 500  # messages answered from file names between two looks at the clock
+LARGE_NEWS = 1 << 20  # octets of a folder's cache that are looked at in a thread
 
 parse = fetchgrammar.parse
 
@@ -71,12 +73,17 @@ async def _from_files(session: Session, wanted: tuple[Item, ...], spans: list[ra
     view = session.view
     marks = not view.read_only and any(item.marks for item in wanted)
     reader = _Reader(session, wanted)
+    if view.box.cache.news() > LARGE_NEWS:
+        await session.worker.run(view.box.cache.follow)
     for span in spans:
         for start in range(span.start, span.stop, BATCH):
             batch = view.uids[start : min(start + BATCH, span.stop)]
             seen = await _mark_seen(view, list(batch)) if marks else frozenset()
-            for number, uid in enumerate(batch, start + 1):
-                await reader.one(number, uid, also_flags=uid in seen)
+            with view.box.cache.reading() as kept:
+                for number, uid in enumerate(batch, start + 1):
+                    await reader.one(number, uid, kept, also_flags=uid in seen)
+            view.box.keep(reader.fresh)
+            reader.fresh = []
     return reader.missing, reader.unreadable
 
 
@@ -98,48 +105,60 @@ class _Reader:
         self._view = session.view
         self._items = wanted
         self.missing = self.unreadable = 0
+        self.fresh: list[summaries.Record] = []
         costs = {item.cost for item in wanted}
         self._cost = max(costs)
         self._summarizes = Cost.SUMMARY in costs
+        self._sections = any(item.cost == Cost.SUMMARY and item.cut for item in wanted)
+        self._structures = any(item.cost == Cost.SUMMARY and not item.cut for item in wanted)
         self._flags_asked = any(item.name == "FLAGS" for item in wanted)
 
-    async def one(self, number: int, uid: int, *, also_flags: bool) -> None:
+    async def one(self, number: int, uid: int, kept: summaries.Reader, *, also_flags: bool) -> None:
         """Answer for one message."""
         entry = self._view.box.messages.get(uid)
         if entry is None:
             self.missing += 1
             return
+        message = items.Message(self._view, entry)
+        message.record = kept.get(entry.base) if self._summarizes else None
         try:
-            await self._answer(number, uid, entry, also_flags=also_flags and not self._flags_asked)
+            await self._answer(number, message, also_flags=also_flags and not self._flags_asked)
         except FileNotFoundError:
             self.missing += 1
         except OSError:
             self.unreadable += 1
         await self._session.room()
 
-    async def _answer(self, number: int, uid: int, entry: snapshot.Entry, *, also_flags: bool) -> None:
-        message = items.Message(self._view, entry)
-        cached = self._view.box.summaries.get(uid) if self._cost == Cost.SUMMARY else None
-        if cached is not None or self._cost < Cost.SUMMARY:
-            message.status = await self._stat(entry)
-            if cached is not None:
-                message.summary = cached
-            parts = [item.said(message) for item in self._items]
-            self._session.connection.write(b"* %d FETCH (%b)\r\n" % (number, b" ".join(parts)))
+    async def _answer(self, number: int, message: items.Message, *, also_flags: bool) -> None:
+        if self._cost == Cost.FILE or (self._cost == Cost.SUMMARY and not self._suffices(message.record)):
+            descriptor = await self._open(message.entry)
+            try:
+                await self._answer_from(descriptor, number, message, also_flags=also_flags)
+            finally:
+                os.close(descriptor)
             return
-        descriptor = await self._open(entry)
-        try:
-            await self._answer_from(descriptor, number, message, also_flags=also_flags)
-        finally:
-            os.close(descriptor)
+        if self._cost == Cost.STATUS:
+            message.status = await self._stat(message.entry)
+        parts = [item.said(message) for item in self._items]
+        if also_flags:
+            parts.append(self._flags(message))
+        self._session.connection.write(b"* %d FETCH (%b)\r\n" % (number, b" ".join(parts)))
+
+    def _suffices(self, record: summaries.Record | None) -> bool:
+        """Whether all that is asked for is kept."""
+        return (record is not None and (not self._structures or record.envelope is not None)
+                and (not self._sections or record.header is not None))
 
     async def _answer_from(self, descriptor: int, number: int, message: items.Message, *, also_flags: bool) -> None:
         """Answer with the message open."""
         message.status = status = os.fstat(descriptor)
-        large, uid = status.st_size > streaming.LARGE, message.entry.uid
-        message.source = await self._large(uid, descriptor, status) if large else section.Source(fd=descriptor)
-        if self._summarizes:
-            message.summary = self._view.box.summary(uid, message.source)
+        large = status.st_size > streaming.LARGE
+        message.source = (await self._large(message.entry.uid, descriptor, status) if large
+                          else section.Source(fd=descriptor))
+        if large and self._structures:
+            await self._session.worker.run(self._learn, message, message.source, status)
+        elif self._summarizes:
+            self._learn(message, message.source, status)
         said = b"* %d FETCH (" % number
         parts: list[bytes] = []
         for item in self._items:
@@ -150,12 +169,24 @@ class _Reader:
             else:
                 parts.append(item.said(message))
         if also_flags:
-            parts.append(b"FLAGS (" + self._view.flags(message.entry).encode() + b")")
+            parts.append(self._flags(message))
         self._session.connection.write((said if parts else b"") + b" ".join(parts) + b")\r\n")
+
+    def _learn(self, message: items.Message, source: section.Source, status: os.stat_result) -> None:
+        """Make the record of a message that was opened, unless there is one that is as good."""
+        known, entry = message.record, message.entry
+        if known is None or (self._structures and known.envelope is None):
+            of = records.of if self._structures else records.of_header
+            message.record = of(source, entry.base, status.st_mtime)
+            if records.is_complete(entry, status, time.time()):
+                self.fresh.append(message.record)
+
+    def _flags(self, message: items.Message) -> bytes:
+        return b"FLAGS (" + self._view.flags(message.entry).encode() + b")"
 
     async def _large(self, uid: int, descriptor: int, status: os.stat_result) -> section.Source:
         """A large message is read and parsed in a thread, and kept for the next piece of it."""
-        if all(item.whole or item.cut is None for item in self._items) and not self._summarizes:
+        if all(item.whole or item.cut is None for item in self._items) and not self._structures:
             return section.Source(fd=descriptor)
         held, key = self._session.worker.held, (self._view.box.path, uid)
         source = held.get(key)

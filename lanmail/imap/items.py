@@ -1,19 +1,20 @@
 """What FETCH can tell about a message (RFC 3501 §6.4.5, §7.4.2): what each item costs, and how its value is made.
 
 An item of cost NAME is a column of values, made for many messages at a time; of the others each value is made from a
-`Message`, in which there is already what the cost promises. To add an item is to add a line to TABLE, and to
+`Message`, in which there already is what the cost promises. To add an item is to add a line to TABLE, and to
 `fetchgrammar` if something follows its name.
 """
 
 import enum
+import operator
 import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lanmail import maildir, snapshot
-from lanmail.imap import mailbox, section, structure
+from lanmail import maildir, snapshot, summaries
+from lanmail.imap import mailbox, records, section
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -22,8 +23,8 @@ class Cost(enum.IntEnum):
     """What must be at hand for an item; each includes those before it."""
 
     NAME = 0  # what the folder's snapshot knows
-    STATUS = 1  # a look at the file: `Message.status`
-    SUMMARY = 2  # what is kept of a message once it was read: `Message.summary`
+    STATUS = 1  # a look at the file, or what is kept of it: `Message.status` or `Message.record`
+    SUMMARY = 2  # what is kept of a message once it was read: `Message.record`
     FILE = 3  # the message: `Message.source`
 
 
@@ -44,7 +45,7 @@ class Item:
 
     @property
     def cost(self) -> Cost:
-        return TABLE[self.name].cost
+        return Cost.SUMMARY if records.answers(self.cut) else TABLE[self.name].cost
 
     def said(self, message: "Message") -> bytes:
         """The item with its name, for the answer about one message."""
@@ -52,17 +53,16 @@ class Item:
 
 
 class Message:
-    """A message that an answer is made for."""
+    """A message that an answer is made for; what the dearest of its items needs is there, the rest may be None."""
 
-    __slots__ = ("entry", "source", "status", "summary", "view")
-
-    status: os.stat_result
-    summary: structure.Summary
-    source: section.Source
+    __slots__ = ("entry", "record", "source", "status", "view")
 
     def __init__(self, view: mailbox.View, entry: snapshot.Entry) -> None:
         self.view = view
         self.entry = entry
+        self.status: os.stat_result | None = None
+        self.record: summaries.Record | None = None
+        self.source: section.Source | None = None
 
 
 class Column(NamedTuple):
@@ -102,9 +102,24 @@ def _sizes(_view: mailbox.View, entries: list[snapshot.Entry]) -> list[int]:
     return [entry.wire_size or 0 for entry in entries]
 
 
+def _date(message: Message, _item: Item) -> bytes:
+    if message.status is not None:
+        return internal_date(message.status.st_mtime)
+    return internal_date(message.record.date if message.record else 0)
+
+
+def _kept(part: Callable[[summaries.Record], bytes | None]) -> Callable[[Message, Item], bytes]:
+    """An item that stands in the record as it is said."""
+    return lambda message, _item: (message.record and part(message.record)) or b"NIL"
+
+
 def _section(message: Message, item: Item) -> bytes:
     assert item.cut is not None
-    data = section.cut(message.source, item.cut, item.partial)
+    if message.source is not None:
+        data = section.cut(message.source, item.cut, item.partial)
+    else:
+        data = records.fields((message.record and message.record.header) or b"", item.cut.fields)
+        data = data if item.partial is None else data[item.partial[0] : sum(item.partial)]
     return b"NIL" if data is None else b"{%d}\r\n%b" % (len(data), data)
 
 
@@ -121,10 +136,10 @@ TABLE: dict[str, Column | Single] = {
     "UID": Column("UID %s", _uids),
     "FLAGS": Column("FLAGS (%s)", _flags),
     "RFC822.SIZE": Column("RFC822.SIZE %s", _sizes),
-    "INTERNALDATE": Single(Cost.STATUS, lambda message, _: internal_date(message.status.st_mtime)),
-    "ENVELOPE": Single(Cost.SUMMARY, lambda message, _: message.summary.envelope),
-    "BODY": Single(Cost.SUMMARY, lambda message, _: message.summary.body),
-    "BODYSTRUCTURE": Single(Cost.SUMMARY, lambda message, _: message.summary.bodystructure),
+    "INTERNALDATE": Single(Cost.STATUS, _date),
+    "ENVELOPE": Single(Cost.SUMMARY, _kept(operator.attrgetter("envelope"))),
+    "BODY": Single(Cost.SUMMARY, _kept(operator.attrgetter("body"))),
+    "BODYSTRUCTURE": Single(Cost.SUMMARY, _kept(operator.attrgetter("structure"))),
     "SECTION": Single(Cost.FILE, _section),
 }
 SIMPLE = frozenset(TABLE) - {"SECTION"}  # nothing follows the name, but for BODY without a bracket

@@ -4,6 +4,7 @@ What octets can rule out is ruled out before anything is decoded; that decides h
 """
 
 import re
+from collections.abc import Iterator
 
 from lanmail import charset, message
 from lanmail.imap import addresses, casemap, decoding, headers, source, tree
@@ -21,12 +22,13 @@ _ENCODINGS = (b"base64", b"quoted-printable", b"utf-7", b"utf-16", b"utf-32", b"
 class Needle:
     """The text to look for; found where its folded form is part of the folded text."""
 
-    __slots__ = ("octets", "pattern", "text", "word")
+    __slots__ = ("folded", "octets", "pattern", "text", "word")
 
     def __init__(self, text: str) -> None:
         self.pattern = casemap.Pattern(text)
         self.text = self.pattern.folded
         self.octets = self.pattern.ascii
+        self.folded = self.text.encode("utf-8", "surrogatepass")
         # The longest word survives the folding of lines, so it must be somewhere in plain ASCII.
         self.word = max(_words(self.octets or b""), key=len, default=b"")
 
@@ -45,14 +47,19 @@ class Needle:
 def in_field(message_source: source.Source, name: bytes, needle: Needle) -> bool:
     """Whether a field of that name (in lower case) holds the text; of an empty text: whether there is such a field."""
     for value in headers.values(message_source.header, name):
-        if not needle.text:
-            return True
-        plain = _fold.sub(b" ", value) if b"\n" in value else value
-        if needle.in_words(plain) or (_blanks(plain) and needle.in_words(_blanks_to_one(b" ", plain))):
-            return True
-        if name in _ADDRESS_FIELDS and _untidy(value) and needle.in_words(_as_shown(value)):
+        if not needle.text or any(map(needle.in_words, forms(value, name))):
             return True
     return False
+
+
+def forms(value: bytes, name: bytes) -> Iterator[bytes]:
+    """The forms of a field's value in which a text counts as found: as written, and tidied."""
+    plain = _fold.sub(b" ", value) if b"\n" in value else value
+    yield plain
+    if _blanks(plain):
+        yield _blanks_to_one(b" ", plain)
+    if name in _ADDRESS_FIELDS and _untidy(value):
+        yield _as_shown(value)
 
 
 def in_body(message_source: source.Source, needle: Needle) -> bool:

@@ -19,7 +19,6 @@ THREADS = 8  # concurrent fsyncs share journal commits; more threads only wait f
 SWEEP = 5.0
 KEPT_BOXES = 64
 KEPT_MESSAGES = 300_000
-KEPT_SUMMARIES = 64 << 20
 
 
 class Worker:
@@ -32,7 +31,6 @@ class Worker:
         self._pool = ThreadPoolExecutor(THREADS, "files")
         self._boxes: dict[str, box.Box] = {}
         self._sessions: set[Session] = set()
-        self._kept = 0
         self.held = held.Held()
         self._users: Counter[tuple[str, str]] = Counter()
         self.watch = _watch()
@@ -143,17 +141,6 @@ class Worker:
         if found.dead:
             raise box.Gone
         return found
-
-    def keep(self, of: box.Box, octets: int) -> bool:
-        """Whether a box may keep so much more; when the room is used up, the other boxes lose what they kept."""
-        self._kept += octets
-        if self._kept > KEPT_SUMMARIES:
-            for one in self._boxes.values():
-                if one is not of:
-                    one.summaries.clear()
-            self._kept = sum(one.kept() for one in self._boxes.values())
-            return self._kept < KEPT_SUMMARIES
-        return True
 
     def opened(self, path: str) -> box.Box | None:
         """The box of a folder if this process has one."""
