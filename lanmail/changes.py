@@ -18,7 +18,7 @@ name; an unknown flag letter stays. `copy` makes hard links (a copy where links 
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -228,14 +228,25 @@ def secure(folder: Folder, descriptors: Sequence[int]) -> None:
         atomic.sync_dir(f"{folder.path}/cur")
 
 
-def move(source: Folder, target: Folder, entries: Sequence[Entry]) -> tuple[Snapshot, list[int]]:
+Filter = Callable[[tuple[str, ...]], tuple[str, ...]]
+
+
+def all_flags(flags: tuple[str, ...]) -> tuple[str, ...]:
+    """A copy has the flags of its original."""
+    return flags
+
+
+def move(
+    source: Folder, target: Folder, entries: Sequence[Entry], lasting: Filter = all_flags
+) -> tuple[Snapshot, list[int]]:
     """Take messages from one folder into another; all of them or, when one cannot be had, none.
 
     One rename for each: whoever is killed in the middle leaves every message once, here or there, never twice. The
     caller holds the locks of both folders, taken in an order that no other caller turns round.
     """
     snapshot = source.sync()
-    sources = [Source(f"{source.path}/{entry.path}", snapshot.flags(entry), entry.sizes) for entry in entries]
+    sources = [Source(f"{source.path}/{entry.path}", lasting(snapshot.flags(entry)), entry.sizes)
+               for entry in entries]
     table = target.allot(dict.fromkeys(flag for one in sources for flag in one.flags))
     names, further = _names_for(table, sources)
     keywords.assign(target.path, table, further)  # first: a keyword without its message harms nobody

@@ -8,6 +8,10 @@ work on one mailbox at the same time: the Maildir is the truth, and what happens
 Folders are Maildir++ with "." between the levels. Sent, Drafts, Trash and Junk are made and subscribed to at the first
 log-in and marked with their special use. INBOX.X means X, whatever namespace_prefix is set to, and INBOX.SENT is Sent.
 
+Folders of others are below Shared (team mailboxes: accounts with shared = true, for their members) and Other Users, for
+whom their owners gave rights. What somebody may do stands in dovecot-acl in each folder; flags, \\Seen too, belong to
+the folder and are the same for all.
+
 UIDs and keywords are kept in Dovecot's files, so that Dovecot may serve the same Maildirs before or after.
 
 Reads: conf/lanmail.toml, conf/accounts/, the certificate and key of [tls], maildirs/.
@@ -20,9 +24,9 @@ Signals: SIGHUP reads the settings again (ports change with a restart only). SIG
 commands that are under way end, says goodbye to the clients, and stops.
 
 Standards: RFC 3501 IMAP4rev1, RFC 2177 IDLE, RFC 2342 NAMESPACE, RFC 2971 ID, RFC 3348 CHILDREN, RFC 3502 MULTIAPPEND,
-RFC 3691 UNSELECT, RFC 4315 UIDPLUS, RFC 4731 ESEARCH, RFC 4959 SASL-IR, RFC 5161 ENABLE, RFC 5258 LIST-EXTENDED,
-RFC 5530 response codes, RFC 5819 LIST-STATUS, RFC 6154 SPECIAL-USE, RFC 6851 MOVE, RFC 7888 LITERAL+,
-RFC 7677 SCRAM-SHA-256, RFC 7889 APPENDLIMIT.
+RFC 3691 UNSELECT, RFC 4314 ACL, RFC 4315 UIDPLUS, RFC 4731 ESEARCH, RFC 4959 SASL-IR, RFC 5161 ENABLE,
+RFC 5258 LIST-EXTENDED, RFC 5530 response codes, RFC 5819 LIST-STATUS, RFC 6154 SPECIAL-USE, RFC 6851 MOVE,
+RFC 7677 SCRAM-SHA-256, RFC 7888 LITERAL+, RFC 7889 APPENDLIMIT.
 
 Security: passwords are taken under TLS, or from auth.cleartext_networks; guessing is slow. A message is served only if
 it is a regular file inside the Maildir. Every line, literal, set, nesting and name is bounded; the limits are keys of

@@ -148,23 +148,28 @@ def delete(root: str, name: str) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def rename(root: str, old: str, new: str) -> list[tuple[str, str]]:
-    """Rename a folder (not INBOX) and all below it; returns pairs (old, new). FileExistsError, FileNotFoundError."""
-    path_of(root, new)
+def rename(root: str, old: str, new: str, target: str = "") -> list[tuple[str, str]]:
+    """Rename a folder (not INBOX) and all below it; returns pairs (old, new). FileExistsError, FileNotFoundError.
+
+    `target` is the Maildir that it goes to, if that is another one.
+    """
+    target = target or root
+    path_of(target, new)
     if "INBOX" in (old.upper(), new.upper()):
         raise ValueError("INBOX cannot be renamed")
-    if (new + ".").startswith(old + "."):
+    if target == root and (new + ".").startswith(old + "."):
         raise ValueError("a folder cannot be moved below itself")
     names = [name for name in folders(root) if name == old or name.startswith(old + ".")]
     if not names:
         raise FileNotFoundError(path_of(root, old))
     pairs = [(name, new + name[len(old):]) for name in names]
-    for _, target in pairs:
-        if exists(root, target):
-            raise FileExistsError(path_of(root, target))
-    for name, target in pairs:
-        os.rename(path_of(root, name), path_of(root, target))
-    specialuse.renamed(root, pairs)
+    for _, after in pairs:
+        if exists(target, after):
+            raise FileExistsError(path_of(target, after))
+    for name, after in pairs:
+        os.rename(path_of(root, name), path_of(target, after))
+    if target == root:
+        specialuse.renamed(root, pairs)
     return pairs
 
 

@@ -14,7 +14,20 @@ from pydantic import Field, model_validator
 from lanmail import keys, scram, units
 from lanmail.keys import Model
 from lanmail.outgoing import Dkim, Outgoing
-from lanmail.units import IP, DnsServer, Domain, Duration, Grant, Hostname, Mailbox, Mode, Network, Size
+from lanmail.units import (
+    IP,
+    DnsServer,
+    Domain,
+    Duration,
+    Grant,
+    Group,
+    Hostname,
+    Mailbox,
+    Member,
+    Mode,
+    Network,
+    Size,
+)
 
 Service = Literal["smtp", "pop3", "imap"]
 TlsVersion = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
@@ -118,6 +131,10 @@ class Imapd(Model):
     port: int = _port(143, "IMAP with STARTTLS; 0 is off.")
     tls_port: int = _port(993, "IMAP with TLS from the first byte; 0 is off.")
     namespace_prefix: Literal["", "INBOX."] = _key("", "Prefix of folder names; INBOX.X means X in either case.")
+    shared_namespace: str = _key(
+        "Shared", "The folder under which clients see team mailboxes; empty: none.", pattern=r"^[^./\x00-\x1f\x7f]*$")
+    users_namespace: str = _key(
+        "Other Users", "The same for folders that other people share; empty: none.", pattern=r"^[^./\x00-\x1f\x7f]*$")
     hide_capabilities: list[str] = _key([], "Capabilities not announced to any client.")
     max_line_before_login: Size = _key("8KB", "Longest command line before log-in.", ge=512)
     max_literal_before_login: Size = _key("1KB", "Largest literal before log-in.")
@@ -221,6 +238,10 @@ class _Own(Model):
                       pattern=f"^({scram.FORM})?$")
     disabled: bool = _key(False, "No log-in; mail is still accepted and kept.")
     postmaster: bool = _key(False, "Gets mail to postmaster and abuse, and undeliverable mail; one account has it.")
+    groups: list[Group] = _key([], 'Groups that the account belongs to; they get rights in folders as "group=NAME".')
+    shared: bool = _key(False, "A team mailbox: its members see it as Shared.NAME; nobody needs to log in to it.")
+    members: list[Member] = _key(
+        [], 'Who uses the team mailbox: "meier", "group:sales"; "meier=lr" gives fewer rights (RFC 4314).')
     outgoing: Outgoing = _section(Outgoing)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from lanmail import address
+from lanmail import address, names
 
 _SIZES = {"": 1, "b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
 _DURATIONS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -149,6 +149,23 @@ def dns_server(value: Any) -> str:
 _WITH_PORT = re.compile(r"\[(?P<six>[^\]]+)\](?::(?P<p6>\d{1,5}))?|(?P<four>[^:]+)(?::(?P<p4>\d{1,5}))?|(?P<bare>.+)")
 
 
+def member(value: Any) -> str:
+    """Who uses a team mailbox: "meier", "group:sales", with rights of their own "meier=lrs"."""
+    who, equals, rights = value.partition("=") if isinstance(value, str) else ("", "", "")
+    kind, colon, group = who.partition(":")
+    good = re.fullmatch(r"[^\s:=\"\\$/]{1,64}", group) if colon else not names.account_problem(who)
+    if not good or (colon and kind != "group") or (equals and not re.fullmatch(r"[lrwstipekxa]+", rights)):
+        raise ValueError(f'{value!r} is not a member; write "meier", "group:sales", or with rights "meier=lrs"')
+    return f"{who if colon else who.lower()}{equals}{rights}"
+
+
+def group(value: Any) -> str:
+    """The name of a group of accounts."""
+    if isinstance(value, str) and re.fullmatch(r"[^\s:=\"\\$/]{1,64}", value):
+        return value
+    raise ValueError(f'{value!r} is not the name of a group; write it without blanks, like "sales"')
+
+
 def split_port(value: Any, default: int) -> tuple[str, int]:
     """`192.0.2.1`, `192.0.2.1:5353`, `[2001:db8::1]:53` → (address, port). ValueError."""
     match = _WITH_PORT.fullmatch(value if isinstance(value, str) else "")
@@ -247,3 +264,5 @@ Domain = Annotated[str, BeforeValidator(domain), _text(r"^[^@\s]+$", "office.lan
 Hostname = Annotated[str, BeforeValidator(hostname), _text(r"^[^@\s]*$", "mail.office.lan")]
 Mailbox = Annotated[str, BeforeValidator(mailbox), _text("^.+@.+$", "scanner@office.lan")]
 Grant = Annotated[str, BeforeValidator(grant), _text(r"^(\*|.+@.+)$", "info@office.lan")]
+Member = Annotated[str, BeforeValidator(member), _text(r"^\S+$", "group:sales")]
+Group = Annotated[str, BeforeValidator(group), _text(r"^[^\s:=/]+$", "sales")]

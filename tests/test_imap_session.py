@@ -166,7 +166,7 @@ async def test_sent_is_found_under_all_its_names(server: imapserver.Server, name
 async def test_the_other_namespace(tmp_path: Path) -> None:
     async with running(tmp_path, namespace_prefix="INBOX.") as server:
         client = await server.client()
-        assert await client.ok("NAMESPACE") == [b'NAMESPACE (("INBOX." ".")) NIL NIL']
+        assert await client.ok("NAMESPACE") == [b'NAMESPACE (("INBOX." ".")) (("Other Users." ".")) (("Shared." "."))']
         assert b'LIST (\\HasNoChildren \\Sent) "." INBOX.Sent' in await client.ok('LIST "" *')
         assert await client.ok('LIST "" %') == [b'LIST (\\HasChildren) "." INBOX']
         await client.ok("CREATE INBOX.Projekte")

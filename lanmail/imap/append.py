@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 
 from lanmail import atomic, changes, keywords, maildir
-from lanmail.imap import box, copy, dates, parser, store, wire
+from lanmail.imap import copy, dates, destination, parser, store, wire
 from lanmail.imap.session import Bad, No, Session
 
 MAX_MESSAGES = 1000
@@ -92,7 +92,7 @@ def _message(cursor: parser.Cursor) -> Message:
 class _Batch:
     """The messages of one command on their way into a folder."""
 
-    box: box.Box
+    into: destination.Destination
     sources: list[changes.Source] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
 
@@ -108,11 +108,11 @@ class _Batch:
 async def append(session: Session, arguments: Append) -> str:
     message = arguments.first
     try:
-        target = await _target(session, arguments.mailbox)
+        found = await destination.find(session, arguments.mailbox)
     except No:
         await _refuse(session, message)
         raise
-    batch = _Batch(target)
+    batch = _Batch(found)
     try:
         while True:
             await _check(session, message, len(batch.sources))
@@ -124,18 +124,8 @@ async def append(session: Session, arguments: Append) -> str:
         uids = await _commit(session, batch)
     finally:
         batch.drop()
-    target.arrived(uids)
-    return f"[APPENDUID {target.now.uidvalidity} {copy.compact(uids)}] APPEND completed."
-
-
-async def _target(session: Session, raw: bytes) -> box.Box:
-    name = session.home.folder(raw)
-    if not session.home.exists(name):
-        raise No("No such mailbox.", "TRYCREATE")
-    try:
-        return await session.worker.open_box(session.home, name)
-    except box.Gone:
-        raise No("No such mailbox.", "TRYCREATE") from None
+    found.box.arrived(uids)
+    return f"[APPENDUID {found.box.now.uidvalidity} {copy.compact(uids)}] APPEND completed."
 
 
 async def _refuse(session: Session, message: Message) -> None:
@@ -166,14 +156,14 @@ async def _receive(session: Session, batch: _Batch, message: Message) -> None:
     connection = session.connection
     if message.waits:
         connection.write(b"+ OK\r\n")
-    path = os.path.join(batch.box.path, "tmp", maildir.name_for(0, message.size))
+    path = os.path.join(batch.into.box.path, "tmp", maildir.name_for(0, message.size))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | atomic.SAFE, 0o660)
     batch.descriptors.append(descriptor)
     batch.sources.append(changes.Source(path))
     sizes = await _copy_in(session, descriptor, message.size)
     if message.date is not None:
         os.utime(descriptor, (message.date, message.date))
-    batch.sources[-1] = changes.Source(path, message.flags, sizes)
+    batch.sources[-1] = changes.Source(path, batch.into.flags(message.flags), sizes)
 
 
 async def _copy_in(session: Session, descriptor: int, size: int) -> tuple[int, int]:
@@ -218,7 +208,7 @@ async def _next(session: Session) -> Message | None:
 
 async def _commit(session: Session, batch: _Batch) -> list[int]:
     """Names and UIDs for the messages; all of it is on disk when this returns. The kernel joins the two flushes."""
-    found, run = batch.box, session.worker.run
+    found, run = batch.into.box, session.worker.run
     try:
         _, uids = await found.change(changes.adopt, batch.sources)
     except keywords.TooMany as error:

@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import dataclass
 
 from lanmail import changes, folder, keywords
-from lanmail.imap import box, parser
+from lanmail.imap import box, destination, parser, rights
 from lanmail.imap.session import No, Session
 
 ATTEMPTS = 3
@@ -32,6 +32,7 @@ async def copy(session: Session, arguments: Copy) -> str:
 async def move(session: Session, arguments: Copy) -> str:
     if session.view.read_only:
         raise No("The mailbox is selected read-only.", "READ-ONLY")
+    rights.need(session, "te")
     code = await _transfer(session, arguments, move=True)
     # RFC 6851 §4.3: COPYUID goes before the EXPUNGE answers, in an untagged OK
     if code:
@@ -43,14 +44,16 @@ async def _transfer(session: Session, arguments: Copy, *, move: bool) -> str:
     """Copy the messages, and for MOVE take them out of here; returns the response code with a blank, or ""."""
     source = session.view.box
     uids = session.view.select(arguments.numbers, uid=arguments.uid)
-    target = await _target(session, arguments.mailbox)
+    found = await destination.find(session, arguments.mailbox)
+    target = found.box
     if not uids:
         return ""
     try:
         async with contextlib.AsyncExitStack() as turns:
             for one in sorted({source, target} if move else {target}, key=lambda one: one.path):
                 await turns.enter_async_context(one.turn(many=len(uids) > box.MANY))
-            result = await session.worker.run(transfer, source.folder, target.folder, uids, arguments.uid, move)
+            result = await session.worker.run(
+                transfer, source.folder, target.folder, uids, arguments.uid, move, found.flags)
     except FileNotFoundError:
         raise No("Some of the messages are no longer there.", "EXPUNGEISSUED") from None
     except keywords.TooMany as error:
@@ -63,20 +66,14 @@ async def _transfer(session: Session, arguments: Copy, *, move: bool) -> str:
     return f"[COPYUID {target.now.uidvalidity} {compact(old)} {compact(new)}] "
 
 
-async def _target(session: Session, raw: bytes) -> box.Box:
-    name = session.home.folder(raw)
-    if not session.home.exists(name):
-        raise No("No such mailbox.", "TRYCREATE")
-    try:
-        return await session.worker.open_box(session.home, name)
-    except box.Gone:
-        raise No("No such mailbox.", "TRYCREATE") from None
-
-
 def transfer(
-    source: folder.Folder, target: folder.Folder, uids: list[int], lenient: bool, move: bool
+    source: folder.Folder, target: folder.Folder, uids: list[int], lenient: bool, move: bool,
+    lasting: changes.Filter = changes.all_flags,
 ) -> list[tuple[int, int]]:
-    """In a thread: pairs (UID here, UID there). A UID that is gone is passed over if `lenient`."""
+    """In a thread: pairs (UID here, UID there). A UID that is gone is passed over if `lenient`.
+
+    `lasting` tells which flags of a message go with it.
+    """
     with contextlib.ExitStack() as locks:
         if move:
             # both locks, always in the same order: two sessions moving against each other must not wait for ever
@@ -91,9 +88,10 @@ def transfer(
                 return []
             try:
                 if move:
-                    _, there = changes.move(source, target, entries)
+                    _, there = changes.move(source, target, entries, lasting)
                 else:
-                    files = [(f"{source.path}/{entry.path}", now.flags(entry), entry.sizes) for entry in entries]
+                    files = [(f"{source.path}/{entry.path}", lasting(now.flags(entry)), entry.sizes)
+                             for entry in entries]
                     _, there = changes.copy(target, [changes.Source(*file) for file in files])
                 break
             except FileNotFoundError:  # somebody renamed or removed one meanwhile

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from lanmail import errors, log
 from lanmail.imap import (
+    access,
     append,
     box,
     capabilities,
@@ -235,6 +236,11 @@ TABLE: dict[str, Command] = {
     "CREATE": Command(INSIDE, folders.parse_create, folders.create),
     "DELETE": Command(INSIDE, folders.parse_name, folders.delete),
     "RENAME": Command(INSIDE, folders.parse_rename, folders.rename),
+    "GETACL": Command(INSIDE, access.parse_mailbox, access.get),
+    "SETACL": Command(INSIDE, access.parse_set, access.set_),
+    "DELETEACL": Command(INSIDE, access.parse_identifier, access.delete),
+    "LISTRIGHTS": Command(INSIDE, access.parse_identifier, access.list_),
+    "MYRIGHTS": Command(INSIDE, access.parse_mailbox, access.mine),
     "SUBSCRIBE": Command(INSIDE, folders.parse_name, folders.subscribe),
     "UNSUBSCRIBE": Command(INSIDE, folders.parse_name, folders.unsubscribe),
     "STATUS": Command(INSIDE, status.parse, status.status),

@@ -1,7 +1,7 @@
 """EXPUNGE and UID EXPUNGE (RFC 3501 §6.4.3, RFC 4315 §2.1). The untagged answers are said by `View.report`."""
 
 from lanmail import changes
-from lanmail.imap import box, parser
+from lanmail.imap import box, parser, rights
 from lanmail.imap.session import No, Session
 
 
@@ -26,6 +26,7 @@ async def remove(session: Session, candidates: list[int]) -> None:
     view = session.view
     if view.read_only:
         raise No("The mailbox is selected read-only.", "READ-ONLY")
+    rights.need(session, "e")
     messages = view.box.messages
     doomed = [uid for uid in candidates if uid in messages and "T" in messages[uid].letters]
     if doomed:

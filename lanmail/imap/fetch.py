@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 from lanmail import atomic, changes, snapshot, summaries
-from lanmail.imap import fetchgrammar, items, mailbox, records, section, streaming
+from lanmail.imap import fetchgrammar, items, mailbox, records, rights, section, streaming
 from lanmail.imap.fetchgrammar import Fetch
 from lanmail.imap.items import Cost, Item
 from lanmail.imap.session import EXPUNGED, No, Session
@@ -71,7 +71,7 @@ def _pieces(spans: list[range]) -> Iterator[range]:
 async def _from_files(session: Session, wanted: tuple[Item, ...], spans: list[range]) -> tuple[int, int]:
     """Answers that need the messages; returns how many are gone and how many cannot be read."""
     view = session.view
-    marks = not view.read_only and any(item.marks for item in wanted)
+    marks = not view.read_only and any(item.marks for item in wanted) and "s" in rights.here(session)
     reader = _Reader(session, wanted)
     if view.box.cache.news() > LARGE_NEWS:
         await session.worker.run(view.box.cache.follow)

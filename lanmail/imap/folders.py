@@ -1,9 +1,11 @@
 """Folders made, renamed, removed, subscribed to (RFC 3501 §6.3.3–§6.3.7), made for a use (RFC 6154 §3)."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lanmail import maildir, specialuse, subscriptions
-from lanmail.imap import copy, parser
+from lanmail import acl, maildir, specialuse, subscriptions
+from lanmail.imap import copy, names, parser
 from lanmail.imap.session import No, Session
 
 
@@ -52,11 +54,18 @@ def parse_rename(cursor: parser.Cursor) -> Rename:
 async def create(session: Session, arguments: Create) -> str:
     # RFC 3501 §6.3.3: a separator at the end only says that names below are intended
     raw = arguments.mailbox
-    name = session.home.folder(raw[:-1] if raw.endswith(b".") and len(raw) > 1 else raw)
+    home = session.home
+    name = home.folder(raw[:-1] if raw.endswith(b".") and len(raw) > 1 else raw)
     if name == "INBOX":
         raise No("INBOX exists always.", "ALREADYEXISTS")
+    if home.exists(name) and "l" in home.rights(name):
+        raise No("The mailbox exists already.", "ALREADYEXISTS")
+    _may_create(session, name)
+    uses = _uses(arguments.uses)
+    if uses and home.is_foreign(name):
+        raise No("Only own mailboxes are used for that.", "USEATTR")
     try:
-        await session.worker.run(maildir.create, session.home.root, name, _uses(arguments.uses))
+        await session.worker.run(_create, session, name, uses)
     except FileExistsError:
         raise No("The mailbox exists already.", "ALREADYEXISTS") from None
     except specialuse.Taken:
@@ -73,15 +82,36 @@ def _uses(raw: tuple[bytes, ...]) -> list[str]:
     return [attribute for attribute in found if attribute]
 
 
+def _may_create(session: Session, name: str) -> None:
+    if not session.home.may_create(name):
+        raise No("You have not the right to create mailboxes here.", "NOPERM")
+
+
+def _create(session: Session, name: str, uses: Sequence[str] = ()) -> None:
+    """In a thread: make the folder; it gets the rights of the one above it."""
+    home = session.home
+    place = home.place(name)
+    path = maildir.create(place.root, place.folder, uses)
+    _inherit(session, name, path)
+
+
+def _inherit(session: Session, name: str, path: str) -> None:
+    parent = session.home.parent(name)
+    if parent and os.path.lexists(f"{session.home.path(parent)}/{acl.NAME}"):
+        acl.inherit(path, session.home.path(parent))
+        session.worker.shares.renew(session.home.place(name).owner)
+
+
 async def delete(session: Session, arguments: Name) -> str:
-    name = session.home.existing(arguments.mailbox)
-    if name == "INBOX":
+    home = session.home
+    name = home.existing(arguments.mailbox, "x")
+    place, path = home.place(name), home.path(name)
+    if place.folder == "INBOX":
         raise No("INBOX cannot be deleted.", "CANNOT")
-    path = session.home.path(name)
     if session.selected is not None and session.selected.box.path == path:
         session.unselect()
     try:
-        await session.worker.run(maildir.delete, session.home.root, name)
+        await session.worker.run(maildir.delete, place.root, place.folder)
     except FileNotFoundError:
         raise No("No such mailbox.", "NONEXISTENT") from None
     _forget(session, path)
@@ -91,13 +121,16 @@ async def delete(session: Session, arguments: Name) -> str:
 async def rename(session: Session, arguments: Rename) -> str:
     home = session.home
     old, new = home.folder(arguments.old), home.plain(arguments.new)
-    if new == "INBOX" or home.exists(new):
+    if new == "INBOX" or (home.exists(new) and "l" in home.rights(new)):
         raise No("The new name exists already.", "ALREADYEXISTS")
+    _may_move(session, old)
+    _may_create(session, new)
     if old == "INBOX":
         return await _rename_inbox(session, new)
     selected = session.selected.box.path if session.selected is not None else ""
+    source, target = home.place(old), home.place(new)
     try:
-        pairs = await session.worker.run(maildir.rename, home.root, old, new)
+        pairs = await session.worker.run(maildir.rename, source.root, source.folder, target.folder, target.root)
     except FileExistsError:
         raise No("A mailbox with the new name exists already.", "ALREADYEXISTS") from None
     except FileNotFoundError:
@@ -105,17 +138,47 @@ async def rename(session: Session, arguments: Rename) -> str:
     except ValueError as error:
         raise No(f"{str(error).capitalize()}.", "CANNOT") from None
     for before, _ in pairs:
-        path = home.path(before)
+        path = maildir.path_of(source.root, before)
         if path == selected:
             session.unselect()
         _forget(session, path)
+    await session.worker.run(_moved, session, source, target, [after for _, after in pairs])
     return ""
+
+
+def _may_move(session: Session, old: str) -> None:
+    """RFC 4314 §4: the right x, as if the mailbox were deleted; a mere parent of others needs it in all of them."""
+    home = session.home
+    place = home.place(old)
+    if home.exists(old):
+        home.require(old, "x")
+        if home.is_foreign(old) and place.folder == "INBOX":
+            raise No("INBOX cannot be renamed.", "CANNOT")
+    elif home.is_foreign(old):
+        below = [name for name in home.foreign() if name.startswith(old + ".")] if place.folder != "INBOX" else []
+        if not below:
+            raise No("No such mailbox.", "NONEXISTENT")
+    if home.is_foreign(old):
+        for folder in maildir.folders(place.root):
+            if folder.startswith(place.folder + "."):
+                home.require(f"{old}{folder[len(place.folder) :]}", "x")
+
+
+def _moved(session: Session, source: names.Place, target: names.Place, folders: list[str]) -> None:
+    """In a thread: a folder that went to somebody else has the rights that folders have there."""
+    if source.root != target.root:
+        for folder in folders:
+            parent = folder.rpartition(".")[0]
+            while parent and not maildir.exists(target.root, parent):
+                parent = parent.rpartition(".")[0]
+            acl.inherit(maildir.path_of(target.root, folder), maildir.path_of(target.root, parent or "INBOX"))
+    session.worker.shares.renew(*{source.owner, target.owner})
 
 
 async def _rename_inbox(session: Session, new: str) -> str:
     """RFC 3501 §6.3.5: the messages move to the new mailbox, INBOX stays and is empty."""
     home = session.home
-    await session.worker.run(maildir.create, home.root, new)
+    await session.worker.run(_create, session, new)
     source, target = await session.worker.open_box(home, "INBOX"), await session.worker.open_box(home, new)
     uids = list(source.uids)
     if uids:

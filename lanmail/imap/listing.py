@@ -4,7 +4,7 @@ RFC 3501 §6.3.8, §6.3.9; RFC 2342 (NAMESPACE); RFC 3348 (CHILDREN); RFC 6154 (
 RFC 5258 (LIST-EXTENDED) and RFC 5819 (LIST-STATUS).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from lanmail import maildir, mutf7, subscriptions
@@ -92,13 +92,16 @@ class _Names:
     """All names that matter to one LIST."""
 
     def __init__(self, home: names.Home, arguments: List) -> None:
-        self.there = frozenset(maildir.folders(home.root))
+        own = maildir.folders(home.root)
+        foreign = home.foreign()
+        self.there = frozenset((*map(home.own, own), *foreign))
+        self.unreadable = frozenset(name for name, rights in foreign.items() if "r" not in rights)
         self.special: dict[str, list[str]] = {}
-        for attribute, name in maildir.specials(home.root, sorted(self.there)).items():
-            self.special.setdefault(name, []).append(attribute)
-        self.subscribed = frozenset(subscriptions.load(home.root))
+        for attribute, name in maildir.specials(home.root, own).items():
+            self.special.setdefault(home.own(name), []).append(attribute)
+        self.subscribed = frozenset(_subscribed(home, foreign))
         self.parents = names.parents(self.there)
-        if home.prefix and len(self.there) > 1:
+        if home.prefix and len(own) > 1:
             self.parents.add("INBOX")
         self.wanted: list[tuple[str, frozenset[str]]] = []  # selection option → the names that it selects
         if "SUBSCRIBED" in arguments.select:
@@ -152,6 +155,7 @@ async def list_(session: Session, arguments: List) -> str:
         # RFC 3501 §6.3.8: an empty name asks for the separator and the root of the reference
         session.untagged(b'LIST (\\Noselect) "." ' + names.wire(_root(session, arguments.reference)))
         return ""
+    session.worker.look_for_shares()
     known = await session.worker.run(_Names, session.home, arguments)
     patterns = [_pattern(session.home, arguments.reference + pattern) for pattern in arguments.patterns]
     matching = {name: shown for name in known.candidates() if (shown := _shown(session.home, name, patterns))}
@@ -163,7 +167,7 @@ async def list_(session: Session, arguments: List) -> str:
         if name in below:
             text += b' ("CHILDINFO" ("' + '" "'.join(below[name]).encode() + b'"))'
         session.untagged(b"LIST " + text)
-        if arguments.status and name in known.there:
+        if arguments.status and name in known.there and name not in known.unreadable:
             await status.say(session, name, shown, arguments.status)
         await session.room()
     return ""
@@ -197,7 +201,8 @@ def _pattern(home: names.Home, raw: bytes) -> tuple[str, Callable[[str], bool]]:
 async def lsub(session: Session, arguments: List) -> str:
     """RFC 3501 §6.3.9: a name that is only a parent of subscribed ones is said, with \\Noselect, if `%` hides them."""
     home = session.home
-    subscribed = await session.worker.run(subscriptions.load, home.root)
+    session.worker.look_for_shares()
+    subscribed = await session.worker.run(_subscribed, home)
     prefix, matches = _pattern(home, arguments.reference + arguments.patterns[0])
     hidden: set[str] = set()
     for name in subscribed:
@@ -211,6 +216,24 @@ async def lsub(session: Session, arguments: List) -> str:
     return ""
 
 
+def _subscribed(home: names.Home, foreign: Collection[str] | None = None) -> list[str]:
+    """What the account subscribed to; of the folders of others only those that it may see."""
+    there = home.foreign() if foreign is None else foreign
+    home.subscribe_to_new(there)
+    return [name for name in subscriptions.load(home.root) if not home.is_foreign(name) or name in there]
+
+
 async def namespace(session: Session, _arguments: None) -> str:
-    session.untagged(b'NAMESPACE (("' + session.home.prefix.encode() + b'" ".")) NIL NIL')
+    """RFC 2342 §5: the own folders, those of other users, and shared ones."""
+    home = session.home
+    others = [_space(f"{name}." if name else "")
+              for name in ((home.spaces.users, home.spaces.shared) if home.spaces is not None else ("", ""))]
+    session.untagged(b'NAMESPACE (("' + home.prefix.encode() + b'" ".")) ' + b" ".join(others))
     return ""
+
+
+def _space(prefix: str) -> bytes:
+    if not prefix:
+        return b"NIL"
+    escaped = mutf7.encode(prefix).replace("\\", "\\\\").replace('"', '\\"')
+    return f'(("{escaped}" "."))'.encode()

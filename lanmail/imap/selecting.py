@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lanmail import changes
-from lanmail.imap import box, mailbox, parser
+from lanmail.imap import box, mailbox, parser, rights
 from lanmail.imap.session import No, Session, State
 
 
@@ -28,10 +28,12 @@ async def examine(session: Session, arguments: Select) -> str:
 async def _open(session: Session, arguments: Select, *, read_only: bool) -> str:
     # RFC 3501 §6.3.1: a SELECT that fails leaves nothing selected
     session.unselect()
-    name = session.home.existing(arguments.mailbox)
+    name = session.home.existing(arguments.mailbox, "r")
     try:
         found = await session.worker.open_box(session.home, name)
-        view = mailbox.View(found, name, read_only=read_only)
+        may = session.home.rights(name)
+        # RFC 4314 §5.2: who may change nothing gets the mailbox read-only
+        view = mailbox.View(found, name, read_only=read_only or not may & set("istwe"))
         view.uids = view.uids[:0]
         try:
             await view.claim()
@@ -43,19 +45,22 @@ async def _open(session: Session, arguments: Select, *, read_only: bool) -> str:
     view.begin()
     session.selected = view
     session.state = State.SELECTED
-    _describe(session, view)
-    return "[READ-ONLY] EXAMINE completed." if read_only else "[READ-WRITE] SELECT completed."
+    _describe(session, view, may)
+    how = "[READ-ONLY]" if view.read_only else "[READ-WRITE]"
+    return f"{how} {'EXAMINE' if read_only else 'SELECT'} completed."
 
 
-def _describe(session: Session, view: mailbox.View) -> None:
+def _describe(session: Session, view: mailbox.View, may: frozenset[str]) -> None:
     snapshot = view.box.now
     flags = " ".join((*mailbox.SYSTEM_FLAGS, *snapshot.keywords.names))
     session.untagged(f"FLAGS ({flags})")
     if view.read_only:
         session.untagged("OK [PERMANENTFLAGS ()] Read-only mailbox.")
     else:
-        more = "" if len(snapshot.keywords.names) >= session.worker.limits.max_keywords else " \\*"
-        session.untagged(f"OK [PERMANENTFLAGS ({flags}{more})] Flags permitted.")
+        lasting = list(rights.permitted(may, flags.split(" ")))
+        if "w" in may and len(snapshot.keywords.names) < session.worker.limits.max_keywords:
+            lasting.append("\\*")
+        session.untagged(f"OK [PERMANENTFLAGS ({' '.join(lasting)})] Flags permitted.")
     session.untagged(b"%d EXISTS" % len(view.uids))
     session.untagged(b"%d RECENT" % len(view.recent))
     first = view.box.unseen()[1]
@@ -73,7 +78,7 @@ async def unselect(session: Session, _arguments: None) -> str:
 async def close(session: Session, _arguments: None) -> str:
     """Like UNSELECT, after removing what is marked \\Deleted, silently and only if that is permitted."""
     view = session.view
-    if not view.read_only:
+    if not view.read_only and "e" in rights.here(session):
         await session.look()
         doomed = [uid for uid in view.uids if uid in view.box.messages and "T" in view.box.messages[uid].letters]
         if doomed:

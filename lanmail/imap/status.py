@@ -48,7 +48,7 @@ def items(cursor: parser.Cursor) -> tuple[str, ...]:
 
 
 async def status(session: Session, arguments: Status) -> str:
-    name = session.home.existing(arguments.mailbox)
+    name = session.home.existing(arguments.mailbox, "r")
     # clients look for the answer under the name they used
     shown = name if name == "INBOX" else mutf7.decode(arguments.mailbox.decode("ascii"))
     if not await say(session, name, shown, arguments.items):

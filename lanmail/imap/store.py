@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lanmail import changes, keywords, maildir
-from lanmail.imap import box, parser
+from lanmail.imap import box, parser, rights
 from lanmail.imap.session import EXPUNGED, No, Session
 
 MAX_KEYWORD = 64
@@ -53,12 +53,14 @@ async def store(session: Session, arguments: Store) -> str:
     view = session.view
     if view.read_only:
         raise No("The mailbox is selected read-only.", "READ-ONLY")
+    steps = rights.plan(rights.here(session), arguments.mode, arguments.flags, view.box.now.keywords.names)
     uids = view.select(arguments.numbers, uid=arguments.uid)
     there = [uid for uid in uids if uid in view.box.messages]
     if there:
         try:
             many = len(there) > box.MANY
-            await view.box.change(changes.store, there, arguments.mode, arguments.flags, many=many)
+            for mode, flags in steps:
+                await view.box.change(changes.store, there, mode, flags, many=many)
         except keywords.TooMany as error:
             raise No(f"{error}.", "LIMIT") from error
         there = [uid for uid in there if uid in view.box.messages]

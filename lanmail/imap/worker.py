@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from lanmail import accounts, daemon, log, maildir, passwords, settings, tls, watch
+from lanmail import accounts, daemon, log, maildir, passwords, settings, shares, tls, watch
 from lanmail.imap import box, dispatch, held, names, wire
 from lanmail.imap.session import Session
 
@@ -27,6 +27,7 @@ class Worker:
     def __init__(self, context: daemon.Context) -> None:
         self._context = context
         self.directory = accounts.Directory(context.paths, lambda: context.settings)
+        self.shares = shares.Shares(context.paths, lambda: context.settings)
         self.checker = passwords.Checker(self.directory, context.settings, state=context.paths.state / "auth")
         self._pool = ThreadPoolExecutor(THREADS, "files")
         self._boxes: dict[str, box.Box] = {}
@@ -101,7 +102,14 @@ class Worker:
         """The folders of an account, made at the first log-in."""
         root = str(self._context.paths.maildirs / account.name)
         await self.run(maildir.prepare, root)
-        return names.Home(root, self.limits.namespace_prefix)
+        limits = self.limits
+        spaces = names.Spaces(account.name, self.shares, limits.users_namespace, limits.shared_namespace)
+        return names.Home(root, limits.namespace_prefix, spaces)
+
+    def look_for_shares(self) -> None:
+        """Somebody lists folders: see to it that the index of the shared ones is not too old next time."""
+        if self.shares.stale():
+            self.later(self.shares.rebuild)
 
     def tls_context(self) -> ssl.SSLContext | None:
         try:
@@ -131,7 +139,7 @@ class Worker:
             with contextlib.suppress(box.Gone):
                 return await self._fresh(found)
         # none yet, or the folder at this path is not the one it was
-        found = self._boxes[path] = box.Box(self, path, home.root)
+        found = self._boxes[path] = box.Box(self, path, home.place(name).root)
         self._forget_some()
         return await self._fresh(found)
 

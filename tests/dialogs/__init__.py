@@ -4,6 +4,7 @@ A file tests/dialogs/PROTOCOL/NN-name.txt has one step per line:
 
     # a comment
     account: meier geheim               an account and its password; its Maildir begins empty
+    team: info meier schulz=lrs         a team mailbox and its members
     mail: meier Hello\\n.dot\\n           a message in its INBOX (Python escapes)
     C: STAT                             a line to the server
     C~ US\\x45R                          octets as they are, without line end (Python escapes)
@@ -36,7 +37,7 @@ from lanmail import config, maildir, passwords, paths, tls
 HERE = Path(__file__).resolve().parent
 TIMEOUT = 10.0
 _STEP = re.compile(r"(?:(?P<port>[a-z0-9]+) )?(?P<number>\d*)(?P<kind>C:|C~|S:|S\*|TLS:|END:|:)(?: (?P<text>.*))?")
-_SETUP = re.compile(r"(?P<word>account|mail|gone|left): (?P<text>.*)")
+_SETUP = re.compile(r"(?P<word>account|team|mail|gone|left): (?P<text>.*)")
 
 
 @cache
@@ -72,7 +73,8 @@ class Site:
 
     def account(self, name: str, password: str, keys: str = "") -> Path:
         """Make an account; returns its Maildir, without a message."""
-        (self.paths.accounts / f"{name}.toml").write_text(f'password = "{hashed(password)}"\n{keys}')
+        secret = hashed(password) if password else ""
+        (self.paths.accounts / f"{name}.toml").write_text(f'password = "{secret}"\n{keys}')
         mailbox = self.paths.maildirs / name
         shutil.rmtree(mailbox, ignore_errors=True)
         maildir.prepare(str(mailbox))
@@ -255,6 +257,9 @@ def _set_up(word: str, text: str, site: Site) -> None:
     name, _, rest = text.partition(" ")
     if word == "account":
         site.account(name, rest)
+    elif word == "team":
+        members = ", ".join(f'"{one}"' for one in rest.split())
+        site.account(name, "", f"shared = true\nmembers = [{members}]\n")
     elif word == "mail":
         site.mail(name, codecs.escape_decode(rest.encode())[0])
     else:
