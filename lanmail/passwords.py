@@ -34,7 +34,7 @@ from typing import Protocol
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-from lanmail import atomic, backoff, errors, log, oauth, sasl, scram
+from lanmail import atomic, backoff, errors, log, oauth, sasl, scram, tally
 from lanmail.settings import Account, Settings
 
 _HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=argon2.Type.ID)
@@ -125,10 +125,11 @@ class Checker:
         self._directory = directory
         self._clock = clock
         self._sleep = sleep
-        self._backoff = backoff.Backoff(clock=clock)
-        self.configure(settings)
         self._key = secrets.token_bytes(32)
         self._secret = _shared_secret(state) if state else self._key
+        self._tally = tally.Tally(state / "counts" if state else None, self._secret)
+        self._backoff = backoff.Backoff(clock=clock, shared=self._tally)
+        self.configure(settings)
         self._good: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         # One check at a time from one address: guesses sent in parallel do not outrun the counting,
         # and many guesses from one place take one seat in the queue for the threads.
@@ -151,6 +152,7 @@ class Checker:
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._tally.close()
 
     async def login(self, cred: sasl.Credentials, *, client: str, service: str) -> Account:
         """The account that may come in. `client` is its IP address, `service` one of smtp, pop3, imap.

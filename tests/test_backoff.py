@@ -1,8 +1,13 @@
 """Who waits after wrong passwords, and who must not."""
 
+import errno
+import fcntl
+import os
+import time
+
 import pytest
 
-from lanmail import backoff
+from lanmail import backoff, tally
 
 
 class Clock:
@@ -117,9 +122,9 @@ def test_memory_is_bounded(counts):
     for number in range(200):
         counts.failed("10.0.0.1", "meier", b"%d" % number)
         counts.failed(f"2001:db8:{number:x}::", "meier", b"x")
-    assert len(counts._pairs) == len(counts._places) == len(counts._crowds) == len(counts._known) == backoff._KEEP
-    assert len(counts._pairs["10.0.0.1 meier"].tried) <= 8
-    assert len(counts._crowds["meier"]) <= 24
+    assert len(counts._tried) == backoff._KEEP
+    assert len(counts._tried["10.0.0.1 meier"]) <= 8
+    assert len(counts._shared._memory) == counts._shared.size < 2_500_000
 
 
 def test_a_flood_of_invented_names_does_not_push_out_who_is_known(counts):
@@ -143,3 +148,85 @@ def test_a_flood_of_invented_names_does_not_push_out_who_is_known(counts):
 )
 def test_place(client, place):
     assert backoff.place(client) == place
+
+
+def shared(path, clock):
+    return backoff.Backoff(free=3, clock=clock, shared=tally.Tally(path, b"secret"))
+
+
+def test_all_processes_count_together(tmp_path, clock):
+    one, other = shared(tmp_path / "counts", clock), shared(tmp_path / "counts", clock)
+    guess(one, "10.0.0.1", "meier", 2)
+    guess(other, "10.0.0.1", "meier", 2, 10)
+    assert one.wait("10.0.0.1", "meier") == other.wait("10.0.0.1", "meier") == 4
+    other.succeeded("10.0.0.1", "meier")
+    assert one.known("10.0.0.1", "meier")
+    assert one.wait("10.0.0.1", "meier") == 0
+    for number in range(40):
+        (one, other)[number % 2].failed(f"198.51.100.{number}", "schmidt", b"x")
+    assert one.crowd("10.0.0.2", "schmidt") == other.crowd("10.0.0.2", "schmidt") > 0
+    assert (tmp_path / "counts").stat().st_mode & 0o777 == 0o600
+    assert b"meier" not in (tmp_path / "counts").read_bytes()
+
+
+def test_processes_that_fail_at_once_lose_no_count(tmp_path):
+    children = []
+    for start in range(4):
+        if not (pid := os.fork()):
+            counts = shared(tmp_path / "counts", lambda: 1000.0)
+            guess(counts, "10.0.0.1", "meier", 50, start * 100)
+            os._exit(0)
+        children.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
+    counts = shared(tmp_path / "counts", lambda: 1000.0)
+    assert counts._read(counts._pairs, "10.0.0.1 meier", 1000.0).failures > 180  # a busy lock is not waited for long
+
+
+def test_a_machine_that_was_started_anew_makes_nobody_wait(tmp_path, clock):
+    guess(shared(tmp_path / "counts", clock), "10.0.0.1", "meier", 9)
+    clock.now = 5.0
+    counts = shared(tmp_path / "counts", clock)
+    assert counts.wait("10.0.0.1", "meier") == 0
+    guess(counts, "10.0.0.1", "meier", 4)
+    assert counts.wait("10.0.0.1", "meier") == 4
+
+
+@pytest.mark.parametrize("there", [b"", b"\xff" * 3_000_000, b"\0" * 100, os.mkfifo, os.mkdir])
+def test_any_file_in_its_place(tmp_path, clock, there):
+    path = tmp_path / "counts"
+    path.write_bytes(there) if isinstance(there, bytes) else there(path)
+    counts = shared(path, clock)
+    guess(counts, "10.0.0.1", "meier", 4)
+    assert counts.wait("10.0.0.1", "meier") == 4
+
+
+def test_a_full_disk_does_not_stop_the_counting(tmp_path, clock, monkeypatch):
+    counts = shared(tmp_path / "counts", clock)
+    guess(counts, "10.0.0.1", "meier", 2)
+
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    guess(counts, "10.0.0.1", "meier", 2, 10)
+    assert counts.wait("10.0.0.1", "meier") == 4
+
+
+def test_a_stopped_process_holds_nobody_up(tmp_path, clock):
+    counts = shared(tmp_path / "counts", clock)
+    with open(tmp_path / "counts") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        began = time.monotonic()
+        guess(counts, "10.0.0.1", "meier", 4)
+        assert time.monotonic() - began < 0.5
+    assert counts.wait("10.0.0.1", "meier") == 4
+
+
+def test_a_log_in_costs_little(tmp_path):
+    counts = shared(tmp_path / "counts", time.monotonic)
+    began = time.process_time()
+    for number in range(200):
+        user = f"name{number}"
+        assert not counts.wait("10.0.0.1", user) + counts.crowd("10.0.0.1", user)
+        counts.succeeded("10.0.0.1", user)
+    assert (time.process_time() - began) / 200 < 0.0005  # 0.05 ms on an idle machine

@@ -389,3 +389,18 @@ async def test_unknown_user_and_wrong_password_take_the_same_time():
     known, unknown = (statistics.median(times) for times in took.values())
     assert unknown > 0.005, "the unknown user was not hashed for"
     assert 0.4 < known / unknown < 2.5
+
+
+async def test_all_programs_count_together(directory, clock, verified, tmp_path):
+    several = [passwords.Checker(directory, settings(), clock=clock, sleep=clock.sleep, state=tmp_path / "auth")
+               for _ in range(3)]
+    for number in range(3):
+        with pytest.raises(sasl.AuthFailed):
+            await login(several[number], password=f"wrong {number}", client="192.0.2.66")
+    for one in several:
+        assert one._backoff.wait("192.0.2.66", "meier") > 0
+    assert several[0]._secret == several[1]._secret != several[0]._key
+    assert (tmp_path / "auth/secret").stat().st_mode & 0o777 == 0o600
+    assert {path.name for path in (tmp_path / "auth").iterdir()} == {"secret", "counts"}
+    for one in several:
+        one.close()
