@@ -1,10 +1,15 @@
 """The SMTP server as its clients see it: what is taken from whom, TLS and log-in."""
 
+import asyncio
+import contextlib
 import re
+import socket
 import ssl
 
 import pytest
+import uvloop
 
+from tests import smtp_host
 from tests.smtp_host import SECRET, plain
 
 # what is taken
@@ -235,6 +240,37 @@ async def test_implicit_tls(office):
     client = await host.connect("submissions", ssl=context)
     assert (await client.login())[:3] == "235"
     assert (await client.mail("alice@office.lan", "x@far.example"))[:3] == "250"
+
+
+def test_client_hello_that_is_there_before_we_look(tmp_path, certificate):
+    """uvloop reads it at once, and it was taken for a line of SMTP: "500 5.5.2 Lines must end in CRLF"."""
+    async def talk() -> None:
+        host = await smtp_host.start(tmp_path, certificate=certificate)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            context.wrap_bio(incoming, outgoing).do_handshake()
+        try:
+            with socket.create_connection(("127.0.0.1", host.ports["submissions"])) as quick:
+                quick.sendall(outgoing.read())    # before the loop has run again
+                quick.setblocking(False)
+                answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(quick, 4096), 5)
+        finally:
+            await host.close()
+        assert answer[:1] == b"\x16", answer    # a handshake record
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(talk())
+
+
+async def test_stopping_does_not_wait_for_a_handshake(office):
+    host = await office()
+    silent = await host.open("submissions")
+    while not host.service.sessions:
+        await asyncio.sleep(0)
+    await asyncio.wait_for(host.service.drain(), 2)
+    assert await silent.ended()
 
 
 async def test_words_on_a_tls_port_are_no_handshake(office):

@@ -7,11 +7,12 @@ A client that does not read our answers is not read either, so neither its octet
 """
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any
 
 from aiosmtpd import smtp
 
-from lanmail import log, sockets
+from lanmail import log, proxy, sockets
 from lanmail.smtp import policy, tcp
 from lanmail.smtp.client import Client
 
@@ -84,13 +85,15 @@ class Connection(smtp.SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         service, client = self.service, self.client
+        if self.shaking:
+            self._secured()
+            return
         if not client.address:
             peer = transport.get_extra_info("peername")
             client.address = peer[0] if isinstance(peer, tuple) else "local"
             if policy.within(client.address, service.proxy_networks):
                 service.proxied(transport, client.address, self.listener)
                 return
-        self.wire = tcp.Wire(transport)
         client.tls = transport.get_extra_info("ssl_object")
         client.lan = client.kind in (policy.LAN, policy.MX) and policy.within(client.address, service.lan_networks)
         service.sessions.add(self)
@@ -101,9 +104,9 @@ class Connection(smtp.SMTP):
             self.log_refusal(words)
             self.finish(words)
         elif self._needs_tls():
-            # the transport begins to read after this callback, and must not before there is TLS
-            self.loop.call_soon(self._begin_with_tls)
+            self._begin_with_tls(transport)
         else:
+            self.wire = tcp.Wire(transport)
             self._greet()
 
     def data_received(self, data: bytes) -> None:
@@ -186,6 +189,8 @@ class Connection(smtp.SMTP):
         self.flush()
         self.closing = True
         self._closed_at = self.loop.time()
+        if self._transport is None and self._task is not None:
+            self._task.cancel()  # a handshake on the bare socket
 
     def linger(self, now: float) -> None:
         """Called while closing: end a connection that the client does not end, or whose last words it never reads."""
@@ -214,15 +219,32 @@ class Connection(smtp.SMTP):
         self.greet()
         self.flush()
 
-    def _begin_with_tls(self) -> None:
-        if self._transport is not None and not self.closing:
-            self.stop_reading()
-            self._task = self.loop.create_task(self._implicit_tls())
+    def _begin_with_tls(self, transport: asyncio.BaseTransport) -> None:
+        """A transport reads as soon as this callback is over (uvloop's in any case), and a quick client has said its
+        ClientHello already: so TLS begins on the bare socket."""
+        self._transport = None
+        self.shaking = True
+        transport.set_protocol(asyncio.Protocol())
+        self._task = self.loop.create_task(self._implicit_tls(proxy.take_over(transport)))
 
-    async def _implicit_tls(self) -> None:
-        if await self.start_tls():
+    async def _implicit_tls(self, one: socket.socket) -> None:
+        try:
+            await self.loop.connect_accepted_socket(
+                lambda: self, one, ssl=self.service.tls_context(self.client.kind),
+                ssl_handshake_timeout=self.service.smtpd.greeting_timeout,
+            )
+        except (OSError, EOFError, asyncio.CancelledError) as error:
+            log.tls_failed(client=self.client.address, service="smtp", error=str(error))
+            one.close()
             self._task = None
-            self._greet()
+            self.connection_lost(None)  # nobody else tells us while there is no TLS
+
+    def _secured(self) -> None:
+        """The handshake on the bare socket has succeeded."""
+        self.shaking = False
+        self.wire = tcp.Wire(self._transport)
+        self.client.secured(self._transport.get_extra_info("ssl_object"))
+        self._greet()
 
     async def start_tls(self) -> bool:
         """The handshake; False when it failed and the connection is gone."""
