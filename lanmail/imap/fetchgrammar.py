@@ -13,6 +13,7 @@ MACROS = {
 }
 OLD = {"RFC822": "", "RFC822.HEADER": "HEADER", "RFC822.TEXT": "TEXT"}
 MAX_ITEMS = 200
+LAZY = b" (LAZY)"  # RFC 8970 §3.1
 
 NAME = re.compile(rb"[A-Za-z0-9.]+")
 SECTION = re.compile(rb"[0-9A-Za-z.]*")
@@ -50,6 +51,8 @@ def _item(cursor: parser.Cursor, *, macros: bool) -> list[Item]:
     name = cursor.match(NAME, "a FETCH item").upper().decode("ascii")
     if macros and name in MACROS:
         return [Item(one, one.encode()) for one in MACROS[name]]
+    if name == "PREVIEW" and cursor.text[cursor.position : cursor.position + len(LAZY)].upper() == LAZY:
+        cursor.position += len(LAZY)
     if name in items.SIMPLE and not (name == "BODY" and cursor.peek(b"[")):
         return [Item(name, name.encode())]
     if name in OLD:

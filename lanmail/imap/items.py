@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lanmail import maildir, snapshot, summaries
-from lanmail.imap import mailbox, records, section
+from lanmail.imap import mailbox, preview, records, section, strings
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -123,6 +123,12 @@ def _section(message: Message, item: Item) -> bytes:
     return b"NIL" if data is None else b"{%d}\r\n%b" % (len(data), data)
 
 
+def _preview(message: Message, _item: Item) -> bytes:
+    """RFC 8970 §3: always made, also with LAZY, as only the beginning of the message is read for it."""
+    assert message.source is not None
+    return strings.nstring(preview.of(message.source.beginning(preview.MAX_OCTETS)).encode("utf-8", "replace"))
+
+
 def internal_date(moment: float) -> bytes:
     """A date-time in quotes (RFC 3501 §9), in the server's zone."""
     local = time.localtime(moment)
@@ -140,6 +146,7 @@ TABLE: dict[str, Column | Single] = {
     "ENVELOPE": Single(Cost.SUMMARY, _kept(operator.attrgetter("envelope"))),
     "BODY": Single(Cost.SUMMARY, _kept(operator.attrgetter("body"))),
     "BODYSTRUCTURE": Single(Cost.SUMMARY, _kept(operator.attrgetter("structure"))),
+    "PREVIEW": Single(Cost.FILE, _preview),
     "SECTION": Single(Cost.FILE, _section),
 }
 SIMPLE = frozenset(TABLE) - {"SECTION"}  # nothing follows the name, but for BODY without a bracket

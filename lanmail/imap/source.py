@@ -27,6 +27,10 @@ class Source:
             self._data = _read(self._fd)
         return self._data
 
+    def beginning(self, size: int) -> bytes:
+        """The first octets of the message; it is not read on for them."""
+        return self._data[:size] if self._data is not None else os.pread(self._fd, size, 0)
+
     @property
     def header(self) -> bytes:
         """The header block with its empty line; reads no further than needed."""
