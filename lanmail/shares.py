@@ -191,10 +191,14 @@ class Shares:
         account = self.account(name)
         if account is None:
             return
+        root = self.root(name)
         if account.shared:
+            try:
+                maildir.prepare(root)  # what the first log-in makes for others
+            except OSError as error:
+                self._tell(name, "INBOX", str(error))
             yield name, TEAM
             return
-        root = self.root(name)
         try:
             folders = maildir.folders(root)
         except OSError:

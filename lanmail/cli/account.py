@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lanmail import conffile, config, names, passwords, schema, scram
+from lanmail import conffile, config, names, passwords, schema, scram, units
 from lanmail.accounts import Directory
 from lanmail.cli import command, values
 from lanmail.errors import ConfigError
@@ -30,9 +30,10 @@ def account() -> None:
 @click.argument("name")
 @click.option("--full-name", default="", help="The person's name.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of making one.")
+@click.option("--team", metavar="MEMBERS", help="Make a team mailbox without a log-in: meier,group:sales.")
 @click.option("--postmaster", is_flag=True, help="Make this account the postmaster instead of the present one.")
 @command.rooted
-def add(where: Paths, name: str, full_name: str, password_stdin: bool, postmaster: bool) -> None:
+def add(where: Paths, name: str, full_name: str, password_stdin: bool, team: str | None, postmaster: bool) -> None:
     """Make an account and its Maildir.
 
     Without --password-stdin a password is made and printed, this one time. The first account becomes postmaster.
@@ -43,8 +44,13 @@ def add(where: Paths, name: str, full_name: str, password_stdin: bool, postmaste
     if reason:
         command.fail(reason, os.EX_DATAERR)
     name = name.lower()
-    password = read_password() if password_stdin else passwords.generate()
-    given = {str(key): value for key, value in _kept(loaded, password).items() if value is not None}
+    given: dict[str, Any]
+    password = ""
+    if team is not None:
+        given = _team(team)
+    else:
+        password = read_password() if password_stdin else passwords.generate()
+        given = {str(key): value for key, value in _kept(loaded, password).items() if value is not None}
     if full_name:
         given["full_name"] = full_name
     where.accounts.mkdir(mode=0o750, exist_ok=True)
@@ -54,13 +60,20 @@ def add(where: Paths, name: str, full_name: str, password_stdin: bool, postmaste
         command.fail(f"there is an account '{name}' already", os.EX_DATAERR)
     maildir = make_maildir(where, name)
     click.echo(f"account {name} made: {', '.join(addresses(loaded, name))}")
-    if not password_stdin:
+    if password and not password_stdin:
         click.echo(f"password: {password}   (shown this once)")
     click.echo(f"mail in {maildir}")
-    if postmaster or not _others(directory, name):
+    if postmaster or (team is None and not _others(directory, name)):
         click.echo(make_postmaster(where, name))
     elif directory.postmaster() is None:
         click.echo(f"nobody is postmaster; make somebody: lanmail account set {name} postmaster=true")
+
+
+def _team(members: str) -> dict[str, Any]:
+    try:
+        return {"shared": True, "members": [units.member(one.strip()) for one in members.split(",") if one.strip()]}
+    except ValueError as error:
+        command.fail(str(error), os.EX_DATAERR)
 
 
 @account.command("list")
@@ -88,6 +101,8 @@ def _notes(entry: dict[str, Any]) -> str:
     if "problem" in entry:
         return f"broken: {entry['problem'].splitlines()[0]}"
     notes = [word for word in ("postmaster", "disabled") if entry[word]]
+    if entry["shared"]:
+        notes.append(f"team of {', '.join(entry['members']) or 'nobody'}")
     return ", ".join(notes)
 
 

@@ -3,7 +3,7 @@
 import click
 
 from lanmail.cli import command
-from lanmail.cli.mailbox import check, listing
+from lanmail.cli.mailbox import acl, check, listing
 
 
 @click.group(cls=command.Group, short_help="Look after the mail itself: folders, damage, moving in and out.")
@@ -19,5 +19,6 @@ for subcommand in (
     listing.list_,
     check.check,
     check.repair,
+    acl.show,
 ):
     mailbox.add_command(subcommand)
