@@ -14,11 +14,16 @@ the folder and are the same for all.
 
 UIDs and keywords are kept in Dovecot's files, so that Dovecot may serve the same Maildirs before or after.
 
+SEARCH BODY and TEXT find any part of a text, as IMAP has it. When an account so searches a folder with hundreds of
+messages, a full-text index of all its folders is made in the background, by a process that gives way to everything else
+(imapd.search_index_share); until then, and for mail that came since, the messages themselves are searched. What is
+found does not depend on the index, only how soon. `lanmail mailbox index` makes one beforehand, or tells how far it is.
+
 Reads: conf/lanmail.toml, conf/accounts/, the certificate and key of [tls], maildirs/.
 
 Writes: maildirs/NAME/, where messages are stored (APPEND), linked (COPY), renamed (flags) and removed (EXPUNGE), but
 never changed; dovecot-uidlist, dovecot-keywords, lanmail-keywords, subscriptions, lanmail-special-use beside them, and
-lanmail-cache, which may be deleted at any time; state/auth, state/log.
+lanmail-cache, which may be deleted at any time, as may the files in state/index; state/auth, state/log.
 
 Signals: SIGHUP reads the settings again (ports change with a restart only). SIGTERM takes no new connections, lets the
 commands that are under way end, says goodbye to the clients, and stops.

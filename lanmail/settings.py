@@ -150,6 +150,10 @@ class Imapd(Model):
     max_keywords: int = _key(200, "Most keywords (own flags) in one mailbox.", ge=0)
     max_folder_name: int = _key(255, "Longest name of one level of a folder, in bytes on disk.", ge=1, le=255)
     max_folder_depth: int = _key(16, "Most levels of a folder name.", ge=1)
+    search_index: bool = _key(True, "Make and use full-text indexes, in state/index, for SEARCH BODY and TEXT.")
+    search_index_share: int = _key(
+        50, "How much of one core the making of an index may use, in percent; one is made at a time.", ge=1, le=100
+    )
 
 
 class Deliver(Model):

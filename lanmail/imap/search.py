@@ -3,13 +3,15 @@
 import re
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, timedelta
 from typing import Protocol
 
 from lanmail.imap import headers, searchkeys, section, textsearch
 
 Test = Callable[["Message"], bool]
+Known = Mapping[searchkeys.Key, Callable[[int], bool | None]]  # by UID
+_NOTHING: Known = {}
 
 _date = re.compile(
     rb"\s*(?:[A-Za-z]{2,9}[.,\s]*)?([0-9]{1,2})[\s-]+([A-Za-z]{3})[A-Za-z]*[\s.,-]+([0-9]{4}|[0-9]{2})(?![0-9])"
@@ -40,28 +42,33 @@ class Message(Protocol):
     def source(self) -> section.Source: ...  # opens the file; OSError goes to the caller of the search
 
 
-def compile(key: searchkeys.Key) -> Test:
-    """One function for the whole tree: `matches = compile(key); [m for m in messages if matches(m)]`."""
-    return _compiled(key)[1]
+def compile(key: searchkeys.Key, known: Known = _NOTHING) -> Test:
+    """One function for the whole tree: `matches = compile(key); [m for m in messages if matches(m)]`.
+
+    `known` says of some keys, anywhere in the tree, which messages match; of the others only reading them tells.
+    """
+    return _compiled(key, known)[1]
 
 
 def needs_file(key: searchkeys.Key) -> bool:
     """Whether a message may have to be opened; a search of names and flags alone can be answered at once."""
-    return _compiled(key)[0] >= HEADER
+    return _compiled(key, _NOTHING)[0] >= HEADER
 
 
-def _compiled(key: searchkeys.Key) -> tuple[int, Test]:
+def _compiled(key: searchkeys.Key, known: Known) -> tuple[int, Test]:
     """What it costs to test the key, and the test."""
     match key:
         case searchkeys.Not():
-            cost, test = _compiled(key.key)
+            cost, test = _compiled(key.key, known)
             return cost, lambda message: not test(message)
         case searchkeys.And():
-            cost, tests = _several(key.keys)
+            cost, tests = _several(key.keys, known)
             return cost, lambda message: all(test(message) for test in tests)
         case searchkeys.Or():
-            cost, tests = _several(key.keys)
+            cost, tests = _several(key.keys, known)
             return cost, lambda message: any(test(message) for test in tests)
+        case searchkeys.Body() | searchkeys.Text() if key in known:
+            return BODY, _unless_known(known[key], _of_content(key)[1])
         case searchkeys.Header() | searchkeys.Body() | searchkeys.Text() | searchkeys.Sent():
             return _of_content(key)
         case searchkeys.Arrived() | searchkeys.Saved() | searchkeys.Within() | searchkeys.Size():
@@ -70,10 +77,18 @@ def _compiled(key: searchkeys.Key) -> tuple[int, Test]:
             return NAMES, _of_name(key)
 
 
-def _several(keys: tuple[searchkeys.Key, ...]) -> tuple[int, list[Test]]:
+def _several(keys: tuple[searchkeys.Key, ...], known: Known) -> tuple[int, list[Test]]:
     """The tests, cheapest first, and the cost of the dearest."""
-    compiled = sorted((_compiled(key) for key in keys), key=lambda pair: pair[0])
+    compiled = sorted((_compiled(key, known) for key in keys), key=lambda pair: pair[0])
     return max((cost for cost, _ in compiled), default=NAMES), [test for _, test in compiled]
+
+
+def _unless_known(answer: Callable[[int], bool | None], read: Test) -> Test:
+    def test(message: Message) -> bool:
+        known = answer(message.uid)
+        return read(message) if known is None else known
+
+    return test
 
 
 def _of_name(key: searchkeys.Key) -> Test:

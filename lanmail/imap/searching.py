@@ -4,6 +4,7 @@ Keys that file names answer (flags, numbers) narrow the candidates first, many m
 is looked at message by message, and opened if it must be.
 """
 
+import functools
 import os
 from array import array
 from bisect import bisect_left, bisect_right
@@ -11,11 +12,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from lanmail import atomic, maildir, snapshot
-from lanmail.imap import copy, mailbox, search, searchgrammar, searchkeys, section, streaming
+from lanmail.imap import copy, lookup, mailbox, search, searchgrammar, searchkeys, section, streaming
 from lanmail.imap.session import No, Session
 
 T = TypeVar("T")
 CHUNK = 10_000
+_NONE: frozenset[int] = frozenset()
 
 parse = searchgrammar.parse
 
@@ -88,8 +90,13 @@ async def matching(session: Session, key: searchkeys.Key) -> list[int]:
             rest.append(part)
     if not rest:
         return uids
-    matches = search.compile(searchkeys.And(tuple(rest)))
-    return [uid for uid, yes in await each(session, uids, matches, costly=any(map(search.needs_file, rest))) if yes]
+    known = await lookup.verdicts(session, rest, len(uids))
+    uids = functools.reduce(lambda some, key: known[key].candidates(some) if key in known else some, rest, uids)
+    surely = frozenset.intersection(*[known[key].finding.sure for key in rest]) if known.keys() >= set(rest) else _NONE
+    matches = search.compile(searchkeys.And(tuple(rest)), known)
+    asked = [uid for uid in uids if uid not in surely]
+    found = [uid for uid, yes in await each(session, asked, matches, costly=any(map(search.needs_file, rest))) if yes]
+    return sorted([*found, *(uid for uid in uids if uid in surely and uid in messages)]) if surely else found
 
 
 async def each(session: Session, uids: list[int], ask: "Callable[[Probe], T]", *, costly: bool) -> list[tuple[int, T]]:

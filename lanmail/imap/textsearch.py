@@ -100,12 +100,26 @@ def _nodes(root: tree.Node) -> list[tree.Node]:
     return nodes
 
 
+def texts(message_source: source.Source) -> tuple[list[str], list[str]]:
+    """The folded texts in which `in_body` looks, and those in which `in_text` looks besides: what an index has."""
+    data = message_source.data
+    nodes = _nodes(tree.outline(data))
+    bodies = [casemap.fold(charset.decode(_octets(data, node), node.content.charset))
+              for node in nodes if _is_searched(node)]
+    heads = [casemap.fold(message.decode_words(_unfolded(data[node.start : node.middle]))) for node in nodes]
+    return bodies, heads
+
+
 def _in_part(data: bytes, node: tree.Node, needle: Needle) -> bool:
-    kind = (node.content.type or b"").lower()
-    if node.kind != tree.TEXT and (node.kind != tree.LEAF or kind != b"message"):
-        return False
-    octets = decoding.decode(data[node.middle : node.end], node.content.encoding)
-    return needle.in_octets(octets, node.content.charset)
+    return _is_searched(node) and needle.in_octets(_octets(data, node), node.content.charset)
+
+
+def _is_searched(node: tree.Node) -> bool:
+    return node.kind == tree.TEXT or (node.kind == tree.LEAF and (node.content.type or b"").lower() == b"message")
+
+
+def _octets(data: bytes, node: tree.Node) -> bytes:
+    return decoding.decode(data[node.middle : node.end], node.content.encoding)
 
 
 def _as_shown(value: bytes) -> bytes:

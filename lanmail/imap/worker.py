@@ -10,8 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from lanmail import accounts, daemon, log, maildir, passwords, settings, shares, tls, watch
-from lanmail.imap import box, dispatch, held, names, wire
+from lanmail import accounts, daemon, indexes, log, maildir, passwords, settings, shares, tls, watch
+from lanmail.imap import box, dispatch, held, indexer, names, wire
 from lanmail.imap.session import Session
 
 T = TypeVar("T")
@@ -34,6 +34,8 @@ class Worker:
         self._sessions: set[Session] = set()
         self.held = held.Held()
         self._users: Counter[tuple[str, str]] = Counter()
+        self.indexes = indexes.Indexes(context.paths.indexes)
+        self.indexer = indexer.Indexer(self.indexes)
         self.watch = _watch()
         context.on_reload(self._reload)
         self._reload()
@@ -120,6 +122,7 @@ class Worker:
 
     async def close(self) -> None:
         """Say goodbye to everybody; who is in the middle of a command finishes it first."""
+        self.indexer.stop()
         for session in list(self._sessions):
             session.leave()
         tasks = [session.connection.task for session in self._sessions if session.connection.task is not None]
@@ -171,6 +174,7 @@ class Worker:
         while True:
             await asyncio.sleep(SWEEP)
             self.held.sweep()
+            self.indexer.tend()
             for one in list(self._boxes.values()):
                 if one.views and one.folder.peek() is not one.snapshot:
                     for view in one.views:

@@ -5,17 +5,20 @@ Every program is run as `lanmail up` runs it while mail comes in, is delivered a
 files it touched and the families of its sockets are compared with its unit.
 """
 
+import dataclasses
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from lanmail import programs
+from lanmail import indexes, maildir, programs
 from tests.e2e.office import BIN, DOMAIN, HERE, HOST, Office, mail, need
 
 pytestmark = pytest.mark.slow
@@ -111,22 +114,23 @@ def parsed(root: Path, trace: Path) -> Seen:
     return seen
 
 
-def allowed() -> set[str]:
+def allowed(name: str) -> set[str]:
     """The system calls of SystemCallFilter=, as systemd here knows them."""
     def group(name: str) -> set[str]:
+        if not name.startswith("@"):
+            return {name}
         listed = subprocess.run(["systemd-analyze", "syscall-filter", name], capture_output=True, text=True, check=True)
         names: set[str] = set()
         for word in re.findall(r"^ +([@\w-]+)$", listed.stdout, re.M):
-            names |= group(word) if word.startswith("@") else {word}
+            names |= group(word)
         return names
 
-    plus: set[str] = set()
-    minus: set[str] = set()
-    for value in re.findall(r"^SystemCallFilter=(.*)$", COMMON.read_text(), re.M):
-        target = minus if value.startswith("~") else plus
-        for word in value.lstrip("~").split():
-            target |= group(word)
-    return plus - minus
+    result: set[str] = set()
+    for unit in (COMMON, UNITS / f"lanmail-{name}.service"):
+        for value in re.findall(r"^SystemCallFilter=(.*)$", unit.read_text(), re.M):
+            named = set().union(*map(group, value.lstrip("~").split()))
+            result = result - named if value.startswith("~") else result | named
+    return result
 
 
 each_program = pytest.mark.parametrize("name", [program.name for program in programs.DAEMONS])
@@ -136,10 +140,34 @@ each_program = pytest.mark.parametrize("name", [program.name for program in prog
 def test_system_calls_are_allowed(seen: dict[str, Seen], name: str) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("not installed: systemd-analyze")
-    permitted = allowed()
+    permitted = allowed(name)
     tolerated = {"io_uring_setup": "ENOSYS|EPERM"}    # libuv asks, and does without
     refused = {call: line for call, line in seen[name].calls.items()
                if call not in permitted and not (call in tolerated and re.search(tolerated[call], line))}
+    assert not refused
+
+
+def test_filling_an_index_fits_into_the_sandbox_of_imapd(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("not installed: systemd-analyze")
+    need("strace")
+    root, trace = tmp_path / "maildirs/demo", tmp_path / "trace"
+    maildir.prepare(str(root))
+    maildir.put(str(root), mail("indexed"))
+    own = indexes.Indexes(tmp_path / "index")
+    own.directory.mkdir()
+    job = json.dumps(dataclasses.asdict(indexes.Job(str(root))))
+    strace = ["strace", "-f", "-qq", "-o", trace]
+    with subprocess.Popen([*strace, sys.executable, "-m", indexes.FILLER, own.directory, job],
+                          cwd=HERE, stdin=subprocess.PIPE) as child:
+        assert child.wait(60) == 0
+    progress = own.progress("demo")
+    assert progress is not None
+    assert progress.done == 1
+    lines = trace.read_text(errors="replace").splitlines()
+    calls = {found[1]: line for line in lines if (found := CALL.match(line))}
+    assert {"setpriority", "ioprio_set", "pwrite64"} <= calls.keys()
+    refused = calls.keys() - allowed("imapd") - {"fchown"}  # SQLite as root
     assert not refused
 
 
