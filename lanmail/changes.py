@@ -8,7 +8,7 @@
     move(source, target, entries) -> (Snapshot, list of UIDs)       the same, and they are gone from `source`
     adopt(folder, sources) -> (Snapshot, list of UIDs)     the same for files in tmp/, which are renamed; then secure()
     append(folder, data, flags, date=None) -> (Snapshot, UID)       a whole message in LF form
-    Source(path, flags, sizes)                             a message file to copy: one of another folder, or in tmp/
+    Source(path, flags, sizes, base)                       a message file to copy: one of another folder, or in tmp/
 
 All block and are thread-safe. They raise OSError, and `store`, `copy`, `append` keywords.TooMany. Renames are done
 under the folder's dotlock, as Dovecot does them. A file somebody else renamed meanwhile is found again by its base
@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lanmail import atomic, keywords, maildir, spool
+from lanmail import atomic, keywords, maildir, objectids, spool
 from lanmail.folder import Folder
 from lanmail.snapshot import Entry, Sizes, Snapshot
 
@@ -34,6 +34,7 @@ class Source:
     path: str
     flags: tuple[str, ...] = ()
     sizes: Sizes = (None, None)
+    base: str = ""  # base name of the message that it is a copy of
 
 
 def store(folder: Folder, uids: Iterable[int], mode: str, flags: Sequence[str]) -> Snapshot:
@@ -245,7 +246,7 @@ def move(
     caller holds the locks of both folders, taken in an order that no other caller turns round.
     """
     snapshot = source.sync()
-    sources = [Source(f"{source.path}/{entry.path}", lasting(snapshot.flags(entry)), entry.sizes)
+    sources = [Source(f"{source.path}/{entry.path}", lasting(snapshot.flags(entry)), entry.sizes, entry.base)
                for entry in entries]
     table = target.allot(dict.fromkeys(flag for one in sources for flag in one.flags))
     names, further = _names_for(table, sources)
@@ -272,7 +273,7 @@ def _names_for(table: keywords.Table, sources: Sequence[Source]) -> tuple[list[s
     """New names in cur/ with the letters of their flags; by base name, the keywords that have no letter."""
     names, further = [], {}
     for source in sources:
-        base = maildir.name_for(*_sizes(source))
+        base = maildir.name_for(*_sizes(source)) + (objectids.mark(source.base) if source.base else "")
         names.append(maildir.with_letters(base, _letters_for(table, source.flags)))
         if more := table.further(source.flags):
             further[base] = more

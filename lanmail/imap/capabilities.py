@@ -37,6 +37,8 @@ LOGGED_IN = (
     "THREAD=ORDEREDSUBJECT",
     "THREAD=REFS",
     "PREVIEW",
+    "SAVEDATE",
+    "OBJECTID",
 )
 ENABLES: frozenset[str] = frozenset()
 

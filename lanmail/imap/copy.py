@@ -90,8 +90,8 @@ def transfer(
                 if move:
                     _, there = changes.move(source, target, entries, lasting)
                 else:
-                    files = [(f"{source.path}/{entry.path}", lasting(now.flags(entry)), entry.sizes)
-                             for entry in entries]
+                    files = [(f"{source.path}/{entry.path}", lasting(now.flags(entry)), entry.sizes,
+                              entry.base) for entry in entries]
                     _, there = changes.copy(target, [changes.Source(*file) for file in files])
                 break
             except FileNotFoundError:  # somebody renamed or removed one meanwhile

@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lanmail import acl, maildir, specialuse, subscriptions
-from lanmail.imap import copy, names, parser
+from lanmail import acl, maildir, objectids, specialuse, subscriptions
+from lanmail.imap import box, copy, names, parser
 from lanmail.imap.session import No, Session
 
 
@@ -70,7 +70,11 @@ async def create(session: Session, arguments: Create) -> str:
         raise No("The mailbox exists already.", "ALREADYEXISTS") from None
     except specialuse.Taken:
         raise No("Another mailbox is used for that.", "USEATTR") from None
-    return ""
+    try:
+        made = await session.worker.open_box(home, name)
+    except box.Gone:
+        return ""
+    return f"[MAILBOXID ({objectids.of_folder(made.now.guid)})] CREATE completed."  # RFC 8474 §4.1
 
 
 def _uses(raw: tuple[bytes, ...]) -> list[str]:

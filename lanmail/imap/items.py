@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lanmail import maildir, snapshot, summaries
+from lanmail import maildir, objectids, snapshot, summaries
 from lanmail.imap import mailbox, preview, records, section, strings
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -102,6 +102,12 @@ def _sizes(_view: mailbox.View, entries: list[snapshot.Entry]) -> list[int]:
     return [entry.wire_size or 0 for entry in entries]
 
 
+def _saved(base: str) -> str:
+    """RFC 8514 §4.2."""
+    moment = objectids.saved(base)
+    return "NIL" if moment is None else internal_date(moment).decode()
+
+
 def _date(message: Message, _item: Item) -> bytes:
     if message.status is not None:
         return internal_date(message.status.st_mtime)
@@ -146,6 +152,9 @@ TABLE: dict[str, Column | Single] = {
     "ENVELOPE": Single(Cost.SUMMARY, _kept(operator.attrgetter("envelope"))),
     "BODY": Single(Cost.SUMMARY, _kept(operator.attrgetter("body"))),
     "BODYSTRUCTURE": Single(Cost.SUMMARY, _kept(operator.attrgetter("structure"))),
+    "EMAILID": Column("EMAILID (%s)", lambda _, entries: [objectids.of_message(entry.base) for entry in entries]),
+    "THREADID": Column("THREADID %s", lambda _, entries: ["NIL"] * len(entries)),
+    "SAVEDATE": Column("SAVEDATE %s", lambda _, entries: [_saved(entry.base) for entry in entries]),
     "PREVIEW": Single(Cost.FILE, _preview),
     "SECTION": Single(Cost.FILE, _section),
 }

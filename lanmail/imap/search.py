@@ -35,6 +35,8 @@ class Message(Protocol):
     def keywords(self) -> Collection[str]: ...  # names in lower case
     @property
     def recent(self) -> bool: ...
+    @property
+    def email_id(self) -> str: ...
     def internal_date(self) -> float: ...  # seconds since 1970
     def saved_date(self) -> float: ...
     def wire_size(self) -> int: ...  # RFC822.SIZE
@@ -111,6 +113,9 @@ def _of_name(key: searchkeys.Key) -> Test:
         case searchkeys.ModSeq():
             value = key.value
             return lambda message: message.modseq() >= value
+        case searchkeys.EmailId():
+            email = key.id
+            return lambda message: message.email_id == email
     raise TypeError(f"not a search key: {key!r}")
 
 

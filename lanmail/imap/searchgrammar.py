@@ -4,6 +4,7 @@ The tree that comes out still has sets as the client wrote them (`*` as 0); `res
 """
 
 import codecs
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from lanmail.imap import dates, parser, searchkeys
 RETURNS = ("MIN", "MAX", "ALL", "COUNT", "SAVE")
 FLAGS = {"ANSWERED": "R", "DELETED": "T", "DRAFT": "D", "FLAGGED": "F", "SEEN": "S"}
 FIELDS = ("BCC", "CC", "FROM", "SUBJECT", "TO")
+OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}")
 MAX_KEYS = 4000
 MAX_SECONDS = 1 << 32
 
@@ -173,6 +175,12 @@ class _Keys:
             self._cursor.fail("a number above zero")
         return searchkeys.Within(time.time() - seconds, name == "OLDER")
 
+    def _object(self, name: str, _depth: int) -> searchkeys.Key:
+        """RFC 8474 §6: nobody's thread has an id here."""
+        self._cursor.space()
+        asked = self._cursor.match(OBJECT_ID, "an object id").decode("ascii")
+        return searchkeys.EmailId(asked) if name == "EMAILID" else searchkeys.Not(searchkeys.And(()))
+
     def _uid(self, _name: str, _depth: int) -> searchkeys.Key:
         self._cursor.space()
         return searchkeys.Uids(self._cursor.sequence_set())
@@ -188,7 +196,7 @@ class _Keys:
         return searchkeys.Or((first, self._key(depth + 1)))
 
     def _simple(self, name: str, _depth: int) -> searchkeys.Key:
-        if name == "ALL":
+        if name in ("ALL", "SAVEDATESUPPORTED"):
             return searchkeys.And(())
         if name == "NEW":
             return searchkeys.And((searchkeys.Recent(), searchkeys.Flag("S", False)))
@@ -196,8 +204,10 @@ class _Keys:
 
     _READERS: ClassVar[dict[str, "Callable[[_Keys, str, int], searchkeys.Key]"]] = {
         **dict.fromkeys(FIELDS, _field),
-        **dict.fromkeys(("ALL", "NEW", "OLD", "RECENT"), _simple),
-        **dict.fromkeys(("BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE"), _day),
+        **dict.fromkeys(("ALL", "NEW", "OLD", "RECENT", "SAVEDATESUPPORTED"), _simple),
+        **dict.fromkeys(("BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE",
+                        "SAVEDBEFORE", "SAVEDON", "SAVEDSINCE"), _day),
+        **dict.fromkeys(("EMAILID", "THREADID"), _object),
         **dict.fromkeys(("KEYWORD", "UNKEYWORD"), _keyword),
         **dict.fromkeys(("LARGER", "SMALLER"), _size),
         **dict.fromkeys(("OLDER", "YOUNGER"), _within),

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import TypeVar
 
-from lanmail import atomic, maildir, snapshot
+from lanmail import atomic, maildir, objectids, snapshot
 from lanmail.imap import copy, lookup, mailbox, search, searchgrammar, searchkeys, section, streaming
 from lanmail.imap.session import No, Session
 
@@ -190,6 +190,10 @@ class Probe:
     def recent(self) -> bool:
         return self.uid in self._view.recent
 
+    @property
+    def email_id(self) -> str:
+        return objectids.of_message(self._entry.base)
+
     def disk_size(self) -> int:
         size = self._entry.size
         return size if size is not None else os.stat(f"{self._view.box.path}/{self._entry.path}").st_size
@@ -198,7 +202,8 @@ class Probe:
         return os.stat(f"{self._view.box.path}/{self._entry.path}", follow_symlinks=False).st_mtime
 
     def saved_date(self) -> float:
-        return os.stat(f"{self._view.box.path}/{self._entry.path}", follow_symlinks=False).st_ctime
+        saved = objectids.saved(self._entry.base)
+        return self.internal_date() if saved is None else saved  # RFC 8514 §4.3
 
     def wire_size(self) -> int:
         size = self._entry.wire_size

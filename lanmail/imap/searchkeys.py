@@ -101,6 +101,13 @@ class ModSeq:
 
 
 @dataclass(frozen=True, slots=True)
+class EmailId:
+    """EMAILID (RFC 8474)."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """HEADER name text, and FROM, TO, CC, BCC, SUBJECT; an empty text asks only whether the field is there."""
 
@@ -138,7 +145,7 @@ class Or:
 
 
 Key = (
-    Numbers | Uids | Flag | Keyword | Recent | Arrived | Sent | Saved | Within | Size | ModSeq
+    Numbers | Uids | Flag | Keyword | Recent | Arrived | Sent | Saved | Within | Size | ModSeq | EmailId
     | Header | Body | Text | Not | And | Or
 )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lanmail import changes
+from lanmail import changes, objectids
 from lanmail.imap import box, mailbox, parser, rights
 from lanmail.imap.session import No, Session, State
 
@@ -68,6 +68,7 @@ def _describe(session: Session, view: mailbox.View, may: frozenset[str]) -> None
         session.untagged(f"OK [UNSEEN {view.number(first)}] First unseen.")
     session.untagged(f"OK [UIDVALIDITY {snapshot.uidvalidity}] UIDs valid.")
     session.untagged(f"OK [UIDNEXT {snapshot.uidnext}] Predicted next UID.")
+    session.untagged(f"OK [MAILBOXID ({objectids.of_folder(snapshot.guid)})] Lasting id.")
 
 
 async def unselect(session: Session, _arguments: None) -> str:

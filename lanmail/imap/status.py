@@ -1,9 +1,9 @@
-"""STATUS: a few numbers about a mailbox that need not be selected (RFC 3501 §6.3.10, RFC 8438, RFC 7889)."""
+"""STATUS: a few numbers about a mailbox that need not be selected (RFC 3501 §6.3.10, RFC 8438, RFC 7889, RFC 8474)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lanmail import mutf7
+from lanmail import mutf7, objectids
 from lanmail.imap import box, names, parser
 from lanmail.imap.session import No, Session
 
@@ -15,6 +15,7 @@ ITEMS: dict[str, Callable[[box.Box, Session], int | str]] = {
     "UNSEEN": lambda found, _: found.unseen()[0],
     "DELETED": lambda found, _: sum("T" in entry.letters for entry in found.now.entries),
     "SIZE": lambda found, _: sum(entry.wire_size or 0 for entry in found.now.entries),
+    "MAILBOXID": lambda found, _: f"({objectids.of_folder(found.now.guid)})",
     "APPENDLIMIT": lambda _, session: session.worker.limits.max_append,
 }
 
