@@ -90,6 +90,13 @@ class Indexes:
                 total += os.stat(f"{self.path(account)}{suffix}").st_size
         return total
 
+    def written(self, account: str) -> int | None:
+        """When the filler last wrote something down, in seconds since 1970."""
+        try:
+            return int(os.stat(self.directory / f"{account}.json").st_mtime)
+        except OSError:
+            return None
+
     def progress(self, account: str) -> Progress | None:
         """What the filler wrote down last; None when nobody ever filled the index."""
         try:

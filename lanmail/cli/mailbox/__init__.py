@@ -3,7 +3,7 @@
 import click
 
 from lanmail.cli import command
-from lanmail.cli.mailbox import acl, check, listing
+from lanmail.cli.mailbox import acl, check, index, listing
 
 
 @click.group(cls=command.Group, short_help="Look after the mail itself: folders, damage, moving in and out.")
@@ -20,5 +20,6 @@ for subcommand in (
     check.check,
     check.repair,
     acl.show,
+    index.index,
 ):
     mailbox.add_command(subcommand)
