@@ -35,8 +35,8 @@ MAX_FILE = 1 << 31
 _VERSION = b"lanmail-cache 1\n"  # the number changes when values would be written differently
 _HEAD = len(_VERSION) + 8  # then the mark before each record, and what checksums start from; both random
 # mark, checksum of all behind it, INTERNALDATE, which parts there are, where each of them ends
-_FIXED = struct.Struct("<4sIqI9I")
-_LAST = 12  # the place of the last end in what is unpacked
+_FIXED = struct.Struct("<4sIqI7I")
+_LAST = 10  # the place of the last end in what is unpacked
 _HEADER, _SUMMARY, _TEXTS = 1, 2, 4
 _SLICE = 1 << 20
 _WINDOW = 1 << 17
@@ -58,24 +58,24 @@ class Record:
         self._raw, self.date, self._has, self._ends = raw, date, has, ends
 
     def text(self, number: int) -> bytes | None:
-        """What is searched in Subject (0), From (1), To (2) or Cc (3)."""
+        """What is searched in Subject (0) or From (1)."""
         return self._raw[self._ends[number] : self._ends[number + 1]] if self._has & _TEXTS else None
 
     @property
     def envelope(self) -> bytes | None:
-        return self._raw[self._ends[4] : self._ends[5]] if self._has & _SUMMARY else None
+        return self._raw[self._ends[2] : self._ends[3]] if self._has & _SUMMARY else None
 
     @property
     def body(self) -> bytes | None:
-        return self._raw[self._ends[5] : self._ends[6]] if self._has & _SUMMARY else None
+        return self._raw[self._ends[3] : self._ends[4]] if self._has & _SUMMARY else None
 
     @property
     def structure(self) -> bytes | None:
-        return self._raw[self._ends[6] : self._ends[7]] if self._has & _SUMMARY else None
+        return self._raw[self._ends[4] : self._ends[5]] if self._has & _SUMMARY else None
 
     @property
     def header(self) -> bytes | None:
-        return self._raw[self._ends[7] :] if self._has & _HEADER else None
+        return self._raw[self._ends[5] :] if self._has & _HEADER else None
 
     def renamed(self, base: str) -> "Record":
         """The same for a copy of the message."""
@@ -93,12 +93,12 @@ class Record:
 
 def make(
     base: str, date: int, *, header: bytes | None = None, summary: tuple[bytes, bytes, bytes] | None = None,
-    texts: tuple[bytes, bytes, bytes, bytes] | None = None,
+    texts: tuple[bytes, bytes] | None = None,
 ) -> Record:
-    """A record. `summary`: ENVELOPE, BODY, BODYSTRUCTURE; `texts`: of Subject, From, To, Cc."""
+    """A record. `summary`: ENVELOPE, BODY, BODYSTRUCTURE; `texts`: of Subject and From."""
     has = _HEADER * (header is not None) | _SUMMARY * (summary is not None) | _TEXTS * (texts is not None)
     empty = b""
-    parts = [*(texts or (empty,) * 4), *(summary or (empty,) * 3), header or empty]
+    parts = [*(texts or (empty,) * 2), *(summary or (empty,) * 3), header or empty]
     return _joined(os.fsencode(base), date, has, parts)
 
 

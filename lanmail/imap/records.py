@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 
 from lanmail import message, snapshot, summaries
-from lanmail.imap import casemap, headers, section, structure, textsearch
+from lanmail.imap import bodystructure, casemap, envelopes, headers, section, textsearch, tree
 
 # Signatures, traces of filters, keys and pictures: half of many a header, and told apart by how their names begin.
 BULKY = (b"dkim-", b"domainkey-", b"arc-", b"authentication-results", b"received-spf", b"autocrypt", b"x-autocrypt",
@@ -20,24 +20,29 @@ BULKY = (b"dkim-", b"domainkey-", b"arc-", b"authentication-results", b"received
          b"x-face", b"bimi-", b"x-bimi-", b"openpgp")
 MAX_HEADER = 1 << 14
 MAX_TEXT = 1 << 12  # of what is searched in one field
+SHORT = 200
 SETTLED = 10.0  # seconds after which a file of unknown size is taken to be complete
-SEARCHED = (b"subject", b"from", b"to", b"cc")
+SEARCHED = (b"subject", b"from")  # folded beforehand; other fields are searched in the kept header
 
-_field = re.compile(rb"([!-9;-~]+)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*").fullmatch
-_cut = re.compile(rb"[^\n]*+\n(?:[ \t][^\n]*+\n)*+").findall
+_bulky = re.compile(rb"^(?:" + b"|".join(map(re.escape, BULKY)) + rb")[^\n]*+\n(?:[ \t][^\n]*+\n)*+",
+                    re.IGNORECASE | re.MULTILINE).sub
+_bulky_line = re.compile(rb"\n(?:" + b"|".join(map(re.escape, BULKY)) + rb")").search
 _name = re.compile(rb"[!-9;-~]+").fullmatch
 
 
 def of(source: section.Source, base: str, moment: float) -> summaries.Record:
     """All that is kept of a message."""
-    found = structure.summary(source.data)
-    return summaries.make(base, math.floor(moment), header=_kept(source.header), texts=_texts(source.header),
-                          summary=(found.envelope, found.body, found.bodystructure))
+    root = tree.scan(source.data)
+    kept = _kept(source.header)
+    return summaries.make(base, math.floor(moment), header=kept, texts=_texts(root.fields) if kept else None,
+                          summary=(envelopes.envelope(root.fields), *bodystructure.write(root)))
 
 
 def of_header(source: section.Source, base: str, moment: float) -> summaries.Record:
     """What can be kept without reading further than the header."""
-    return summaries.make(base, math.floor(moment), header=_kept(source.header), texts=_texts(source.header))
+    kept = _kept(source.header)
+    return summaries.make(base, math.floor(moment), header=kept,
+                          texts=_texts(headers.known(source.header)) if kept else None)
 
 
 def is_complete(entry: snapshot.Entry, status: os.stat_result, now: float) -> bool:
@@ -78,22 +83,26 @@ def _kept(header: bytes) -> bytes | None:
     block = header.replace(b"\r\n", b"\n") if b"\r" in header else header
     if not block.endswith(b"\n\n") or b"\r" in block or b"\0" in block:
         return None
-    chosen = []
-    for text in _cut(block, 0, len(block) - 1):
-        found = _field(text)
-        if found is not None and not found[1].lower().startswith(BULKY):
-            chosen.append(text)
-    kept = b"".join(chosen).replace(b"\n", b"\r\n")
-    return kept if len(kept) <= MAX_HEADER else None
+    block = block[:-1]
+    if _bulky_line(b"\n" + block.lower()):
+        block = _bulky(b"", block)
+    return block.replace(b"\n", b"\r\n") if len(block) <= MAX_HEADER else None
 
 
-def _texts(header: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
-    """What SEARCH looks for in Subject, From, To and Cc: each form of each value folded, on a line of its own."""
-    subject, sender, to, cc = [_folded(header, name) for name in SEARCHED]
-    return None if max(map(len, (subject, sender, to, cc))) > MAX_TEXT else (subject, sender, to, cc)
+def _texts(fields: headers.Fields) -> tuple[bytes, bytes] | None:
+    """What SEARCH looks for in Subject and From: each form of each value folded, on a line of its own."""
+    subject = b"\n".join([_folded(value, b"subject") for number, value in fields if number == headers.SUBJECT])
+    sender = b"\n".join([_folded(value, b"from") for number, value in fields if number == headers.FROM])
+    return (subject, sender) if len(subject) <= MAX_TEXT >= len(sender) else None
 
 
-def _folded(header: bytes, name: bytes) -> bytes:
-    found = [casemap.fold(message.decode_words(form)) for value in headers.values(header, name)
-             for form in textsearch.forms(value, name)]
+def _folded(value: bytes, name: bytes) -> bytes:
+    if value.isascii() and not textsearch.is_untidy(value):
+        return value.lower()
+    return (_forms if len(value) <= SHORT else _forms.__wrapped__)(value, name)
+
+
+@functools.lru_cache(maxsize=4096)  # few people write most of the mail
+def _forms(value: bytes, name: bytes) -> bytes:
+    found = [casemap.fold(message.decode_words(form)) for form in textsearch.forms(value, name)]
     return "\n".join(dict.fromkeys(found)).encode("utf-8", "surrogatepass")

@@ -14,6 +14,7 @@ _words = re.compile(rb"[a-z0-9]+").findall
 _fold = re.compile(rb"\n[ \t]")
 _blanks = re.compile(rb"\t|  ").search
 _blanks_to_one = re.compile(rb"[ \t]+").sub
+_odd = re.compile(rb'["(\\\n\t]|  | [@.>]|[@.<] ').search
 _untidy = re.compile(rb'["(\\\n\t]| [ @.>]|[@.<] ').search
 # What makes plain octets mean another text. Compared with the lower-cased message.
 _ENCODINGS = (b"base64", b"quoted-printable", b"utf-7", b"utf-16", b"utf-32", b"iso-2022", b"utf7", b"utf16", b"hz")
@@ -60,6 +61,11 @@ def forms(value: bytes, name: bytes) -> Iterator[bytes]:
         yield _blanks_to_one(b" ", plain)
     if name in _ADDRESS_FIELDS and _untidy(value):
         yield _as_shown(value)
+
+
+def is_untidy(value: bytes) -> bool:
+    """Whether there may be a form besides the value as it stands, or it has to be decoded."""
+    return b"=?" in value or _odd(value) is not None
 
 
 def in_body(message_source: source.Source, needle: Needle) -> bool:
