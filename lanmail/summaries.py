@@ -36,12 +36,14 @@ _VERSION = b"lanmail-cache 1\n"  # the number changes when values would be writt
 _HEAD = len(_VERSION) + 8  # then the mark before each record, and what checksums start from; both random
 # mark, checksum of all behind it, INTERNALDATE, which parts there are, where each of them ends
 _FIXED = struct.Struct("<4sIqI7I")
+_FIRST = _FIXED.size
 _LAST = 10  # the place of the last end in what is unpacked
 _HEADER, _SUMMARY, _TEXTS = 1, 2, 4
 _SLICE = 1 << 20
 _WINDOW = 1 << 17
 _BATCH = 500
 _WASTE = 1 << 20
+_crc = zlib.crc32
 
 
 class Record:
@@ -163,19 +165,26 @@ class Reader:
             return None
         size = place & 0xFFFF
         start = (place >> 16) - self._start
-        if start < 0 or start + size > len(self._window):
-            self._start, start = place >> 16, 0
-            try:
-                self._window = os.pread(self._descriptor, _WINDOW, self._start)
-            except OSError:
-                self._window = b""
-        raw = self._window[start : start + size]
+        end = start + size
+        if start < 0 or end > len(self._window):
+            start, end = self._move(place >> 16), size
+        raw = self._window[start:end]
         if len(raw) < size:
             return None
-        _, checksum, date, has, *ends = _FIXED.unpack_from(raw)
-        if zlib.crc32(raw[8:], self._seed) != checksum or raw[_FIXED.size : ends[0]] != os.fsencode(base):
+        found = _FIXED.unpack_from(raw)
+        ends = found[4:]
+        if _crc(raw[8:], self._seed) != found[1] or raw[_FIRST : ends[0]] != base.encode("utf-8", "surrogateescape"):
             return None
-        return Record(raw, date, has, ends)
+        return Record(raw, found[2], found[3], ends)
+
+    def _move(self, to: int) -> int:
+        """Read the file from there on; where in the window that is."""
+        self._start = to
+        try:
+            self._window = os.pread(self._descriptor, _WINDOW, to)
+        except OSError:
+            self._window = b""
+        return 0
 
 
 class Cache:

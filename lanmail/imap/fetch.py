@@ -6,7 +6,7 @@ is opened and read once for all items that need it.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from lanmail import atomic, changes, snapshot, summaries
 from lanmail.imap import fetchgrammar, items, mailbox, records, rights, section, streaming
@@ -80,8 +80,7 @@ async def _from_files(session: Session, wanted: tuple[Item, ...], spans: list[ra
             batch = view.uids[start : min(start + BATCH, span.stop)]
             seen = await _mark_seen(view, list(batch)) if marks else frozenset()
             with view.box.cache.reading() as kept:
-                for number, uid in enumerate(batch, start + 1):
-                    await reader.one(number, uid, kept, also_flags=uid in seen)
+                await reader.batch(start + 1, batch, kept, seen)
             view.box.keep(reader.fresh)
             reader.fresh = []
     return reader.missing, reader.unreadable
@@ -113,36 +112,50 @@ class _Reader:
         self._structures = any(item.cost == Cost.SUMMARY and not item.cut for item in wanted)
         self._flags_asked = any(item.name == "FLAGS" for item in wanted)
 
-    async def one(self, number: int, uid: int, kept: summaries.Reader, *, also_flags: bool) -> None:
-        """Answer for one message."""
-        entry = self._view.box.messages.get(uid)
-        if entry is None:
-            self.missing += 1
-            return
-        message = items.Message(self._view, entry)
-        message.record = kept.get(entry.base) if self._summarizes else None
+    async def batch(self, first: int, uids: Sequence[int], kept: summaries.Reader, seen: frozenset[int]) -> None:
+        """Answer for messages that follow one another, as many at a time as are kept; `seen`: their flags, too."""
+        run: list[tuple[int, items.Message]] = []
+        messages = self._view.box.messages
+        for number, uid in enumerate(uids, first):
+            entry = messages.get(uid)
+            if entry is None:
+                self.missing += 1
+                continue
+            message = items.Message(self._view, entry, kept.get(entry.base) if self._summarizes else None)
+            if self._cost == Cost.SUMMARY and uid not in seen and self._suffices(message.record):
+                run.append((number, message))
+                continue
+            self._say(run)
+            run = []
+            await self._one(number, message, also_flags=uid in seen and not self._flags_asked)
+        self._say(run)
+        await self._session.room()
+
+    def _say(self, run: list[tuple[int, items.Message]]) -> None:
+        """Answer for messages without opening them."""
+        if run:
+            messages = [message for _, message in run]
+            columns = [item.said(messages) for item in self._items]
+            self._session.connection.write(b"".join([
+                b"* %d FETCH (%b)\r\n" % (number, b" ".join(parts))
+                for (number, _), parts in zip(run, zip(*columns, strict=True), strict=True)]))
+
+    async def _one(self, number: int, message: items.Message, *, also_flags: bool) -> None:
         try:
-            await self._answer(number, message, also_flags=also_flags and not self._flags_asked)
+            if self._cost == Cost.STATUS:
+                message.status = await self._stat(message.entry)
+                self._say([(number, message)])
+            else:
+                descriptor = await self._open(message.entry)
+                try:
+                    await self._answer_from(descriptor, number, message, also_flags=also_flags)
+                finally:
+                    os.close(descriptor)
         except FileNotFoundError:
             self.missing += 1
         except OSError:
             self.unreadable += 1
         await self._session.room()
-
-    async def _answer(self, number: int, message: items.Message, *, also_flags: bool) -> None:
-        if self._cost == Cost.FILE or (self._cost == Cost.SUMMARY and not self._suffices(message.record)):
-            descriptor = await self._open(message.entry)
-            try:
-                await self._answer_from(descriptor, number, message, also_flags=also_flags)
-            finally:
-                os.close(descriptor)
-            return
-        if self._cost == Cost.STATUS:
-            message.status = await self._stat(message.entry)
-        parts = [item.said(message) for item in self._items]
-        if also_flags:
-            parts.append(self._flags(message))
-        self._session.connection.write(b"* %d FETCH (%b)\r\n" % (number, b" ".join(parts)))
 
     def _suffices(self, record: summaries.Record | None) -> bool:
         """Whether all that is asked for is kept."""
@@ -167,7 +180,7 @@ class _Reader:
                 await streaming.send(self._session, descriptor, said)
                 said, parts = b" ", []
             else:
-                parts.append(item.said(message))
+                parts += item.said([message])
         if also_flags:
             parts.append(self._flags(message))
         self._session.connection.write((said if parts else b"") + b" ".join(parts) + b")\r\n")

@@ -6,10 +6,12 @@ An item of cost NAME is a column of values, made for many messages at a time; of
 """
 
 import enum
+import functools
+import math
 import operator
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -47,9 +49,9 @@ class Item:
     def cost(self) -> Cost:
         return Cost.SUMMARY if records.answers(self.cut) else TABLE[self.name].cost
 
-    def said(self, message: "Message") -> bytes:
-        """The item with its name, for the answer about one message."""
-        return TABLE[self.name].said(message, self)
+    def said(self, messages: Sequence["Message"]) -> list[bytes]:
+        """The item with its name, for each of these messages of one mailbox."""
+        return TABLE[self.name].said(messages, self)
 
 
 class Message:
@@ -57,11 +59,11 @@ class Message:
 
     __slots__ = ("entry", "record", "source", "status", "view")
 
-    def __init__(self, view: mailbox.View, entry: snapshot.Entry) -> None:
+    def __init__(self, view: mailbox.View, entry: snapshot.Entry, record: summaries.Record | None = None) -> None:
         self.view = view
         self.entry = entry
+        self.record = record
         self.status: os.stat_result | None = None
-        self.record: summaries.Record | None = None
         self.source: section.Source | None = None
 
 
@@ -72,9 +74,9 @@ class Column(NamedTuple):
     values: Callable[[mailbox.View, list[snapshot.Entry]], Iterable[object]]
     cost: Cost = Cost.NAME
 
-    def said(self, message: Message, _item: Item) -> bytes:
-        (value,) = self.values(message.view, [message.entry])
-        return (self.form % (value,)).encode("ascii", "replace")
+    def said(self, messages: Sequence[Message], _item: Item) -> list[bytes]:
+        form, values = self.form, self.values(messages[0].view, [message.entry for message in messages])
+        return [(form % (value,)).encode("ascii", "replace") for value in values]
 
 
 class Single(NamedTuple):
@@ -83,8 +85,9 @@ class Single(NamedTuple):
     cost: Cost
     value: Callable[[Message, Item], bytes]
 
-    def said(self, message: Message, item: Item) -> bytes:
-        return b"%b %b" % (item.label, self.value(message, item))
+    def said(self, messages: Sequence[Message], item: Item) -> list[bytes]:
+        label, value = item.label, self.value
+        return [b"%b %b" % (label, value(message, item)) for message in messages]
 
 
 def _uids(_view: mailbox.View, entries: list[snapshot.Entry]) -> list[int]:
@@ -137,11 +140,32 @@ def _preview(message: Message, _item: Item) -> bytes:
 
 def internal_date(moment: float) -> bytes:
     """A date-time in quotes (RFC 3501 §9), in the server's zone."""
-    local = time.localtime(moment)
-    sign, offset = ("-", -local.tm_gmtoff) if local.tm_gmtoff < 0 else ("+", local.tm_gmtoff)
-    day = f"{local.tm_mday:2d}-{MONTHS[local.tm_mon - 1]}-{local.tm_year:04d}"
-    clock = f"{local.tm_hour:02d}:{local.tm_min:02d}:{local.tm_sec:02d}"
-    return f'"{day} {clock} {sign}{offset // 3600:02d}{offset % 3600 // 60:02d}"'.encode()
+    seconds = math.floor(moment)
+    offset = _offset(seconds // 86400)
+    if offset is None:
+        offset = time.localtime(seconds).tm_gmtoff
+    day, clock = divmod(seconds + offset, 86400)
+    minutes, second = divmod(clock, 60)
+    return b'"%b %02d:%02d:%02d %b"' % (_day(day), minutes // 60, minutes % 60, second, _zone(offset))
+
+
+@functools.lru_cache(maxsize=8192)
+def _offset(day: int) -> int | None:
+    """Seconds that the server's zone is ahead of UTC on that day since 1970; None when they change on it."""
+    first, last = time.localtime(day * 86400).tm_gmtoff, time.localtime(day * 86400 + 86399).tm_gmtoff
+    return first if first == last else None
+
+
+@functools.lru_cache(maxsize=8192)
+def _day(day: int) -> bytes:
+    date = time.gmtime(day * 86400)
+    return f"{date.tm_mday:2d}-{MONTHS[date.tm_mon - 1]}-{date.tm_year:04d}".encode()
+
+
+@functools.lru_cache(maxsize=64)
+def _zone(offset: int) -> bytes:
+    sign, seconds = ("-", -offset) if offset < 0 else ("+", offset)
+    return f"{sign}{seconds // 3600:02d}{seconds % 3600 // 60:02d}".encode()
 
 
 TABLE: dict[str, Column | Single] = {
