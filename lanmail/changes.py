@@ -1,7 +1,7 @@
 """What a session does to the messages of a folder: flags, \\Recent, expunge, copy, append.
 
     store(folder, uids, mode, flags) -> Snapshot           mode "+", "-", "="; flags: "\\Seen" or a keyword
-    store_unchanged(folder, uids, mode, flags, modseq) -> (Snapshot, set of UIDs)     those that changed since stay
+    store_steps(folder, uids, [(mode, flags), …], modseq=None) -> (Snapshot, set of UIDs)      those changed since stay
     take_recent(folder) -> (Snapshot, frozenset of UIDs)   new/ → cur/: \\Recent for the session that asked first
     expunge(folder, uids) -> Snapshot                      what is gone already is no error
     copy(folder, sources) -> (Snapshot, list of UIDs)      new names in `folder` for messages, in the order given
@@ -26,6 +26,8 @@ from lanmail import atomic, keywords, maildir, objectids, spool
 from lanmail.folder import Folder
 from lanmail.snapshot import Entry, Sizes, Snapshot
 
+Steps = Sequence[tuple[str, Sequence[str]]]
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -39,27 +41,37 @@ class Source:
 
 def store(folder: Folder, uids: Iterable[int], mode: str, flags: Sequence[str]) -> Snapshot:
     """Add, remove or replace the flags of messages; UIDs that are gone are passed over."""
-    return store_unchanged(folder, uids, mode, flags, None)[0]
+    return store_steps(folder, uids, [(mode, flags)])[0]
 
 
-def store_unchanged(folder: Folder, uids: Iterable[int], mode: str, flags: Sequence[str],
-                    modseq: int | None) -> tuple[Snapshot, set[int]]:
-    """The same for messages whose mod-sequence is not above `modseq`; returns the UIDs of the others, too."""
+def store_steps(folder: Folder, uids: Iterable[int], steps: Steps,
+                modseq: int | None = None) -> tuple[Snapshot, set[int]]:
+    """Several such changes as one; messages whose mod-sequence is above `modseq` stay as they are, and are returned."""
     wanted, kept = set(uids), set[int]()
     with folder.locked():
-        table = folder.allot(flags) if mode != "-" else folder.sync().keywords
-        for _ in range(3):
-            entries = _among(folder.sync(), wanted)
-            if modseq is not None:
-                kept |= {entry.uid for entry in entries if entry.modseq > modseq}
-                entries = [entry for entry in entries if entry.uid not in kept]
-            lost = _rename_all(folder, table, entries, mode, flags)
-            _set_further(folder, table, [entry for entry in entries if entry.uid not in lost], mode, flags)
-            if not lost:
-                break
-            wanted = lost
-            folder.distrust()
+        if modseq is not None:
+            kept = {entry.uid for entry in _among(folder.sync(), wanted) if entry.modseq > modseq}
+        for mode, flags in steps:
+            kept |= _store(folder, wanted - kept, mode, flags, modseq)
+            modseq = None
         return folder.sync(), kept
+
+
+def _store(folder: Folder, wanted: set[int], mode: str, flags: Sequence[str], modseq: int | None) -> set[int]:
+    """One step; returns the UIDs of messages that somebody else changed in the very moment."""
+    kept = set[int]()
+    table = folder.allot(flags) if mode != "-" else folder.sync().keywords
+    for _ in range(3):
+        entries = _among(folder.sync(), wanted)
+        if modseq is not None:
+            kept |= {entry.uid for entry in entries if entry.modseq > modseq}
+            entries = [entry for entry in entries if entry.uid not in kept]
+        wanted = _rename_all(folder, table, entries, mode, flags)
+        _set_further(folder, table, [entry for entry in entries if entry.uid not in wanted], mode, flags)
+        if not wanted:
+            break
+        folder.distrust()
+    return kept
 
 
 def _rename_all(folder: Folder, table: keywords.Table, entries: list[Entry], mode: str,

@@ -36,7 +36,7 @@ class Box:
     def __init__(self, of: "worker.Worker", path: str, root: str) -> None:
         self.path = path
         self.folder = folder.get(path, root)
-        self.folder.number()
+        self.numbers = self.folder.number()
         self.worker = of
         self.snapshot: Snapshot | None = None
         self.messages: dict[int, Entry] = {}

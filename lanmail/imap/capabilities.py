@@ -29,6 +29,8 @@ LOGGED_IN = (
     "SEARCHRES",
     "WITHIN",
     "MULTIAPPEND",
+    "CONDSTORE",
+    "QRESYNC",
     "ACL",
     "RIGHTS=texk",
     "SORT",
@@ -40,7 +42,7 @@ LOGGED_IN = (
     "SAVEDATE",
     "OBJECTID",
 )
-ENABLES: frozenset[str] = frozenset()
+ENABLES: frozenset[str] = frozenset({"CONDSTORE", "QRESYNC"})
 
 
 def text(session: "Session") -> str:

@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import dataclass
 
 from lanmail import changes, folder, keywords
-from lanmail.imap import box, destination, parser, rights
+from lanmail.imap import box, destination, expunge, parser, rights
 from lanmail.imap.session import No, Session
 
 ATTEMPTS = 3
@@ -35,9 +35,12 @@ async def move(session: Session, arguments: Copy) -> str:
     rights.need(session, "te")
     code = await _transfer(session, arguments, move=True)
     # RFC 6851 §4.3: COPYUID goes before the EXPUNGE answers, in an untagged OK
-    if code:
-        session.untagged(f"OK {code}Moved.")
-    return "MOVE completed."
+    if not code:
+        return "MOVE completed."
+    session.untagged(f"OK {code}Moved.")
+    await session.look()
+    await session.view.report(session, expunges=True, modseq=False)
+    return f"{expunge.highest(session)}MOVE completed."
 
 
 async def _transfer(session: Session, arguments: Copy, *, move: bool) -> str:

@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator, Sequence
 
 from lanmail import atomic, changes, snapshot, summaries
-from lanmail.imap import fetchgrammar, items, mailbox, records, rights, section, streaming
+from lanmail.imap import fetchgrammar, items, mailbox, parser, records, resync, rights, section, streaming
 from lanmail.imap.fetchgrammar import Fetch
 from lanmail.imap.items import Cost, Item
-from lanmail.imap.session import EXPUNGED, No, Session
+from lanmail.imap.session import EXPUNGED, Bad, No, Session
 
 BATCH = 200  # messages that are marked \Seen at a time
 CHUNK = 500  # messages answered from file names between two looks at the clock
@@ -23,7 +23,18 @@ parse = fetchgrammar.parse
 
 async def fetch(session: Session, arguments: Fetch) -> str:
     view, wanted = session.view, arguments.items
+    if arguments.vanished and not session.qresync:
+        raise Bad("VANISHED needs ENABLE QRESYNC.")
     spans = view.spans(arguments.numbers, uid=arguments.uid)
+    if any(item.name == "MODSEQ" for item in wanted):
+        session.enable("CONDSTORE")
+    elif arguments.uid and session.qresync and any(item.name == "FLAGS" for item in wanted):
+        wanted = (*wanted, Item("MODSEQ", b"MODSEQ"))  # RFC 7162 §3.2.6: who synchronizes must know how far he is
+    if arguments.since is not None:
+        since = view.box.numbers.since(arguments.since)
+        if arguments.vanished:
+            resync.vanished(session, arguments.since, parser.resolve(arguments.numbers, view.box.now.uidnext - 1))
+        spans = resync.changed(view, spans, since)
     if any(item.name == "RFC822.SIZE" for item in wanted):
         await _find_sizes(session, spans)
     columns = [kind for item in wanted if isinstance(kind := items.TABLE[item.name], items.Column)]
@@ -111,6 +122,7 @@ class _Reader:
         self._sections = any(item.cost == Cost.SUMMARY and item.cut for item in wanted)
         self._structures = any(item.cost == Cost.SUMMARY and not item.cut for item in wanted)
         self._flags_asked = any(item.name == "FLAGS" for item in wanted)
+        self._modseq_asked = any(item.name == "MODSEQ" for item in wanted)
 
     async def batch(self, first: int, uids: Sequence[int], kept: summaries.Reader, seen: frozenset[int]) -> None:
         """Answer for messages that follow one another, as many at a time as are kept; `seen`: their flags, too."""
@@ -127,7 +139,7 @@ class _Reader:
                 continue
             self._say(run)
             run = []
-            await self._one(number, message, also_flags=uid in seen and not self._flags_asked)
+            await self._one(number, message, changed=uid in seen)
         self._say(run)
         await self._session.room()
 
@@ -140,7 +152,7 @@ class _Reader:
                 b"* %d FETCH (%b)\r\n" % (number, b" ".join(parts))
                 for (number, _), parts in zip(run, zip(*columns, strict=True), strict=True)]))
 
-    async def _one(self, number: int, message: items.Message, *, also_flags: bool) -> None:
+    async def _one(self, number: int, message: items.Message, *, changed: bool) -> None:
         try:
             if self._cost == Cost.STATUS:
                 message.status = await self._stat(message.entry)
@@ -148,7 +160,7 @@ class _Reader:
             else:
                 descriptor = await self._open(message.entry)
                 try:
-                    await self._answer_from(descriptor, number, message, also_flags=also_flags)
+                    await self._answer_from(descriptor, number, message, changed=changed)
                 finally:
                     os.close(descriptor)
         except FileNotFoundError:
@@ -162,7 +174,7 @@ class _Reader:
         return (record is not None and (not self._structures or record.envelope is not None)
                 and (not self._sections or record.header is not None))
 
-    async def _answer_from(self, descriptor: int, number: int, message: items.Message, *, also_flags: bool) -> None:
+    async def _answer_from(self, descriptor: int, number: int, message: items.Message, *, changed: bool) -> None:
         """Answer with the message open."""
         message.status = status = os.fstat(descriptor)
         large = status.st_size > streaming.LARGE
@@ -181,8 +193,8 @@ class _Reader:
                 said, parts = b" ", []
             else:
                 parts += item.said([message])
-        if also_flags:
-            parts.append(self._flags(message))
+        if changed:
+            parts += self._news(message)
         self._session.connection.write((said if parts else b"") + b" ".join(parts) + b")\r\n")
 
     def _learn(self, message: items.Message, source: section.Source, status: os.stat_result) -> None:
@@ -194,8 +206,12 @@ class _Reader:
             if records.is_complete(entry, status, time.time()):
                 self.fresh.append(message.record)
 
-    def _flags(self, message: items.Message) -> bytes:
-        return b"FLAGS (" + self._view.flags(message.entry).encode() + b")"
+    def _news(self, message: items.Message) -> list[bytes]:
+        """What a client must know of a message whose flags changed, and did not ask for."""
+        said = [] if self._flags_asked else [b"FLAGS (" + self._view.flags(message.entry).encode() + b")"]
+        if self._session.condstore and not self._modseq_asked:
+            said.append(b"MODSEQ (%d)" % message.entry.modseq)
+        return said
 
     async def _large(self, uid: int, descriptor: int, status: os.stat_result) -> section.Source:
         """A large message is read and parsed in a thread, and kept for the next piece of it."""

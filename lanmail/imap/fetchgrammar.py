@@ -1,4 +1,4 @@
-"""The grammar of FETCH (RFC 3501 §6.4.5): which items, and how each is named in the answer."""
+"""The grammar of FETCH (RFC 3501 §6.4.5, RFC 7162 §3.1.4 for CHANGEDSINCE): which items, and how each is named."""
 
 import re
 from dataclasses import dataclass, replace
@@ -24,6 +24,8 @@ class Fetch:
     numbers: parser.Set
     items: tuple[Item, ...]
     uid: bool
+    since: int | None = None  # only what changed after this mod-sequence
+    vanished: bool = False
 
 
 def parse(cursor: parser.Cursor, *, uid: bool = False) -> Fetch:
@@ -41,10 +43,33 @@ def parse(cursor: parser.Cursor, *, uid: bool = False) -> Fetch:
                 cursor.fail("at most 200 items")
     else:
         found = _item(cursor, macros=True)
+    since, vanished = _modifiers(cursor) if cursor.peek(b" (") else (None, False)
+    if vanished and (since is None or not uid):
+        cursor.fail("VANISHED with CHANGEDSINCE in UID FETCH")
+    if since is not None:
+        found.append(Item("MODSEQ", b"MODSEQ"))
     unique = dict.fromkeys(found)
     if uid:
         unique = dict.fromkeys([Item("UID", b"UID"), *unique])
-    return Fetch(numbers, tuple(unique), uid)
+    return Fetch(numbers, tuple(unique), uid, since, vanished)
+
+
+def _modifiers(cursor: parser.Cursor) -> tuple[int | None, bool]:
+    """RFC 4466 §2.1: the list behind the items, each modifier once."""
+    cursor.expect(b" (")
+    since, vanished = None, False
+    while True:
+        word = cursor.word()
+        if word == "CHANGEDSINCE" and since is None:
+            cursor.space()
+            since = cursor.modseq()
+        elif word == "VANISHED" and not vanished:
+            vanished = True
+        else:
+            cursor.fail("CHANGEDSINCE or VANISHED")
+        if cursor.take(b")"):
+            return since, vanished
+        cursor.space()
 
 
 def _item(cursor: parser.Cursor, *, macros: bool) -> list[Item]:

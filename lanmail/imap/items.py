@@ -101,6 +101,10 @@ def _flags(view: mailbox.View, entries: list[snapshot.Entry]) -> list[str]:
             else view.flags(entry) for entry in entries]
 
 
+def _modseqs(_view: mailbox.View, entries: list[snapshot.Entry]) -> list[int]:
+    return [entry.modseq for entry in entries]
+
+
 def _sizes(_view: mailbox.View, entries: list[snapshot.Entry]) -> list[int]:
     return [entry.wire_size or 0 for entry in entries]
 
@@ -172,6 +176,7 @@ TABLE: dict[str, Column | Single] = {
     "UID": Column("UID %s", _uids),
     "FLAGS": Column("FLAGS (%s)", _flags),
     "RFC822.SIZE": Column("RFC822.SIZE %s", _sizes),
+    "MODSEQ": Column("MODSEQ (%s)", _modseqs),  # RFC 7162 §3.1.5
     "INTERNALDATE": Single(Cost.STATUS, _date),
     "ENVELOPE": Single(Cost.SUMMARY, _kept(operator.attrgetter("envelope"))),
     "BODY": Single(Cost.SUMMARY, _kept(operator.attrgetter("body"))),

@@ -153,7 +153,8 @@ async def enable(session: Session, arguments: list[str]) -> str:
     """RFC 5161 §3.1: unknown names are ignored; the untagged answer comes always."""
     known = capabilities.enables(session)
     fresh = [name for name in arguments if name in known and name not in session.enabled]
-    session.enabled.update(fresh)
+    for name in fresh:
+        session.enable(name)
     session.untagged(" ".join(["ENABLED", *fresh]))
     return ""
 

@@ -6,11 +6,11 @@ message all through a command (RFC 3501 §7.4.1). Messages that are gone keep th
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import TYPE_CHECKING
 
 from lanmail import changes
-from lanmail.imap import box, parser, searchkeys
+from lanmail.imap import box, copy, parser, searchkeys
 from lanmail.imap.session import Bad
 from lanmail.snapshot import Entry
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class View:
     """One session's view of a box."""
 
-    def __init__(self, of: box.Box, name: str, *, read_only: bool) -> None:
+    def __init__(self, of: box.Box, name: str, *, read_only: bool, enabled: Set[str]) -> None:
         self.box = of
+        self.enabled = enabled
         self.name = name
         self.read_only = read_only
         self.uidvalidity = of.now.uidvalidity
@@ -32,6 +33,7 @@ class View:
         self.flags_known = of.modseq
         self.expunges_known = of.modseq
         self.keywords_known: tuple[str, ...] = of.now.keywords.names
+        self.seen_modseq = 0  # the highest that the client saw with a message
         self.told: dict[int, int] = {}  # UID → mod-sequence that the client already knows from its own STORE
         self.news = False
         self._callback: Callable[[], None] | None = None
@@ -45,6 +47,11 @@ class View:
 
     def close(self) -> None:
         self.box.leave(self)
+
+    @property
+    def known(self) -> int:
+        """The mod-sequence up to which the client has been told all, its HIGHESTMODSEQ (RFC 7162 §3.1.2.1)."""
+        return min(self.flags_known, self.expunges_known)
 
     def attend(self, callback: Callable[[], None] | None) -> None:
         """Call back when something may have happened (IDLE)."""
@@ -90,33 +97,57 @@ class View:
 
     # telling
 
-    async def report(self, session: "Session", *, expunges: bool) -> None:
-        """Say what happened since the last report; EXPUNGE only when `expunges`."""
+    async def report(self, session: "Session", *, expunges: bool, modseq: bool = True) -> None:
+        """Say what happened since the last report; EXPUNGE only when `expunges`, HIGHESTMODSEQ only with `modseq`."""
         self.news = False
         if self.box.dead:
             raise box.Gone
-        if expunges and self.expunges_known != self.box.modseq:
+        before, highest = self.flags_known, self.box.modseq
+        if expunges and self.expunges_known != highest:
             self._report_expunges(session)
-        if self.flags_known != self.box.modseq or self._behind():
+        elif self.expunges_known != highest and not self._lost():
+            self.expunges_known = highest
+        if self.flags_known != highest or self._behind():
             if self._behind():
                 await self._report_new(session)
             self.report_keywords(session)
             await self._report_flags(session)
+        if modseq and session.qresync and self._must_tell(before):
+            session.untagged(b"OK [HIGHESTMODSEQ %d] Highest." % self.known)
+
+    def up_to_date(self, removed: Set[int] = frozenset()) -> bool:
+        """Whether the client knows all that happened but for the removal of these."""
+        return (self._lost() <= removed and not self._behind()
+                and all(uid in removed for uid in self.box.changed_since(self.flags_known)))
+
+    def _must_tell(self, before: int) -> bool:
+        """Whether the client would draw a wrong conclusion from the mod-sequences it saw, or none.
+
+        RFC 5162, erratum 1810: those of FETCH may be above that of a VANISHED which has to wait.
+        """
+        if self.known < self.flags_known:
+            return self.flags_known > before
+        return self.known > max(before, self.seen_modseq)
+
+    def _lost(self) -> set[int]:
+        """UIDs that the client does not know to be gone."""
+        return {uid for modseq, uid in self.box.expunged if modseq > self.expunges_known and self.number(uid)}
 
     def _behind(self) -> bool:
         mine, theirs = self.uids, self.box.uids
         return bool(theirs) and (not mine or theirs[-1] > mine[-1])
 
     def _report_expunges(self, session: "Session") -> None:
-        since, self.expunges_known = self.expunges_known, self.box.modseq
-        gone = {uid for modseq, uid in self.box.expunged if modseq > since}
+        gone = self._lost()
+        self.expunges_known = self.box.modseq
         if not gone:
             return
-        # highest first: then the numbers of the others still stand while we say it
-        numbers = [number for uid in sorted(gone, reverse=True) if (number := self.number(uid))]
-        write = session.connection.write
-        for number in numbers:
-            write(b"* %d EXPUNGE\r\n" % number)
+        if session.qresync:
+            session.untagged(f"VANISHED {copy.compact(sorted(gone))}")
+        else:  # highest first: then the numbers of the others still stand while we say it
+            write = session.connection.write
+            for uid in sorted(gone, reverse=True):
+                write(b"* %d EXPUNGE\r\n" % self.number(uid))
         self.uids = box.without(self.uids, gone)
         self.recent -= gone
         for uid in gone:
@@ -170,10 +201,15 @@ class View:
             return text + " \\Recent" if text else "\\Recent"
         return text
 
-    def flags_answer(self, entry: Entry) -> bytes:
-        """The untagged FETCH with the flags of a message."""
-        number, uid = self.number(entry.uid), entry.uid
-        return f"* {number} FETCH (UID {uid} FLAGS ({self.flags(entry)}))\r\n".encode("ascii", "replace")
+    def flags_answer(self, entry: Entry, *, flags: bool = True) -> bytes:
+        """The untagged FETCH with the flags of a message, and its mod-sequence for who wants that."""
+        text = f"* {self.number(entry.uid)} FETCH (UID {entry.uid}"
+        if flags:
+            text += f" FLAGS ({self.flags(entry)})"
+        if "CONDSTORE" in self.enabled:
+            text += f" MODSEQ ({entry.modseq})"
+            self.seen_modseq = max(self.seen_modseq, entry.modseq)
+        return f"{text})\r\n".encode("ascii", "replace")
 
     def knows(self, uids: list[int]) -> None:
         """The client has been told the present flags of these, or asked not to be (.SILENT)."""

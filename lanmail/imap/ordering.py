@@ -66,7 +66,8 @@ async def sort(session: Session, arguments: Sort) -> str:
     found = dict(await searching.each(session, uids, keys, costly=True))
     order = await session.worker.run(_ordered, found, [reverse for _, reverse in arguments.criteria])
     numbers = order if arguments.uid else map(session.view.number, order)
-    session.untagged("SORT" + "".join(f" {number}" for number in numbers))
+    modseq = searching.highest_modseq(session, arguments.key, order)
+    session.untagged("SORT" + "".join(f" {number}" for number in numbers) + (f" (MODSEQ {modseq})" if modseq else ""))
     return ""
 
 

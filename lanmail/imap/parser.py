@@ -103,6 +103,10 @@ class Cursor:
             self.fail("a number below 9223372036854775808")
         return value
 
+    def modseq(self) -> int:
+        """A mod-sequence (RFC 7162 §7); 0 is taken everywhere, as clients that know nothing yet send it."""
+        return self.number64()
+
     def string(self) -> bytes:
         """A quoted string or a literal."""
         if self.peek(b'"'):

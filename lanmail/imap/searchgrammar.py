@@ -181,6 +181,18 @@ class _Keys:
         asked = self._cursor.match(OBJECT_ID, "an object id").decode("ascii")
         return searchkeys.EmailId(asked) if name == "EMAILID" else searchkeys.Not(searchkeys.And(()))
 
+    def _modseq(self, _name: str, _depth: int) -> searchkeys.Key:
+        """RFC 7162 §3.1.5: an entry name and type may stand before the number; all flags share one mod-sequence."""
+        cursor = self._cursor
+        cursor.space()
+        if cursor.peek(b'"'):
+            cursor.string()
+            cursor.space()
+            if cursor.word() not in ("PRIV", "SHARED", "ALL"):
+                cursor.fail("priv, shared or all")
+            cursor.space()
+        return searchkeys.ModSeq(cursor.modseq())
+
     def _uid(self, _name: str, _depth: int) -> searchkeys.Key:
         self._cursor.space()
         return searchkeys.Uids(self._cursor.sequence_set())
@@ -211,7 +223,7 @@ class _Keys:
         **dict.fromkeys(("KEYWORD", "UNKEYWORD"), _keyword),
         **dict.fromkeys(("LARGER", "SMALLER"), _size),
         **dict.fromkeys(("OLDER", "YOUNGER"), _within),
-        "BODY": _body, "HEADER": _header, "NOT": _not, "OR": _or, "TEXT": _whole, "UID": _uid,
+        "BODY": _body, "HEADER": _header, "MODSEQ": _modseq, "NOT": _not, "OR": _or, "TEXT": _whole, "UID": _uid,
     }
 
 

@@ -31,14 +31,40 @@ async def run(session: Session, arguments: searchgrammar.Search) -> str:
         raise bad_charset()
     uids = await matching(session, resolved(view, arguments.key, before))
     found = uids if arguments.uid else [view.number(uid) for uid in uids]
+    modseq = highest_modseq(session, arguments.key, _told(returns, uids))
     if returns is None:
-        session.untagged("SEARCH" + "".join(f" {number}" for number in found))
+        numbers = "".join(f" {number}" for number in found)
+        session.untagged(f"SEARCH{numbers}" + (f" (MODSEQ {modseq})" if modseq else ""))
         return ""
     if "SAVE" in returns:
         view.saved = _to_save(returns, uids)
     if returns != ("SAVE",):
-        session.untagged(_extended(arguments, found))
+        session.untagged(_extended(arguments, found) + (f" MODSEQ {modseq}" if modseq else ""))
     return ""
+
+
+def highest_modseq(session: Session, key: searchkeys.Key, uids: list[int]) -> int:
+    """What RFC 7162 §3.1.6 adds to the answer when MODSEQ was searched for; 0 for nothing."""
+    if not _asks_modseq(key):
+        return 0
+    session.enable("CONDSTORE")
+    messages = session.view.box.messages
+    return max((entry.modseq for uid in uids if (entry := messages.get(uid))), default=0)
+
+
+def _asks_modseq(key: searchkeys.Key) -> bool:
+    if isinstance(key, searchkeys.Not):
+        return _asks_modseq(key.key)
+    if isinstance(key, searchkeys.And | searchkeys.Or):
+        return any(map(_asks_modseq, key.keys))
+    return isinstance(key, searchkeys.ModSeq)
+
+
+def _told(returns: tuple[str, ...] | None, uids: list[int]) -> list[int]:
+    """RFC 4731 §3.2: for MIN and MAX alone the mod-sequence is that of these messages, else of all found."""
+    if uids and returns is not None and set(returns) <= {"MIN", "MAX", "SAVE"} and returns != ("SAVE",):
+        return [uids[place] for name, place in (("MIN", 0), ("MAX", -1)) if name in returns]
+    return uids
 
 
 def bad_charset() -> No:
@@ -210,7 +236,7 @@ class Probe:
         return size if size is not None else self.source().wire_size
 
     def modseq(self) -> int:
-        return self._view.box.changed.get(self.uid, 1)
+        return self._entry.modseq
 
     def source(self) -> section.Source:
         if self._source is None:

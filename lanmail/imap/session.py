@@ -86,6 +86,27 @@ class Session:
         assert self.selected is not None
         return self.selected
 
+    # extensions that are switched on
+
+    @property
+    def condstore(self) -> bool:
+        """Whether the client wants mod-sequences (RFC 7162 §3.1)."""
+        return "CONDSTORE" in self.enabled
+
+    @property
+    def qresync(self) -> bool:
+        """Whether the client wants VANISHED in the place of EXPUNGE (RFC 7162 §3.2)."""
+        return "QRESYNC" in self.enabled
+
+    def enable(self, name: str) -> None:
+        """Switch an extension on for the rest of the session; QRESYNC brings CONDSTORE with it (RFC 7162 §3.2.3)."""
+        if name == "QRESYNC":
+            self.enable("CONDSTORE")
+        if name not in self.enabled:
+            self.enabled.add(name)
+            if name == "CONDSTORE" and self.selected is not None:
+                self.untagged(b"OK [HIGHESTMODSEQ %d] Highest." % self.selected.known)
+
     # saying
 
     def untagged(self, text: str | bytes) -> None:

@@ -1,4 +1,4 @@
-"""STATUS: a few numbers about a mailbox that need not be selected (RFC 3501 §6.3.10, RFC 8438, RFC 7889, RFC 8474)."""
+"""STATUS: a few numbers about a mailbox that need not be selected (RFC 3501 §6.3.10; 7162, 7889, 8438, 8474)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ ITEMS: dict[str, Callable[[box.Box, Session], int | str]] = {
     "DELETED": lambda found, _: sum("T" in entry.letters for entry in found.now.entries),
     "SIZE": lambda found, _: sum(entry.wire_size or 0 for entry in found.now.entries),
     "MAILBOXID": lambda found, _: f"({objectids.of_folder(found.now.guid)})",
+    "HIGHESTMODSEQ": lambda found, _: found.modseq,
     "APPENDLIMIT": lambda _, session: session.worker.limits.max_append,
 }
 
@@ -59,6 +60,8 @@ async def status(session: Session, arguments: Status) -> str:
 
 async def say(session: Session, name: str, shown: str, wanted: tuple[str, ...]) -> bool:
     """Say the numbers; False when the mailbox went away."""
+    if "HIGHESTMODSEQ" in wanted:
+        session.enable("CONDSTORE")
     try:
         found = await session.worker.open_box(session.home, name)
     except box.Gone:

@@ -1,10 +1,11 @@
-"""STORE: change the flags of messages (RFC 3501 §6.4.6)."""
+"""STORE: change the flags of messages (RFC 3501 §6.4.6), also only if nobody else did (RFC 7162 §3.1.3)."""
 
 from dataclasses import dataclass
 
 from lanmail import changes, keywords, maildir
-from lanmail.imap import box, parser, rights
+from lanmail.imap import box, copy, parser, rights
 from lanmail.imap.session import EXPUNGED, No, Session
+from lanmail.snapshot import Entry, Snapshot
 
 MAX_KEYWORD = 64
 
@@ -16,19 +17,30 @@ class Store:
     flags: tuple[str, ...]
     silent: bool
     uid: bool
+    unchanged_since: int | None = None
 
 
 def parse(cursor: parser.Cursor, *, uid: bool = False) -> Store:
     cursor.space()
     numbers = cursor.sequence_set()
     cursor.space()
+    unchanged_since = _modifier(cursor) if cursor.take(b"(") else None
     mode = "+" if cursor.take(b"+") else "-" if cursor.take(b"-") else "="
     word = cursor.word()
     if word not in ("FLAGS", "FLAGS.SILENT"):
         cursor.fail("FLAGS or FLAGS.SILENT")
     cursor.space()
     flags = flag_names(cursor, cursor.flags_or_run())
-    return Store(numbers, mode, flags, word == "FLAGS.SILENT", uid)
+    return Store(numbers, mode, flags, word == "FLAGS.SILENT", uid, unchanged_since)
+
+
+def _modifier(cursor: parser.Cursor) -> int:
+    if cursor.word() != "UNCHANGEDSINCE":
+        cursor.fail("UNCHANGEDSINCE")
+    cursor.space()
+    modseq = cursor.modseq()
+    cursor.expect(b") ")
+    return modseq
 
 
 def flag_names(cursor: parser.Cursor, raw: list[bytes], *, drop_recent: bool = False) -> tuple[str, ...]:
@@ -51,32 +63,72 @@ def flag_names(cursor: parser.Cursor, raw: list[bytes], *, drop_recent: bool = F
 
 async def store(session: Session, arguments: Store) -> str:
     view = session.view
+    if arguments.unchanged_since is not None:
+        session.enable("CONDSTORE")
     if view.read_only:
         raise No("The mailbox is selected read-only.", "READ-ONLY")
     steps = rights.plan(rights.here(session), arguments.mode, arguments.flags, view.box.now.keywords.names)
     uids = view.select(arguments.numbers, uid=arguments.uid)
-    there = [uid for uid in uids if uid in view.box.messages]
-    if there:
-        try:
-            many = len(there) > box.MANY
-            for mode, flags in steps:
-                await view.box.change(changes.store, there, mode, flags, many=many)
-        except keywords.TooMany as error:
-            raise No(f"{error}.", "LIMIT") from error
-        there = [uid for uid in there if uid in view.box.messages]
-        view.knows(there)
-        view.report_keywords(session)
-        if not arguments.silent:
-            await _tell(session, there)
-    return EXPUNGED if len(there) < len(uids) and not arguments.uid else ""
+    before = {uid: entry for uid in uids if (entry := view.box.messages.get(uid))}
+    if not before:
+        return EXPUNGED if uids and not arguments.uid else ""
+    snapshot = view.box.now
+    try:
+        _, kept = await view.box.change(changes.store_steps, list(before), steps, arguments.unchanged_since,
+                                        many=len(before) > box.MANY)
+    except keywords.TooMany as error:
+        raise No(f"{error}.", "LIMIT") from error
+    there = [uid for uid in before if uid in view.box.messages]
+    view.report_keywords(session)
+    await _Telling(session, arguments, steps, snapshot, kept).tell(before, there)
+    missing = len(there) < len(uids) and not arguments.uid
+    if kept:
+        code = "MODIFIED " + copy.compact([uid if arguments.uid else view.number(uid) for uid in sorted(kept)])
+        if missing:
+            raise No("Some of the messages no longer exist.", code)
+        return f"[{code}] Others changed some of the messages."
+    return EXPUNGED if missing else ""
 
 
-async def _tell(session: Session, uids: list[int]) -> None:
-    view = session.view
-    for uid in uids:
-        entry = view.box.messages.get(uid)
-        if entry is not None:
-            session.connection.write(view.flags_answer(entry))
-            await session.room()
+class _Telling:
+    """What the client is told of the messages: all of them, or with .SILENT what it cannot know."""
 
+    def __init__(self, session: Session, arguments: Store, steps: changes.Steps, before: Snapshot,
+                 kept: set[int]) -> None:
+        self._session = session
+        self._view = session.view
+        self._arguments = arguments
+        self._steps = steps
+        self._before = before
+        self._kept = kept
+        self._guessed: dict[tuple[str, str], bool] = {}
 
+    async def tell(self, before: dict[int, Entry], uids: list[int]) -> None:
+        view, silent = self._view, self._arguments.silent
+        known = view.flags_known
+        for uid in uids:
+            entry = view.box.messages.get(uid)
+            if entry is None:
+                continue
+            old = before[uid]
+            quiet = silent and uid not in self._kept
+            if not quiet:
+                self._session.connection.write(view.flags_answer(entry))
+            elif max(known, view.told.get(uid, 0)) < old.modseq or not self._guesses(old, entry):
+                continue  # more happened to it than this command: that will be told in full
+            elif self._session.condstore and (entry is not old or self._arguments.unchanged_since is not None):
+                # RFC 7162 §3.1.3: .SILENT keeps back the flags, never the mod-sequence
+                self._session.connection.write(view.flags_answer(entry, flags=False))
+            view.knows([uid])
+            await self._session.room()
+
+    def _guesses(self, old: Entry, new: Entry) -> bool:
+        """Whether the flags are what a client expects that knew the old ones."""
+        key = old.letters, new.letters
+        if self._before.keywords.further_of or self._view.box.now.keywords.further_of or key not in self._guessed:
+            expected = {flag.lower() for flag in self._before.flags(old)}
+            for mode, flags in self._steps:
+                given = {flag.lower() for flag in flags}
+                expected = expected | given if mode == "+" else expected - given if mode == "-" else given
+            self._guessed[key] = expected == {flag.lower() for flag in self._view.box.now.flags(new)}
+        return self._guessed[key]

@@ -9,6 +9,7 @@ A file tests/dialogs/PROTOCOL/NN-name.txt has one step per line:
     C: STAT                             a line to the server
     C~ US\\x45R                          octets as they are, without line end (Python escapes)
     S: +OK 1 <<\\d+>>                    the next line from the server: text, and regular expressions in << >>
+    S: * <<(?P<n>\\d+)>> EXISTS          what a named group matched stands for <<=n>> in any later step
     S* .                                lines up to and including one that matches
     TLS:                                the TLS handshake, after STLS or STARTTLS was answered
     END:                                the server closes the connection
@@ -207,11 +208,13 @@ def pattern(text: str) -> re.Pattern[str]:
 def play(path: Path, site: Site, protocol: Protocol) -> None:
     """Play one file; AssertionError with file and line where the server says something else."""
     lines: dict[str, Line] = {}
+    kept: dict[str, str] = {}
     try:
         for number, step in enumerate(path.read_text("utf-8").splitlines(), 1):
             if step.strip() and not step.startswith("#"):
                 try:
-                    _play(step, lines, site, protocol)
+                    filled = re.sub(r"<<=(\w+)>>", lambda name: kept[name[1]], step)
+                    kept.update(_play(filled, lines, site, protocol))
                 except (AssertionError, OSError) as error:
                     raise AssertionError(f"{path.name}:{number}: {step}\n  {error}") from None
     finally:
@@ -219,11 +222,12 @@ def play(path: Path, site: Site, protocol: Protocol) -> None:
             line.close()
 
 
-def _play(step: str, lines: dict[str, Line], site: Site, protocol: Protocol) -> None:
+def _play(step: str, lines: dict[str, Line], site: Site, protocol: Protocol) -> dict[str, str]:
+    """Play one step; returns what named groups matched."""
     setup = _SETUP.fullmatch(step)
     if setup:
         _set_up(setup["word"], setup["text"], site)
-        return
+        return {}
     found = _STEP.fullmatch(step)
     assert found, "not a step"
     kind, text, which = found["kind"], found["text"] or "", found["number"]
@@ -241,15 +245,16 @@ def _play(step: str, lines: dict[str, Line], site: Site, protocol: Protocol) -> 
         said = line.read()
         assert said is None, f"server: {said}"
     elif kind in ("S:", "S*"):
-        _expect(line, pattern(text), many=kind == "S*")
+        return _expect(line, pattern(text), many=kind == "S*")
+    return {}
 
 
-def _expect(line: Line, wanted: re.Pattern[str], *, many: bool) -> None:
+def _expect(line: Line, wanted: re.Pattern[str], *, many: bool) -> dict[str, str]:
     while True:
         said = line.read()
         assert said is not None, "the server closed the connection"
-        if wanted.fullmatch(said):
-            return
+        if found := wanted.fullmatch(said):
+            return found.groupdict()
         assert many, f"server: {said}"
 
 
