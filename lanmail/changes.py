@@ -37,6 +37,7 @@ class Source:
     flags: tuple[str, ...] = ()
     sizes: Sizes = (None, None)
     base: str = ""  # base name of the message that it is a copy of
+    name: str = ""  # base name that it must get
 
 
 def store(folder: Folder, uids: Iterable[int], mode: str, flags: Sequence[str]) -> Snapshot:
@@ -285,7 +286,8 @@ def _names_for(table: keywords.Table, sources: Sequence[Source]) -> tuple[list[s
     """New names in cur/ with the letters of their flags; by base name, the keywords that have no letter."""
     names, further = [], {}
     for source in sources:
-        base = maildir.name_for(*_sizes(source)) + (objectids.mark(source.base) if source.base else "")
+        mark = objectids.mark(source.base) if source.base else ""
+        base = source.name or maildir.name_for(*_sizes(source)) + mark
         names.append(maildir.with_letters(base, _letters_for(table, source.flags)))
         if more := table.further(source.flags):
             further[base] = more

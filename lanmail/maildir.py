@@ -208,6 +208,11 @@ def specials(root: str, names: list[str]) -> dict[str, str]:
     return found
 
 
+def use_of(name: str) -> str | None:
+    """What a folder of this name is usually for, in any case and in the languages we know."""
+    return next((attribute for attribute, aliases in _KNOWN_AS.items() if name.casefold() in aliases), None)
+
+
 # --- file names ------------------------------------------------------------------------------------------------
 
 def base_of(filename: str) -> str:

@@ -50,7 +50,7 @@ def choose(offered: set[str], credentials: Credentials, *, safe: bool, only: str
 
 async def login(wire: Wire, mechanism: str, credentials: Credentials, host: str, port: int, seconds: float) -> None:
     """Log in. Refused, Broken."""
-    steps = _first(mechanism, credentials, host, port)
+    steps = first(mechanism, credentials, host, port)
     initial = base64.b64encode(steps).decode() if steps is not None else None
     if initial is not None and len(mechanism) + len(initial) <= MAX_INITIAL:
         reply = await _ask(wire, f"AUTH {mechanism} {initial or '='}", seconds)
@@ -60,7 +60,8 @@ async def login(wire: Wire, mechanism: str, credentials: Credentials, host: str,
             reply = await _ask(wire, initial, seconds)
     rounds = 0
     while reply.code == 334 and rounds < 4:
-        answer = _next(mechanism, credentials, reply, rounds)
+        challenge = _challenge(reply) if mechanism == "CRAM-MD5" else b""
+        answer = following(mechanism, credentials, challenge, rounds)
         reply = await _ask(wire, answer, seconds)
         rounds += 1
     if not reply.ok:
@@ -73,7 +74,7 @@ async def _ask(wire: Wire, line: str, seconds: float) -> Reply:
     return await wire.reply(seconds)
 
 
-def _first(mechanism: str, credentials: Credentials, host: str, port: int) -> bytes | None:
+def first(mechanism: str, credentials: Credentials, host: str, port: int) -> bytes | None:
     """The initial response; None where the server speaks first."""
     user, word = credentials.user, credentials.password.reveal()
     if mechanism == "PLAIN":
@@ -86,13 +87,13 @@ def _first(mechanism: str, credentials: Credentials, host: str, port: int) -> by
     return None
 
 
-def _next(mechanism: str, credentials: Credentials, reply: Reply, rounds: int) -> str:
-    """The answer to a challenge."""
+def following(mechanism: str, credentials: Credentials, challenge: bytes, rounds: int) -> str:
+    """The answer to a challenge, in base64."""
     user, word = credentials.user.encode(), credentials.password.reveal().encode()
     if mechanism == "LOGIN" and rounds < 2:
         return base64.b64encode((user, word)[rounds]).decode()
     if mechanism == "CRAM-MD5" and rounds == 0:
-        digest = hmac.new(word, _challenge(reply), hashlib.md5).hexdigest()
+        digest = hmac.new(word, challenge, hashlib.md5).hexdigest()
         return base64.b64encode(user + b" " + digest.encode()).decode()
     if mechanism == "XOAUTH2":
         return ""  # the challenge is an error in JSON; only after an empty line the real answer comes

@@ -3,7 +3,7 @@
 import click
 
 from lanmail.cli import command
-from lanmail.cli.mailbox import acl, check, index, listing
+from lanmail.cli.mailbox import acl, check, importing, index, listing
 
 
 @click.group(cls=command.Group, short_help="Look after the mail itself: folders, damage, moving in and out.")
@@ -19,6 +19,7 @@ for subcommand in (
     listing.list_,
     check.check,
     check.repair,
+    importing.import_,
     acl.show,
     index.index,
 ):

@@ -18,10 +18,11 @@ _LATE = 0.5  # work that is done sooner shows nothing
 
 
 class Progress:
-    """Counts messages and octets; `total` is 0 as long as nobody knows it."""
+    """Counts messages and octets; the totals are 0 as long as nobody knows them."""
 
     def __init__(self, total: int = 0, *, shown: bool | None = None) -> None:
         self.total = total
+        self.total_octets = 0
         self.done = 0
         self.octets = 0
         self.what = ""
@@ -49,15 +50,15 @@ class Progress:
     def line(self) -> str:
         """What the terminal shows."""
         seconds = max(time.monotonic() - self._began, 0.001)
-        rate = self._counted / seconds
+        done, total = (self.octets, self.total_octets) if self.total_octets else (self.done, self.total)
         parts = [f"{self.done}/{self.total}" if self.total else f"{self.done}"]
-        if self.total:
-            parts.insert(0, f"{min(100, self.done * 100 // self.total):3}%")
-        parts.append(f"{rate:.0f}/s")
+        if total:
+            parts.insert(0, f"{min(100, done * 100 // total):3}%")
+        parts.append(f"{self._counted / seconds:.0f}/s")
         if self.octets:
             parts.append(f"{values.size(round(self.octets / seconds))}/s")
-        if self.total and rate:
-            parts.append(f"{_clock((self.total - self.done) / rate)} left")
+        if total and done:
+            parts.append(f"{_clock((total - done) * seconds / done)} left")
         if self.what:
             parts.append(self.what)
         return "  ".join(parts)

@@ -1,0 +1,79 @@
+"""`lanmail mailbox import`: mail from files, Maildirs and other servers into an account."""
+
+import datetime
+import os
+from pathlib import Path
+
+import click
+
+from lanmail import maildir, mbox
+from lanmail.cli import command
+from lanmail.cli.mailbox import copying, count, home, intake, journal, naming, progress, rights
+from lanmail.paths import Paths
+
+
+@click.command("import", short_help="Bring mail from files, Maildirs or another server into an account.")
+@click.argument("account")
+@click.argument("sources", metavar="SOURCE...", nargs=-1)
+@click.option("--into", metavar="FOLDER", default="", help="Put everything below this folder (or into it).")
+@click.option("--folder", "folders", multiple=True, metavar="NAME",
+              help="Only this folder of the source and those below it, repeatable; levels are separated by a slash.")
+@click.option("--exclude", multiple=True, metavar="NAME", help="Not this folder, repeatable; * stands for anything.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only mail that arrived on this day or later.")
+@click.option("--keep-uids", is_flag=True, help="Keep the UIDs of a Maildir, where the folder here is new and empty.")
+@click.option("--mbox", "variant", type=click.Choice(mbox.VARIANTS), default="auto",
+              help="How mbox files quote lines that begin with From.")
+@click.option("--again", is_flag=True, help="Copy even what is there already.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be copied.")
+@command.json_option
+@command.rooted
+def import_(
+    where: Paths, account: str, sources: tuple[str, ...], into: str, folders: tuple[str, ...],
+    exclude: tuple[str, ...], since: datetime.datetime | None, keep_uids: bool, variant: str, again: bool,
+    dry_run: bool, as_json: bool,
+) -> None:
+    """Bring mail into an account: from mbox files, Maildirs, single messages (.eml), or directories of them.
+
+    Flags, keywords and dates come along. A directory tree becomes folders: Thunderbird's Local Folders with its .sbd, a
+    Maildir with its subfolders. Sent, Drafts, Trash and Junk become ours, whatever language they are named in.
+
+    Nothing comes twice: what an earlier run copied is known (state/import), and a message with the Message-ID and size
+    of one that is there is not copied again. Stop it with Ctrl-C; the same command goes on where it ended.
+
+    Nothing is changed at the source. Exit code 74 when a message could not be copied, else 0.
+    """
+    root = home.of(where, account)
+    wishes = copying.Wishes(folders, exclude, since.date() if since else None, keep_uids, variant)
+    if not sources:
+        raise click.UsageError("name the mbox file, Maildir or directory to import")
+    with progress.shown() as line, rights.of_owner(where.maildirs):
+        if not dry_run:
+            maildir.prepare(str(root))
+        try:
+            _run(where, root, sources, into, wishes, line, again=again, dry_run=dry_run, as_json=as_json)
+        except journal.Running as error:
+            command.fail(f"{error}; wait until it is done", os.EX_TEMPFAIL)
+        except KeyboardInterrupt:
+            line.say("lanmail: stopped; the same command goes on from here", err=True)
+            raise
+
+
+def _run(where: Paths, root: Path, sources: tuple[str, ...], into: str, wishes: copying.Wishes,
+         line: progress.Progress, *, again: bool, dry_run: bool, as_json: bool) -> None:
+    try:
+        if into:
+            maildir.path_of("", into)
+    except ValueError as error:
+        command.fail(f"--into {into}: no folder can be called so: {error}", os.EX_USAGE)
+    with journal.opened(where.state, root, dry_run=dry_run) as known:
+        made = intake.Intake(str(root), known, dry_run=dry_run, again=again)
+        work = copying.Copying(made, naming.Naming(str(root), into), wishes, line)
+        try:
+            work.all_of(sources)
+        except ValueError as error:
+            command.fail(str(error), os.EX_DATAERR)
+        finally:
+            made.close()
+    count.tell(work.counts.values(), made.problems, line, dry_run=dry_run, as_json=as_json)
+    if any(one.failed for one in work.counts.values()):
+        click.get_current_context().exit(os.EX_IOERR)

@@ -1,0 +1,249 @@
+"""Messages from elsewhere into the folders of an account: into tmp/ piece by piece, then in batches into place.
+
+A batch is put down in the journal, given UIDs, flushed, and then marked as done: a kill at any moment leaves each
+message once or not at all, and the next run brings the rest.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from lanmail import atomic, changes, dotlock, folder, keywords, maildir, message, spool, subscriptions, uidlist
+from lanmail.cli.mailbox import tally
+from lanmail.cli.mailbox.journal import Journal
+
+_MESSAGES = 200
+_OCTETS = 32 << 20
+_HEADER = 64 << 10
+_FLUSHERS = 8
+Identity = tuple[bytes, int]  # Message-ID, or what stands for it, and size on the wire
+
+
+class Draft:
+    """A message being written to tmp/, its line ends made LF."""
+
+    def __init__(self, directory: str) -> None:
+        self.path = f"{directory}/{maildir.SUBDIRS[0]}/{spool.new_id()}"
+        self.size = self.lines = 0
+        self._held = b""
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | atomic.SAFE, 0o660)
+
+    def write(self, data: bytes) -> None:
+        """More of the message, with CRLF, LF or both."""
+        if self._held:
+            data = self._held + data
+        self._held = b"\r" if data.endswith(b"\r") else b""
+        self._put((data[:-1] if self._held else data).replace(b"\r\n", b"\n"))
+
+    def _put(self, data: bytes) -> None:
+        atomic.write_all(self._descriptor, data)
+        self.size += len(data)
+        self.lines += data.count(b"\n")
+
+    @property
+    def wire_size(self) -> int:
+        return self.size + self.lines
+
+    def finish(self, date: float | None) -> None:
+        """All is written."""
+        self._put(self._held)
+        self._held = b""
+        if date is not None:
+            with contextlib.suppress(OverflowError, OSError):
+                os.utime(self._descriptor, (date, date))
+
+    def flush(self) -> None:
+        os.fsync(self._descriptor)
+
+    def drop(self) -> None:
+        """Close it, and remove it if it is still in tmp/."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+
+
+@dataclass(slots=True)
+class Target:
+    """One folder that messages go to. `others`: what it has that no import brought, by identity."""
+
+    name: str
+    folder: folder.Folder
+    batch: list[tuple[Draft, changes.Source]] = field(default_factory=list)
+    records: list[tuple[str, str, str]] = field(default_factory=list)
+    others: dict[Identity, list[str]] | None = None
+    seen: Counter[str] = field(default_factory=Counter)
+
+
+class Intake:
+    """The folders of one account, and what came into them."""
+
+    def __init__(self, root: str, journal: Journal, *, dry_run: bool = False, again: bool = False) -> None:
+        self.root = root
+        self.dry_run = dry_run
+        self.problems: list[str] = []
+        self._again = again
+        self._journal = journal
+        self._targets: dict[str, Target] = {}
+        self._waiting = self._octets = 0
+        self._pool = ThreadPoolExecutor(_FLUSHERS)
+
+    def target(self, name: str) -> Target:
+        """A folder, made and subscribed to when it is not there."""
+        found = self._targets.get(name)
+        if found is None:
+            path = maildir.path_of(self.root, name)
+            if not self.dry_run and not maildir.exists(self.root, name):
+                maildir.create(self.root, name)
+                subscriptions.add(self.root, name)
+            found = self._targets[name] = Target(name, folder.Folder(path, self.root))
+        return found
+
+    # what is there already
+
+    def key(self, target: Target, key: str) -> str:
+        """The key of a message, made different for each of several that have the same content."""
+        target.seen[key] += 1
+        return key if target.seen[key] == 1 else f"{key}#{target.seen[key]}"
+
+    def knows(self, target: Target, key: str) -> bool:
+        """Whether an earlier run brought this message."""
+        return not self._again and self._journal.knows(target.name, key)
+
+    def finds(self, target: Target, key: str, identity: Identity | None) -> bool:
+        """Whether a message that no import brought is this one; then it counts as brought from now on."""
+        if self._again or identity is None:
+            return False
+        if target.others is None:
+            target.others = self._others(target)
+        bases = target.others.get(identity)
+        if not bases:
+            return False
+        self._journal.note(target.name, key, bases.pop(0))
+        return True
+
+    def has_others(self, target: Target) -> bool:
+        """Whether asking for identities can find anything."""
+        if target.others is None:
+            target.others = self._others(target)
+        return bool(target.others)
+
+    def _others(self, target: Target) -> dict[Identity, list[str]]:
+        found: dict[Identity, list[str]] = {}
+        if self.dry_run and not maildir.exists(self.root, target.name):
+            return found
+        own = target.folder
+        snapshot = own.sync()
+        entries = [entry for entry in snapshot.entries if not self._journal.brought(entry.base)]
+        own.fill_sizes(entries)
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                descriptor = own.open(entry)
+                try:
+                    identity = identity_of(os.read(descriptor, _HEADER), entry.wire_size or 0)
+                finally:
+                    os.close(descriptor)
+                found.setdefault(identity, []).append(entry.base)
+        return found
+
+    def keep_uids(self, target: Target, uidvalidity: int, uids: dict[str, int], uidnext: int) -> bool:
+        """Let messages with these base names get these UIDs; only where no client ever saw another one."""
+        path = f"{target.folder.path}/{uidlist.NAME}"
+        if self.dry_run:
+            return True
+        with dotlock.held(path, timeout=folder.LOCK_WAIT):
+            try:
+                there = uidlist.read(path)[0]
+            except (FileNotFoundError, uidlist.Corrupt):
+                there = None
+            if there is not None and there.uidvalidity == uidvalidity and uids.items() <= there.uids.items():
+                return True  # an earlier run did this
+            if tally.files_in(target.folder.path) or (there is not None and there.uidnext > 1):
+                return False
+            guid = there.guid if there else os.urandom(16).hex()
+            ordered = dict(sorted(uids.items(), key=lambda pair: pair[1]))
+            uidlist.replace(path, uidlist.UidList(uidvalidity, uidnext, guid, uids=ordered))
+        return True
+
+    # coming in
+
+    def draft(self, target: Target) -> Draft:
+        return Draft(target.folder.path)
+
+    def add(self, target: Target, draft: Draft, key: str, flags: Sequence[str], date: float | None,
+            base: str = "") -> None:
+        """A finished message; it is in place at the latest after `flush`."""
+        draft.finish(date)
+        sizes = draft.size, draft.wire_size
+        name = base or maildir.name_for(*sizes)
+        target.batch.append((draft, changes.Source(draft.path, clean(flags), sizes, name=name)))
+        target.records.append((target.name, key, name))
+        self._waiting += 1
+        self._octets += draft.size
+        if self._waiting >= _MESSAGES or self._octets >= _OCTETS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put all that waits in place, durably."""
+        for target in self._targets.values():
+            if target.batch:
+                self._put(target)
+        self._waiting = self._octets = 0
+
+    def _put(self, target: Target) -> None:
+        batch, records = target.batch, target.records
+        target.batch, target.records = [], []
+        try:
+            self._journal.write(records)
+            sources = [source for _, source in batch]
+            try:
+                changes.adopt(target.folder, sources)
+            except keywords.TooMany:
+                self.problems.append(f"{target.name}: a folder has at most {keywords.MAX_KEYWORDS} keywords; "
+                                     "some messages came without theirs")
+                changes.adopt(target.folder, [_without_keywords(source) for source in sources])
+            list(self._pool.map(Draft.flush, [draft for draft, _ in batch]))
+            changes.secure(target.folder, ())
+            target.folder.flush()
+            self._journal.commit()
+        finally:
+            for draft, _ in batch:
+                draft.drop()
+
+    def close(self) -> None:
+        """Let go of what is not in place."""
+        for target in self._targets.values():
+            for draft, _ in target.batch:
+                draft.drop()
+        self._pool.shutdown()
+
+
+def clean(flags: Sequence[str]) -> tuple[str, ...]:
+    """Flags that a folder can keep: ours, and keywords that are atoms (RFC 9051 §9, flag-keyword)."""
+    kept = []
+    for flag in flags:
+        if flag.lower() in maildir.LETTERS:
+            kept.append(maildir.FLAGS[maildir.LETTERS[flag.lower()]])
+        elif not flag.startswith("\\") and 0 < len(flag) <= 100 and not set(flag) & set('(){ %*"\\]') \
+                and flag.isascii() and flag.isprintable():
+            kept.append(flag)
+    return tuple(dict.fromkeys(kept))
+
+
+def _without_keywords(source: changes.Source) -> changes.Source:
+    return changes.Source(source.path, tuple(flag for flag in source.flags if flag.startswith("\\")), source.sizes,
+                          name=source.name)
+
+
+def identity_of(header: bytes, wire_size: int) -> Identity:
+    """By what two copies of one message are known: its Message-ID, else what its sender wrote, and its size."""
+    named = message.field(header[:message.header_end(header)], b"message-id")
+    if named:
+        return named, wire_size
+    fields = [message.field(header, name) or b"" for name in (b"date", b"from", b"to", b"subject")]
+    return hashlib.sha256(b"\n".join(fields)).digest(), wire_size

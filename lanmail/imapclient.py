@@ -1,0 +1,257 @@
+"""An IMAP client for programs that read mailboxes elsewhere: connect, list, look into a folder, fetch.
+
+    client = await connect(target, patience)           TLS as wished for, logged in
+    await client.mailboxes() -> list[Mailbox]
+    await client.examine(raw name) -> Selected         never changes anything there; `select` may
+    async for response in client.results(client.fetch(uids, items), sink): …
+
+Commands may be sent ahead: `send` gives a tag, and `results(tag)` yields what belongs to it, in the order of sending.
+Invariants: no password goes out before TLS is what was asked for; memory does not grow with a mail nor with a mailbox.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+
+from lanmail import imaplogin, mutf7, smtplogin, tlsclient, tunnel
+from lanmail.errors import Temporary
+from lanmail.imapwire import Broken, Response, Sink, Value, Wire
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+PORTS = {"implicit": 993, "starttls": 143, "none": 143}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server and who logs in there."""
+
+    host: str
+    port: int
+    credentials: smtplogin.Credentials
+    tls: str = "implicit"  # implicit, starttls, none
+    wish: tlsclient.Wish = tlsclient.DEFAULT
+    via: tunnel.Proxy | None = None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds for each kind of waiting."""
+
+    connect: float = 30.0
+    answer: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A mailbox of the server: `raw` for commands, `levels` for people; attributes as the server spells them."""
+
+    raw: bytes
+    levels: tuple[str, ...]
+    attributes: frozenset[str]
+
+    @property
+    def selectable(self) -> bool:
+        return not {"\\noselect", "\\nonexistent"} & {one.lower() for one in self.attributes}
+
+
+@dataclass(slots=True)
+class Selected:
+    """The mailbox that is open."""
+
+    exists: int = 0
+    uidvalidity: int = 0
+    uidnext: int = 0
+
+
+class Denied(Exception):
+    """The server answers NO or BAD; the text is its."""
+
+
+async def connect(target: Target, patience: Patience) -> "Client":
+    """A connection that is logged in. Broken, smtplogin.Refused, Temporary with a sentence."""
+    try:
+        context = None if target.tls == "none" else await asyncio.to_thread(tlsclient.context, target.wish)
+        made = await tunnel.connect(target.host, target.port, target.via, patience.connect)
+        client = await _begin(made, target, context, patience)
+    except (OSError, TimeoutError) as error:
+        raise Temporary(f"{target}: {tlsclient.reason(error)}", 454, "4.7.5") from error
+    return client
+
+
+async def _begin(made: socket.socket, target: Target, context: ssl.SSLContext | None, patience: Patience) -> "Client":
+    implicit = context if target.tls == "implicit" else None
+    try:
+        wire = await Wire.open(sock=made, context=implicit, host=target.host, seconds=patience.connect)
+    except BaseException:
+        tunnel.close(made)
+        raise
+    client = Client(target, patience, wire)
+    try:
+        await client.begin(context)
+    except BaseException:
+        wire.close()
+        raise
+    return client
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, target: Target, patience: Patience, wire: Wire) -> None:
+        self.target, self.patience, self.wire = target, patience, wire
+        self.capabilities: frozenset[str] = frozenset()
+        self.selected = Selected()
+        self._count = 0
+
+    # reaching the server
+
+    async def begin(self, context: ssl.SSLContext | None) -> None:
+        """Greeting, TLS, log-in."""
+        target = self.target
+        greeting = await self.wire.response(self.patience.answer)
+        if greeting.tag != "*" or greeting.kind not in ("OK", "PREAUTH"):
+            raise Broken(f"the server does not want us: {greeting.text or greeting.kind}")
+        if target.tls == "starttls":
+            if greeting.kind == "PREAUTH":  # RFC 9051 §7.1.4: STARTTLS is no longer possible, so somebody is in between
+                raise Broken("the server logs us in before TLS")
+            assert context is not None
+            await self._starttls(context)
+        if self.wire.tls is not None:
+            tlsclient.check(target.wish, self.wire.tls)
+        await self._ask_capabilities(greeting if target.tls != "starttls" else None)
+        if greeting.kind != "PREAUTH":
+            safe = self.wire.tls is not None or target.tls == "none" or target.host in LOCAL_HOSTS
+            answer = await imaplogin.login(self.wire, self.capabilities, target.credentials, target.host, target.port,
+                                           self.patience.answer, safe=safe)
+            await self._ask_capabilities(answer)
+
+    async def _starttls(self, context: ssl.SSLContext) -> None:
+        try:
+            await self.command("STARTTLS")
+        except Denied as error:
+            raise Broken(f"the server does not offer STARTTLS: {error}") from None
+        await self.wire.start_tls(context, self.target.host, self.patience.connect)
+
+    async def _ask_capabilities(self, said: Response | None) -> None:
+        words = said.code.split() if said is not None else []
+        if words[:1] == ["CAPABILITY"]:
+            self.capabilities = frozenset(word.upper() for word in words[1:])
+            return
+        for response in await self.command("CAPABILITY"):
+            if response.kind == "CAPABILITY":
+                self.capabilities = frozenset(bytes(word).decode("ascii", "replace").upper()
+                                              for word in response.values if isinstance(word, bytes))
+
+    # commands
+
+    def send(self, text: str | bytes) -> str:
+        """Send a command; its tag."""
+        self._count += 1
+        tag = f"c{self._count}"
+        self.wire.send(tag.encode() + b" " + (text if isinstance(text, bytes) else text.encode()))
+        return tag
+
+    async def results(self, tag: str, sink: Sink | None = None) -> AsyncIterator[Response]:
+        """What the server says up to the end of a command. Denied when that is NO or BAD."""
+        while True:
+            response = await self.wire.response(self.patience.answer, sink)
+            if response.tag == tag:
+                if not response.ok:
+                    raise Denied(response.text or response.kind)
+                return
+            if response.kind == "BYE":
+                raise Broken(f"the server says good-bye: {response.text}")
+            if response.tag == "*":
+                yield response
+
+    async def command(self, text: str | bytes) -> list[Response]:
+        """Send a command and collect its answers; only for those with few."""
+        return [response async for response in self.results(self.send(text))]
+
+    async def mailboxes(self) -> list[Mailbox]:
+        """All mailboxes, with their special use where the server tells it (RFC 6154)."""
+        extended = {"LIST-EXTENDED", "SPECIAL-USE"} <= self.capabilities
+        listed = await self.command('LIST "" "*" RETURN (SPECIAL-USE)' if extended else 'LIST "" "*"')
+        return [made for response in listed if response.kind == "LIST" and (made := _mailbox(response.values))]
+
+    async def foreign(self) -> tuple[str, ...]:
+        """Prefixes of what belongs to others (RFC 2342)."""
+        found: list[str] = []
+        if "NAMESPACE" in self.capabilities:
+            with contextlib.suppress(Denied):
+                for response in await self.command("NAMESPACE"):
+                    for kind in response.values[1:3] if response.kind == "NAMESPACE" else ():
+                        found += [_text(one[0]) for one in kind or () if isinstance(one, list) and one
+                                  and isinstance(one[0], bytes)] if isinstance(kind, list) else []
+        return tuple(prefix for prefix in found if prefix)
+
+    async def examine(self, raw: bytes) -> Selected:
+        """Open a mailbox, read-only. Denied."""
+        self.selected = Selected()
+        tag = self.send(b"EXAMINE " + _astring(raw))
+        async for response in self.results(tag):
+            self._note(response)
+        return self.selected
+
+    def _note(self, response: Response) -> None:
+        if response.kind == "EXISTS":
+            self.selected.exists = response.number
+        word, _, value = response.code.partition(" ")
+        if word.upper() in ("UIDVALIDITY", "UIDNEXT") and value.isdigit() and len(value) < 11:
+            setattr(self.selected, word.lower(), int(value))
+
+    def fetch(self, uids: Iterable[int], items: str) -> str:
+        """Ask for items of messages by UID; the tag."""
+        return self.send(f"UID FETCH {compact(uids)} ({items})")
+
+    async def logout(self) -> None:
+        """Say good-bye, and do not wait for long."""
+        with contextlib.suppress(Broken, Denied, TimeoutError):
+            async with asyncio.timeout(3):
+                await self.command("LOGOUT")
+        self.wire.close()
+
+
+def compact(uids: Iterable[int]) -> str:
+    """A set of numbers as IMAP writes it: `1:3,7`."""
+    parts: list[list[int]] = []
+    for uid in sorted(uids):
+        if parts and uid == parts[-1][1] + 1:
+            parts[-1][1] = uid
+        else:
+            parts.append([uid, uid])
+    return ",".join(str(first) if first == last else f"{first}:{last}" for first, last in parts)
+
+
+def _mailbox(values: Sequence[Value]) -> Mailbox | None:
+    if len(values) < 3 or not isinstance(values[0], list):
+        return None
+    attributes, separator, raw = values[:3]
+    if not isinstance(raw, bytes) or not isinstance(attributes, list):
+        return None
+    name, mark = _text(raw), _text(separator) if isinstance(separator, bytes) else ""
+    levels = tuple(name.rstrip(mark).split(mark)) if mark else (name,)
+    known = frozenset(_text(one) for one in attributes if isinstance(one, bytes))
+    return Mailbox(bytes(raw), levels, known)
+
+
+def _text(raw: bytes) -> str:
+    """A mailbox name as text: modified UTF-7, or UTF-8 where a server sends that."""
+    text = raw.decode("utf-8", "replace")
+    try:
+        return mutf7.decode(text) if text.isascii() else text
+    except ValueError:
+        return text
+
+
+def _astring(raw: bytes) -> bytes:
+    """A mailbox name in a command; servers gave it to us, so nothing of it may begin a line."""
+    if any(c in raw for c in b"\r\n\0"):
+        raise Denied("a mailbox name with a line end in it")
+    return b'"' + raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
