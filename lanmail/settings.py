@@ -229,6 +229,8 @@ class AccountDefaults(Model):
     services: list[Service] = _key(["smtp", "pop3", "imap"], "What the account may log in to.")
     send_as: list[Grant] = _key([], 'Addresses besides its own that it may send as; "*@domain" and "*" are allowed.')
     hide_capabilities: list[str] = _key([], "Capabilities not announced to this account's clients after log-in.")
+    quota: Size = _key("0", "Most octets of mail in all folders; 0 is without limit.")
+    quota_messages: int = _key(0, "Most messages in all folders; 0 is without limit.", ge=0)
     deny_internet: bool = _key(False, "Mail to addresses outside is refused: 521 5.7.1.")
 
 

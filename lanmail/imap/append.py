@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 
 from lanmail import atomic, changes, keywords, maildir
-from lanmail.imap import copy, dates, destination, parser, store, wire
+from lanmail.imap import copy, dates, destination, parser, quotas, store, wire
 from lanmail.imap.session import Bad, No, Session
 
 MAX_MESSAGES = 1000
@@ -96,6 +96,11 @@ class _Batch:
     sources: list[changes.Source] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
 
+    @property
+    def octets(self) -> int:
+        """What the messages take on disk."""
+        return sum(source.sizes[0] or 0 for source in self.sources)
+
     def drop(self) -> None:
         """Close the files, and remove those that are still in tmp/."""
         for descriptor in self.descriptors:
@@ -115,7 +120,7 @@ async def append(session: Session, arguments: Append) -> str:
     batch = _Batch(found)
     try:
         while True:
-            await _check(session, message, len(batch.sources))
+            await _check(session, message, batch)
             await _receive(session, batch, message)
             following = await _next(session)
             if following is None:
@@ -125,6 +130,7 @@ async def append(session: Session, arguments: Append) -> str:
     finally:
         batch.drop()
     found.box.arrived(uids)
+    session.worker.stored(found.owner, batch.octets, len(uids))
     return f"[APPENDUID {found.box.now.uidvalidity} {copy.compact(uids)}] APPEND completed."
 
 
@@ -137,8 +143,9 @@ async def _refuse(session: Session, message: Message) -> None:
             await swallow(session, message.size)
 
 
-async def _check(session: Session, message: Message, count: int) -> None:
+async def _check(session: Session, message: Message, batch: _Batch) -> None:
     problem = None
+    count = len(batch.sources)
     if message.size > session.worker.limits.max_append:
         problem = No("Message too large.", "TOOBIG")
     elif count >= MAX_MESSAGES:
@@ -146,9 +153,19 @@ async def _check(session: Session, message: Message, count: int) -> None:
     elif not message.size:
         # RFC 3502 §6.3.11: an empty literal cancels the command
         problem = No("An empty message is not stored.")
+    else:
+        problem = await _no_room(session, batch, message.size)
     if problem is not None:
         await _refuse(session, message)
         raise problem
+
+
+async def _no_room(session: Session, batch: _Batch, size: int) -> No | None:
+    try:
+        await quotas.check(session, batch.into.owner, batch.octets + size, len(batch.sources) + 1)
+    except No as full:
+        return full
+    return None
 
 
 async def _receive(session: Session, batch: _Batch, message: Message) -> None:

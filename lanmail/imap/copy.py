@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import dataclass
 
 from lanmail import changes, folder, keywords
-from lanmail.imap import box, destination, expunge, parser, rights
+from lanmail.imap import box, destination, expunge, parser, quotas, rights
 from lanmail.imap.session import No, Session
 
 ATTEMPTS = 3
@@ -51,6 +51,10 @@ async def _transfer(session: Session, arguments: Copy, *, move: bool) -> str:
     target = found.box
     if not uids:
         return ""
+    giver = session.home.place(session.view.name).owner if move else ""
+    sizes = {uid: source.messages[uid].size or 0 for uid in uids if uid in source.messages}
+    if giver != found.owner:
+        await quotas.check(session, found.owner, sum(sizes.values()), len(sizes))
     try:
         async with contextlib.AsyncExitStack() as turns:
             for one in sorted({source, target} if move else {target}, key=lambda one: one.path):
@@ -65,6 +69,11 @@ async def _transfer(session: Session, arguments: Copy, *, move: bool) -> str:
     if not result:
         return ""
     target.arrived(pair[1] for pair in result)
+    if giver != found.owner:
+        octets, count = sum(sizes.get(uid, 0) for uid, _ in result), len(result)
+        session.worker.stored(found.owner, octets, count)
+        if giver:
+            session.worker.stored(giver, -octets, -count)
     old, new = [pair[0] for pair in result], [pair[1] for pair in result]
     return f"[COPYUID {target.now.uidvalidity} {compact(old)} {compact(new)}] "
 

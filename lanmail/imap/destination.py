@@ -12,6 +12,7 @@ class Destination:
 
     box: box.Box
     may: frozenset[str]
+    owner: str
 
     def flags(self, flags: tuple[str, ...]) -> tuple[str, ...]:
         """Those that the account may set there; the others are dropped without a word (RFC 4314 §4)."""
@@ -27,7 +28,7 @@ async def find(session: Session, raw: bytes) -> Destination:
         raise _missing(session, name)
     home.require(name, "i")
     try:
-        return Destination(await session.worker.open_box(home, name), may)
+        return Destination(await session.worker.open_box(home, name), may, home.place(name).owner)
     except box.Gone:
         raise _missing(session, name) from None
 

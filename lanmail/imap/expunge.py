@@ -31,9 +31,17 @@ async def remove(session: Session, candidates: list[int]) -> str:
     doomed = [uid for uid in candidates if uid in messages and "T" in messages[uid].letters]
     if not doomed:
         return ""
-    await view.box.change(changes.expunge, doomed, many=len(doomed) > box.MANY)
+    await erase(session, doomed)
     await view.report(session, expunges=True, modseq=False)
     return highest(session)
+
+
+async def erase(session: Session, doomed: list[int]) -> None:
+    """Remove messages of the selected mailbox."""
+    view = session.view
+    octets = sum(entry.size or 0 for uid in doomed if (entry := view.box.messages.get(uid)))
+    await view.box.change(changes.expunge, doomed, many=len(doomed) > box.MANY)
+    session.worker.stored(session.home.place(view.name).owner, -octets, -len(doomed))
 
 
 def highest(session: Session, removed: Set[int] = frozenset()) -> str:

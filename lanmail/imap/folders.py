@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lanmail import acl, maildir, objectids, specialuse, subscriptions
-from lanmail.imap import box, copy, names, parser
+from lanmail import acl, maildir, objectids, quota, specialuse, subscriptions
+from lanmail.imap import box, copy, names, parser, quotas
 from lanmail.imap.session import No, Session
 
 
@@ -133,6 +133,9 @@ async def rename(session: Session, arguments: Rename) -> str:
         return await _rename_inbox(session, new)
     selected = session.selected.box.path if session.selected is not None else ""
     source, target = home.place(old), home.place(new)
+    if source.root != target.root:
+        size = await session.worker.run(quota.below, source.root, source.folder)
+        await quotas.check(session, target.owner, size.octets, size.messages)
     try:
         pairs = await session.worker.run(maildir.rename, source.root, source.folder, target.folder, target.root)
     except FileExistsError:
@@ -182,6 +185,9 @@ def _moved(session: Session, source: names.Place, target: names.Place, folders: 
 async def _rename_inbox(session: Session, new: str) -> str:
     """RFC 3501 §6.3.5: the messages move to the new mailbox, INBOX stays and is empty."""
     home = session.home
+    if (owner := home.place(new).owner) != home.place("INBOX").owner:
+        size = await session.worker.run(quota.inside, home.path("INBOX"))
+        await quotas.check(session, owner, size.octets, size.messages)
     await session.worker.run(_create, session, new)
     source, target = await session.worker.open_box(home, "INBOX"), await session.worker.open_box(home, new)
     uids = list(source.uids)

@@ -209,6 +209,10 @@ class Home:
                 return special + dot + rest
         return name
 
+    def spelled(self, name: str, raw: bytes) -> str:
+        """A name as the client wrote it: clients look for the answer under the name they used."""
+        return name if name == "INBOX" else mutf7.decode(raw.decode("ascii"))
+
     def shown(self, name: str, *, prefix: str | None = None) -> str:
         """The name that clients see, as text."""
         if name == "INBOX" or name.startswith(ALIAS) or self.is_foreign(name):

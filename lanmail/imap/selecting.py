@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from lanmail import changes, objectids
-from lanmail.imap import box, expunge, mailbox, parser, resync, rights
+from lanmail import objectids
+from lanmail.imap import box, expunge, mailbox, parser, quotas, resync, rights
 from lanmail.imap.session import Bad, No, Session, State
 
 
@@ -109,6 +109,7 @@ async def _open(session: Session, arguments: Select, *, read_only: bool) -> str:
     _describe(session, view, may)
     if arguments.resync is not None and arguments.resync.uidvalidity == view.uidvalidity:
         await _catch_up(session, arguments.resync)
+    quotas.look(session, session.home.place(name).owner)
     how = "[READ-ONLY]" if view.read_only else "[READ-WRITE]"
     return f"{how} {'EXAMINE' if read_only else 'SELECT'} completed."
 
@@ -159,7 +160,7 @@ async def close(session: Session, _arguments: None) -> str:
         if doomed:
             if session.condstore:
                 await session.report(expunges=True)  # the number below may only cover what was told
-            await view.box.change(changes.expunge, doomed, many=len(doomed) > box.MANY)
+            await expunge.erase(session, doomed)
             code = expunge.highest(session, set(doomed))
     session.unselect()
     return f"{code}CLOSE completed."

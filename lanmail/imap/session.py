@@ -62,6 +62,7 @@ class Session:
         self.selected: mailbox.View | None = None
         self.enabled: set[str] = set()
         self.failed_logins = 0
+        self.warned = 0  # per cent of the quota that the client was told of
         self.bad_commands = 0
         self.began = time.monotonic()
         self._slice_ends = 0.0

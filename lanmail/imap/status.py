@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lanmail import mutf7, objectids
+from lanmail import objectids
 from lanmail.imap import box, names, parser
 from lanmail.imap.session import No, Session
 
@@ -14,6 +14,8 @@ ITEMS: dict[str, Callable[[box.Box, Session], int | str]] = {
     "UIDVALIDITY": lambda found, _: found.now.uidvalidity,
     "UNSEEN": lambda found, _: found.unseen()[0],
     "DELETED": lambda found, _: sum("T" in entry.letters for entry in found.now.entries),
+    "DELETED-STORAGE": lambda found, _: sum(
+        entry.wire_size or 0 for entry in found.now.entries if "T" in entry.letters),
     "SIZE": lambda found, _: sum(entry.wire_size or 0 for entry in found.now.entries),
     "MAILBOXID": lambda found, _: f"({objectids.of_folder(found.now.guid)})",
     "HIGHESTMODSEQ": lambda found, _: found.modseq,
@@ -51,8 +53,7 @@ def items(cursor: parser.Cursor) -> tuple[str, ...]:
 
 async def status(session: Session, arguments: Status) -> str:
     name = session.home.existing(arguments.mailbox, "r")
-    # clients look for the answer under the name they used
-    shown = name if name == "INBOX" else mutf7.decode(arguments.mailbox.decode("ascii"))
+    shown = session.home.spelled(name, arguments.mailbox)
     if not await say(session, name, shown, arguments.items):
         raise No("No such mailbox.", "NONEXISTENT")
     return ""
@@ -66,7 +67,7 @@ async def say(session: Session, name: str, shown: str, wanted: tuple[str, ...]) 
         found = await session.worker.open_box(session.home, name)
     except box.Gone:
         return False
-    if "SIZE" in wanted:
+    if "SIZE" in wanted or "DELETED-STORAGE" in wanted:
         await session.worker.run(found.folder.fill_sizes, found.now.entries)
     text = " ".join(f"{item} {ITEMS[item](found, session)}" for item in wanted)
     session.untagged(b"STATUS " + names.wire(shown) + f" ({text})".encode())

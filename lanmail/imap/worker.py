@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import ssl
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from lanmail import accounts, daemon, indexes, log, maildir, passwords, settings, shares, tls, watch
+from lanmail import accounts, daemon, indexes, log, maildir, passwords, quota, settings, shares, tls, watch
 from lanmail.imap import box, dispatch, held, indexer, names, wire
 from lanmail.imap.session import Session
 
@@ -27,6 +28,7 @@ class Worker:
     def __init__(self, context: daemon.Context) -> None:
         self._context = context
         self.directory = accounts.Directory(context.paths, lambda: context.settings)
+        self.meter = quota.Meter()
         self.shares = shares.Shares(context.paths, lambda: context.settings)
         self.checker = passwords.Checker(self.directory, context.settings, state=context.paths.state / "auth")
         self._pool = ThreadPoolExecutor(THREADS, "files")
@@ -61,6 +63,28 @@ class Worker:
         """Run file work in a thread without waiting for it; a failure is logged."""
         task = asyncio.get_running_loop().run_in_executor(self._pool, work)
         task.add_done_callback(_report)
+
+    # how much mail there is
+
+    async def usage(self, owner: str, *, exact: bool = False) -> quota.Usage:
+        """What lies in the folders of an account."""
+        known = None if exact else self.known_usage(owner)
+        if known is not None:
+            return known
+        return await self.run(functools.partial(self.meter.of, self.shares.root(owner), exact=exact))
+
+    def known_usage(self, owner: str) -> quota.Usage | None:
+        return self.meter.known(self.shares.root(owner))
+
+    def measure(self, owner: str) -> None:
+        """Find out how much mail an account has, for later."""
+        self.later(functools.partial(self.meter.measure, self.shares.root(owner)))
+
+    def stored(self, owner: str, octets: int, messages: int) -> None:
+        """So much was put into the folders of an account, or with negative numbers, removed."""
+        root = self.shares.root(owner)
+        self.meter.add(root, octets, messages)
+        quota.note(root, octets, messages)
 
     # connections
 

@@ -3,7 +3,7 @@
 A file tests/dialogs/PROTOCOL/NN-name.txt has one step per line:
 
     # a comment
-    account: meier geheim               an account and its password; its Maildir begins empty
+    account: meier geheim key=value     an account, its password, more keys of its file; its Maildir begins empty
     team: info meier schulz=lrs         a team mailbox and its members
     mail: meier Hello\\n.dot\\n           a message in its INBOX (Python escapes)
     C: STAT                             a line to the server
@@ -261,7 +261,8 @@ def _expect(line: Line, wanted: re.Pattern[str], *, many: bool) -> dict[str, str
 def _set_up(word: str, text: str, site: Site) -> None:
     name, _, rest = text.partition(" ")
     if word == "account":
-        site.account(name, rest)
+        password, *keys = rest.split(" ")
+        site.account(name, password, "".join(f"{key}\n" for key in keys))
     elif word == "team":
         members = ", ".join(f'"{one}"' for one in rest.split())
         site.account(name, "", f"shared = true\nmembers = [{members}]\n")
