@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lanmail import changes
 from lanmail.imap import box, copy, parser, searchkeys
-from lanmail.imap.session import Bad
+from lanmail.imap.session import EXPUNGED, Bad
 from lanmail.snapshot import Entry
 
 if TYPE_CHECKING:
@@ -152,6 +152,11 @@ class View:
         self.recent -= gone
         for uid in gone:
             self.told.pop(uid, None)
+
+    def unsaid(self, *, uid: bool) -> str:
+        """What to say in the OK of an answer that leaves out messages which this client still numbers (RFC 5530);
+        after a command with UIDs it is told of them at once."""
+        return EXPUNGED if not uid and self._lost() else ""
 
     async def _report_new(self, session: "Session") -> None:
         await self.claim()

@@ -68,7 +68,7 @@ async def sort(session: Session, arguments: Sort) -> str:
     numbers = order if arguments.uid else map(session.view.number, order)
     modseq = searching.highest_modseq(session, arguments.key, order)
     session.untagged("SORT" + "".join(f" {number}" for number in numbers) + (f" (MODSEQ {modseq})" if modseq else ""))
-    return ""
+    return session.view.unsaid(uid=arguments.uid)
 
 
 def _ordered(found: dict[int, sortkeys.Keys], reverse: list[bool]) -> list[int]:
@@ -85,7 +85,7 @@ async def thread(session: Session, arguments: Thread) -> str:
     numbers = [uid if arguments.uid else session.view.number(uid) for uid, _ in found]
     text = await session.worker.run(lambda: threads.written(make([message for _, message in found]), numbers))
     session.untagged(f"THREAD {text}" if text else "THREAD")
-    return ""
+    return session.view.unsaid(uid=arguments.uid)
 
 
 async def _found(session: Session, arguments: Sort | Thread) -> list[int]:

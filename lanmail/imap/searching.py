@@ -35,12 +35,12 @@ async def run(session: Session, arguments: searchgrammar.Search) -> str:
     if returns is None:
         numbers = "".join(f" {number}" for number in found)
         session.untagged(f"SEARCH{numbers}" + (f" (MODSEQ {modseq})" if modseq else ""))
-        return ""
+        return view.unsaid(uid=arguments.uid)
     if "SAVE" in returns:
         view.saved = _to_save(returns, uids)
     if returns != ("SAVE",):
         session.untagged(_extended(arguments, found) + (f" MODSEQ {modseq}" if modseq else ""))
-    return ""
+    return view.unsaid(uid=arguments.uid)
 
 
 def highest_modseq(session: Session, key: searchkeys.Key, uids: list[int]) -> int:
