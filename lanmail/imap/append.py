@@ -1,5 +1,7 @@
 """APPEND: store a message (RFC 3501 §6.3.11), also several at once (RFC 3502), with APPENDUID (RFC 4315 §3).
 
+A literal8 may hold NUL and parts that are binary (RFC 3516 §4.4), and its headers UTF-8 (RFC 6855 §4).
+
 The message goes from the socket into tmp/ piece by piece, its line ends made LF; it gets its name and its UID when
 all is there and on disk. A connection that breaks off leaves nothing. Several messages are stored all or none.
 """
@@ -11,13 +13,15 @@ import re
 from dataclasses import dataclass, field
 
 from lanmail import atomic, changes, keywords, maildir
-from lanmail.imap import copy, dates, destination, parser, quotas, store, wire
+from lanmail.imap import binary, copy, dates, destination, parser, quotas, section, store, wire
 from lanmail.imap.session import Bad, No, Session
 
 MAX_MESSAGES = 1000
+UTF8 = b"UTF8 ("
 PIECE = 1 << 18
-_MAILBOX_LITERAL = re.compile(rb"[^ ]+ +APPEND +\{\d+\+?\}\Z", re.IGNORECASE)
-_APPEND = re.compile(rb"[^ ]+ +APPEND ", re.IGNORECASE)
+_COMMAND = rb"[^ ]+ +(?:APPEND|(?:UID +)?REPLACE +[^ ]+) +"
+_MAILBOX_LITERAL = re.compile(_COMMAND + rb"\{\d+\+?\}\Z", re.IGNORECASE)
+_APPEND = re.compile(_COMMAND, re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class Message:
     date: float | None
     size: int
     waits: bool
+    binary: bool = False
+    closes: bytes = b""  # what follows the literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +87,15 @@ def _message(cursor: parser.Cursor) -> Message:
     if cursor.peek(b'"'):
         date = dates.date_time(cursor)
         cursor.space()
+    closes = b""
+    if cursor.text[cursor.position : cursor.position + len(UTF8)].upper() == UTF8:
+        cursor.position += len(UTF8)
+        closes = b")"
     found = parser.MARKER.match(cursor.text, cursor.position)
-    if found is None or found.group(1):
+    if found is None or (closes and not found.group(1)):
         cursor.fail("the message as a literal")
     cursor.position = len(cursor.text)
-    return Message(flags, date, int(found.group(2)), not found.group(3))
+    return Message(flags, date, int(found.group(2)), not found.group(3), bool(found.group(1)), closes)
 
 
 @dataclass(slots=True)
@@ -115,26 +125,33 @@ async def append(session: Session, arguments: Append) -> str:
     try:
         found = await destination.find(session, arguments.mailbox)
     except No:
-        await _refuse(session, message)
+        await refuse(session, message)
         raise
-    batch = _Batch(found)
+    uids = await take(session, found, message)
+    return f"[APPENDUID {found.box.now.uidvalidity} {copy.compact(uids)}] APPEND completed."
+
+
+async def take(session: Session, into: destination.Destination, message: Message,
+               limit: int = MAX_MESSAGES) -> list[int]:
+    """Take in the message that was announced, and those that follow it; their UIDs."""
+    batch = _Batch(into)
     try:
         while True:
-            await _check(session, message, batch)
+            await _check(session, message, batch, limit)
             await _receive(session, batch, message)
-            following = await _next(session)
+            following = await _next(session, message.closes)
             if following is None:
                 break
             message = following
         uids = await _commit(session, batch)
     finally:
         batch.drop()
-    found.box.arrived(uids)
-    session.worker.stored(found.owner, batch.octets, len(uids))
-    return f"[APPENDUID {found.box.now.uidvalidity} {copy.compact(uids)}] APPEND completed."
+    into.box.arrived(uids)
+    session.worker.stored(into.owner, batch.octets, len(uids))
+    return uids
 
 
-async def _refuse(session: Session, message: Message) -> None:
+async def refuse(session: Session, message: Message) -> None:
     """A literal that the client sends without asking comes, whether we want it or not."""
     if not message.waits:
         if message.size > swallow_limit(session):
@@ -143,12 +160,12 @@ async def _refuse(session: Session, message: Message) -> None:
             await swallow(session, message.size)
 
 
-async def _check(session: Session, message: Message, batch: _Batch) -> None:
+async def _check(session: Session, message: Message, batch: _Batch, limit: int) -> None:
     problem = None
     count = len(batch.sources)
     if message.size > session.worker.limits.max_append:
         problem = No("Message too large.", "TOOBIG")
-    elif count >= MAX_MESSAGES:
+    elif count >= limit:
         problem = No("Too many messages at once.", "LIMIT")
     elif not message.size:
         # RFC 3502 §6.3.11: an empty literal cancels the command
@@ -156,7 +173,7 @@ async def _check(session: Session, message: Message, batch: _Batch) -> None:
     else:
         problem = await _no_room(session, batch, message.size)
     if problem is not None:
-        await _refuse(session, message)
+        await refuse(session, message)
         raise problem
 
 
@@ -174,10 +191,14 @@ async def _receive(session: Session, batch: _Batch, message: Message) -> None:
     if message.waits:
         connection.write(b"+ OK\r\n")
     path = os.path.join(batch.into.box.path, "tmp", maildir.name_for(0, message.size))
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | atomic.SAFE, 0o660)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | atomic.SAFE, 0o660)
     batch.descriptors.append(descriptor)
     batch.sources.append(changes.Source(path))
-    sizes = await _copy_in(session, descriptor, message.size)
+    if message.binary:
+        await _copy_raw(session, descriptor, message.size)
+        sizes = await session.worker.run(_made_lines, descriptor)
+    else:
+        sizes = await _copy_in(session, descriptor, message.size)
     if message.date is not None:
         os.utime(descriptor, (message.date, message.date))
     batch.sources[-1] = changes.Source(path, batch.into.flags(message.flags), sizes)
@@ -202,7 +223,23 @@ async def _copy_in(session: Session, descriptor: int, size: int) -> tuple[int, i
     return written, written + lines
 
 
-async def _next(session: Session) -> Message | None:
+async def _copy_raw(session: Session, descriptor: int, size: int) -> None:
+    while size:
+        piece = await session.connection.some(min(size, PIECE), session.timeout)
+        size -= len(piece)
+        atomic.write_all(descriptor, piece)
+
+
+def _made_lines(descriptor: int) -> tuple[int, int]:
+    """In a thread: what was received becomes a message as Maildirs hold them; the sizes are those of `_copy_in`."""
+    data = binary.as_lines(section.Source(fd=descriptor).data)
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    atomic.write_all(descriptor, data)
+    return len(data), len(data) + data.count(b"\n")
+
+
+async def _next(session: Session, closes: bytes) -> Message | None:
     """What follows the message: the end of the command, or the next message."""
     connection = session.connection
     try:
@@ -210,16 +247,17 @@ async def _next(session: Session) -> Message | None:
     except wire.TooLong:
         await connection.skip_line(session.timeout)
         raise Bad("Command too long.") from None
-    if not line:
+    if line == closes:
         return None
     cursor = parser.Cursor(line)
     try:
+        cursor.expect(closes)
         cursor.space()
         return _message(cursor)
     except parser.ParseError as problem:
         literal = parser.marker(line)
         if literal is not None and not literal[1]:
-            await _refuse(session, Message((), None, *literal))
+            await refuse(session, Message((), None, *literal))
         raise Bad(f"{problem}.") from None
 
 

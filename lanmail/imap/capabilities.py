@@ -44,6 +44,8 @@ LOGGED_IN = (
     "PREVIEW",
     "SAVEDATE",
     "OBJECTID",
+    "BINARY",
+    "REPLACE",
 )
 ENABLES: frozenset[str] = frozenset({"CONDSTORE", "QRESYNC"})
 

@@ -28,6 +28,7 @@ from lanmail.imap import (
     ordering,
     parser,
     quotas,
+    replacing,
     searching,
     selecting,
     status,
@@ -265,5 +266,7 @@ TABLE: dict[str, Command] = {
     "UID THREAD": Command(State.SELECTED, functools.partial(ordering.parse_thread, uid=True), ordering.thread),
     "UID COPY": Command(State.SELECTED, functools.partial(copy.parse, uid=True), copy.copy),
     "UID MOVE": Command(State.SELECTED, functools.partial(copy.parse, uid=True), copy.move),
+    "REPLACE": Command(State.SELECTED, replacing.parse, replacing.replace),
+    "UID REPLACE": Command(State.SELECTED, functools.partial(replacing.parse, uid=True), replacing.replace),
     "UID EXPUNGE": Command(State.SELECTED, expunge.parse_uid, expunge.uid_expunge),
 }

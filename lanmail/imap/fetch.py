@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from lanmail import atomic, changes, snapshot, summaries
-from lanmail.imap import fetchgrammar, items, mailbox, parser, records, resync, rights, section, streaming
+from lanmail.imap import binary, fetchgrammar, items, mailbox, parser, records, resync, rights, section, streaming
 from lanmail.imap.fetchgrammar import Fetch
 from lanmail.imap.items import Cost, Item
 from lanmail.imap.session import EXPUNGED, Bad, No, Session
@@ -94,6 +94,8 @@ async def _from_files(session: Session, wanted: tuple[Item, ...], spans: list[ra
                 await reader.batch(start + 1, batch, kept, seen)
             view.box.keep(reader.fresh)
             reader.fresh = []
+    if reader.undecoded:
+        raise No("A part is in an encoding that is not known here.", "UNKNOWN-CTE")  # RFC 3516 §4.3
     return reader.missing, reader.unreadable
 
 
@@ -114,7 +116,7 @@ class _Reader:
         self._session = session
         self._view = session.view
         self._items = wanted
-        self.missing = self.unreadable = 0
+        self.missing = self.unreadable = self.undecoded = 0
         self.fresh: list[summaries.Record] = []
         costs = {item.cost for item in wanted}
         self._cost = max(costs)
@@ -167,6 +169,8 @@ class _Reader:
             self.missing += 1
         except OSError:
             self.unreadable += 1
+        except binary.UnknownEncoding:
+            self.undecoded += 1
         await self._session.room()
 
     def _suffices(self, record: summaries.Record | None) -> bool:

@@ -16,6 +16,7 @@ MAX_ITEMS = 200
 LAZY = b" (LAZY)"  # RFC 8970 §3.1
 
 NAME = re.compile(rb"[A-Za-z0-9.]+")
+PART = re.compile(rb"(?:[1-9][0-9]{0,9}(?:\.[1-9][0-9]{0,9})*)?")
 SECTION = re.compile(rb"[0-9A-Za-z.]*")
 
 
@@ -85,6 +86,8 @@ def _item(cursor: parser.Cursor, *, macros: bool) -> list[Item]:
         return [Item("SECTION", name.encode(), cut, marks=name != "RFC822.HEADER")]
     if name in ("BODY", "BODY.PEEK") and cursor.take(b"["):
         return [_section(cursor, marks=name == "BODY")]
+    if name in ("BINARY", "BINARY.PEEK", "BINARY.SIZE") and cursor.take(b"["):
+        return [_binary(cursor, name)]
     return cursor.fail("a FETCH item")
 
 
@@ -98,15 +101,28 @@ def _section(cursor: parser.Cursor, *, marks: bool) -> Item:
         cursor.space()
         cut = replace(cut, fields=tuple(cursor.atoms()))
     cursor.expect(b"]")
-    label = b"BODY[" + cut.wire() + b"]"
-    partial = None
-    if cursor.take(b"<"):
-        offset = cursor.number64()
-        cursor.expect(b".")
-        length = cursor.number64()
-        cursor.expect(b">")
-        if not length:
-            cursor.fail("a length above zero")
-        partial = (offset, length)
-        label += b"<%d>" % offset
-    return Item("SECTION", label, cut, partial, marks)
+    partial, suffix = _partial(cursor)
+    return Item("SECTION", b"BODY[" + cut.wire() + b"]" + suffix, cut, partial, marks)
+
+
+def _binary(cursor: parser.Cursor, name: str) -> Item:
+    """RFC 3516 §4.2: only whole parts, and the size of the whole."""
+    cut = section.parse(cursor.match(PART, "a part's number").decode("ascii"))
+    cursor.expect(b"]")
+    if name == "BINARY.SIZE":
+        return Item(name, b"BINARY.SIZE[" + cut.wire() + b"]", cut)
+    partial, suffix = _partial(cursor)
+    return Item("BINARY", b"BINARY[" + cut.wire() + b"]" + suffix, cut, partial, marks=name == "BINARY")
+
+
+def _partial(cursor: parser.Cursor) -> tuple[tuple[int, int] | None, bytes]:
+    """`<offset.length>`, if it follows, and how the answer repeats it."""
+    if not cursor.take(b"<"):
+        return None, b""
+    offset = cursor.number64()
+    cursor.expect(b".")
+    length = cursor.number64()
+    cursor.expect(b">")
+    if not length:
+        cursor.fail("a length above zero")
+    return (offset, length), b"<%d>" % offset

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lanmail import maildir, objectids, snapshot, summaries
-from lanmail.imap import mailbox, preview, records, section, strings
+from lanmail.imap import binary, mailbox, preview, records, section, strings
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -136,6 +136,22 @@ def _section(message: Message, item: Item) -> bytes:
     return b"NIL" if data is None else b"{%d}\r\n%b" % (len(data), data)
 
 
+def _binary(message: Message, item: Item) -> bytes:
+    return binary.written(_octets(message, item))
+
+
+def _binary_size(message: Message, item: Item) -> bytes:
+    return b"%d" % len(_octets(message, item) or b"")
+
+
+def _octets(message: Message, item: Item) -> bytes | None:
+    """RFC 3516 §4.2: a part without its transfer encoding."""
+    assert message.source is not None
+    assert item.cut is not None
+    octets = binary.part(message.source, item.cut.part)
+    return octets if octets is None or item.partial is None else octets[item.partial[0] :][: item.partial[1]]
+
+
 def _preview(message: Message, _item: Item) -> bytes:
     """RFC 8970 §3: always made, also with LAZY, as only the beginning of the message is read for it."""
     assert message.source is not None
@@ -185,6 +201,9 @@ TABLE: dict[str, Column | Single] = {
     "THREADID": Column("THREADID %s", lambda _, entries: ["NIL"] * len(entries)),
     "SAVEDATE": Column("SAVEDATE %s", lambda _, entries: [_saved(entry.base) for entry in entries]),
     "PREVIEW": Single(Cost.FILE, _preview),
+    "BINARY": Single(Cost.FILE, _binary),
+    "BINARY.SIZE": Single(Cost.FILE, _binary_size),
     "SECTION": Single(Cost.FILE, _section),
 }
-SIMPLE = frozenset(TABLE) - {"SECTION"}  # nothing follows the name, but for BODY without a bracket
+# nothing follows the name, but for BODY without a bracket
+SIMPLE = frozenset(TABLE) - {"SECTION", "BINARY", "BINARY.SIZE"}
