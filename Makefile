@@ -71,6 +71,7 @@ install: venv
 	@$(LIB)/.venv/bin/python -m compileall -q -s '$(DESTDIR)' $(LIB)/lanmail
 	@for name in $(notdir $(wildcard bin/*)); do \
 	  cp -P bin/$$name $(LIB)/bin/ && ln -sf ../lib/lanmail/bin/$$name $(DESTDIR)$(PREFIX)/bin/$$name || exit 1; done
+	@install -d $(LIB)/share && rm -rf $(LIB)/share/php && cp -R share/php $(LIB)/share/
 	@install -m 644 systemd/*.target systemd/*.socket $(UNITS)/
 	@install -m 644 systemd/lanmail-.service.d/* $(UNITS)/lanmail-.service.d/
 	@for unit in $(notdir $(wildcard systemd/*.service)); do \

@@ -18,9 +18,11 @@ from lanmail.cli import (
     init,
     mailbox,
     queue,
+    route,
     smime,
     trace,
     up,
+    webspace,
 )
 
 EPILOG = """First steps:
@@ -46,8 +48,10 @@ for subcommand in (
     alias.alias,
     config.config,
     certificate.certificate,
+    route.route,
     dkim.dkim_,
     smime.smime_,
+    webspace.webspace_,
     mailbox.mailbox,
     doctor.doctor,
     queue.queue,

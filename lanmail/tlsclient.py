@@ -110,7 +110,7 @@ def _make(wished: Wish) -> ssl.SSLContext:
     return made
 
 
-def check(wished: Wish, tls: ssl.SSLObject) -> None:
+def check(wished: Wish, tls: ssl.SSLObject | ssl.SSLSocket) -> None:
     """After a handshake: compare the certificate with the fingerprints. Temporary when it is none of them."""
     if not wished.fingerprints:
         return

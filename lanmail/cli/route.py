@@ -1,0 +1,134 @@
+"""`lanmail route`: which way a mail would go, without sending one."""
+
+import asyncio
+import os
+from typing import Any
+
+import click
+
+from lanmail import accounts, address, outgoing, rewriting, transports
+from lanmail.cli import command
+from lanmail.errors import MailError
+from lanmail.outgoing import Outgoing
+from lanmail.paths import Paths
+from lanmail.settings import Settings
+
+
+@click.group("route", cls=command.Group, short_help="Which way a mail would go; try the log-in there.")
+def route() -> None:
+    """The way out of a mail."""
+
+
+@route.command()
+@click.argument("recipient", metavar="ADDRESS")
+@click.option("--account", "name", metavar="NAME", help="As if this account sent the mail.")
+@click.option("--dry", is_flag=True, help="Only say it; connect nowhere.")
+@command.json_option
+@command.rooted
+def test(where: Paths, recipient: str, name: str | None, dry: bool, as_json: bool) -> None:
+    """Say which way mail to ADDRESS goes, and try it: connect and log in, but send nothing.
+
+    Exit code 1 when the mail could not go out now.
+    """
+    loaded = command.settings_of(where)
+    directory = accounts.Directory(where, lambda: loaded)
+    try:
+        to = address.parse(recipient)
+    except ValueError as error:
+        command.fail(str(error), os.EX_USAGE)
+    if name is not None and directory.account(name) is None:
+        command.fail(f"there is no account '{name}'", os.EX_NOUSER)
+    report = _Report(as_json)
+    found = directory.resolve(to)
+    report.put("recipient", str(to))
+    if found.kind == "unknown":
+        report.end(f"{to} is local, but nobody has this name: mail to it is refused", good=False)
+    if found.accounts:
+        report.put("accounts", list(found.accounts))
+    for one in found.external:
+        _outside(where, loaded, directory, one, name, report, dry=dry)
+    report.end()
+
+
+def _outside(where: Paths, loaded: Settings, directory: accounts.Directory, to: address.Address, name: str | None,
+             report: "_Report", *, dry: bool) -> None:
+    account = directory.account(name) if name is not None else None
+    way = outgoing.of(loaded.outgoing, account.outgoing if account is not None else None)
+    own = account is not None and bool(outgoing.given(account.outgoing)) if account is not None else False
+    report.put("settings of", name if own else "outgoing in lanmail.toml")
+    if account is not None and account.deny_internet:
+        report.end(f"521 5.7.1 User <{to}> not local; no forwarding address (deny_internet)", good=False)
+    report.put("transport", way.transport)
+    report.put("destination", outgoing.destination(way, to.domain))
+    for key, text in _changes(way, loaded, account is not None):
+        report.put(key, text)
+    if dry:
+        return
+    house = transports.House(where, lambda: loaded, report.step)
+    try:
+        asyncio.run(_probe(house, way, name, to.domain, report))
+    except MailError as error:
+        report.end(str(error), good=False)
+
+
+async def _probe(house: transports.House, way: Outgoing, name: str | None, domain: str, report: "_Report") -> None:
+    transport = transports.make(way.transport, house)
+    try:
+        if way.transport == "mx":
+            await transport.probe(way, name, report.step, domain)  # type: ignore[call-arg]
+        else:
+            await transport.probe(way, name, report.step)
+    finally:
+        await transport.close()
+
+
+def _changes(way: Outgoing, loaded: Settings, ours: bool) -> list[tuple[str, str]]:
+    """What else happens to the mail."""
+    found = []
+    if way.overwrite_sender:
+        found.append(("sender", f"overwritten: {way.overwrite_sender}"))
+    if ours and way.smime.sign:
+        found.append(("S/MIME", f"signed with {way.smime.certificate}"))
+    if ours and way.smime.encrypt != "never":
+        found.append(("encrypted", f"{way.smime.encrypt} (conf/{rewriting.CERTIFICATES})"))
+    if loaded.dkim.keys:
+        found.append(("DKIM", "signed when From is in " + ", ".join(sorted({one.domain for one in loaded.dkim.keys}))))
+    if way.max_size:
+        found.append(("largest mail", f"{way.max_size} octets"))
+    if way.max_recipients:
+        found.append(("recipients", f"at most {way.max_recipients} a mail"))
+    if way.rate:
+        found.append(("rate", f"{way.rate} mails an hour"))
+    if way.hold:
+        found.append(("held back", f"{way.hold:g} s"))
+    return found
+
+
+class _Report:
+    """What is found, told step by step, or as one JSON value at the end."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._json = as_json
+        self._found: dict[str, Any] = {}
+        self._steps: list[str] = []
+
+    def put(self, key: str, value: "str | list[str] | None") -> None:
+        self._found[key.replace(" ", "_").replace("/", "").lower()] = value
+        if not self._json:
+            click.echo(f"{key:<13} {', '.join(value) if isinstance(value, list) else value}")
+
+    def step(self, text: str) -> None:
+        self._steps.append(text)
+        if not self._json:
+            click.echo(f"  {text}")
+
+    def end(self, problem: str = "", *, good: bool = True) -> None:
+        """Finish the report; does not return when something is wrong."""
+        if self._json:
+            command.print_json({**self._found, "steps": self._steps, "problem": problem or None})
+        elif problem:
+            click.echo(problem, err=True)
+        elif self._steps:
+            click.echo("ok: the mail would go out")
+        if not good:
+            click.get_current_context().exit(1)
