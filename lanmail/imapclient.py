@@ -5,7 +5,9 @@
     await client.examine(raw name) -> Selected         never changes anything there; `select` may
     async for response in client.results(client.fetch(uids, items), sink): …
 
-Commands may be sent ahead: `send` gives a tag, and `results(tag)` yields what belongs to it, in the order of sending.
+Commands may be sent ahead: `send` gives a tag, and `results(tag)` yields what the server says up to the end of it.
+Servers may work on several at a time (RFC 9051 §5.5): what belongs to another one may be among it, and that one may end
+first.
 Invariants: no password goes out before TLS is what was asked for; memory does not grow with a mail nor with a mailbox.
 """
 
@@ -108,6 +110,8 @@ class Client:
         self.capabilities: frozenset[str] = frozenset()
         self.selected = Selected()
         self._count = 0
+        self._open: set[str] = set()  # tags that were not answered yet
+        self._ended: dict[str, Response] = {}  # answers to commands that nobody has asked after yet
 
     # reaching the server
 
@@ -154,21 +158,25 @@ class Client:
         """Send a command; its tag."""
         self._count += 1
         tag = f"c{self._count}"
+        self._open.add(tag)
         self.wire.send(tag.encode() + b" " + (text if isinstance(text, bytes) else text.encode()))
         return tag
 
     async def results(self, tag: str, sink: Sink | None = None) -> AsyncIterator[Response]:
         """What the server says up to the end of a command. Denied when that is NO or BAD."""
-        while True:
+        while tag not in self._ended:
             response = await self.wire.response(self.patience.answer, sink)
-            if response.tag == tag:
-                if not response.ok:
-                    raise Denied(response.text or response.kind)
-                return
+            if response.tag in self._open:
+                self._open.remove(response.tag)
+                self._ended[response.tag] = response
+                continue
             if response.kind == "BYE":
                 raise Broken(f"the server says good-bye: {response.text}")
             if response.tag == "*":
                 yield response
+        end = self._ended.pop(tag)
+        if not end.ok:
+            raise Denied(end.text or end.kind)
 
     async def command(self, text: str | bytes) -> list[Response]:
         """Send a command and collect its answers; only for those with few."""
@@ -194,7 +202,7 @@ class Client:
     async def examine(self, raw: bytes) -> Selected:
         """Open a mailbox, read-only. Denied."""
         self.selected = Selected()
-        tag = self.send(b"EXAMINE " + _astring(raw))
+        tag = self.send(b"EXAMINE " + astring(raw))
         async for response in self.results(tag):
             self._note(response)
         return self.selected
@@ -250,7 +258,7 @@ def _text(raw: bytes) -> str:
         return text
 
 
-def _astring(raw: bytes) -> bytes:
+def astring(raw: bytes) -> bytes:
     """A mailbox name in a command; servers gave it to us, so nothing of it may begin a line."""
     if any(c in raw for c in b"\r\n\0"):
         raise Denied("a mailbox name with a line end in it")

@@ -91,8 +91,8 @@ def _examine(path: str, one: str, owner: os.stat_result, found: Found, noted: di
         return False
     if status.st_uid != owner.st_uid or not status.st_mode & 0o400:
         found.add("wrong-rights", one)
-    if not status.st_size:
-        if abs(time.time() - status.st_mtime) > _SETTLED:
+    if not status.st_size:  # somebody may have stored an empty one, whose name then says so
+        if maildir.sizes_of(name)[0] != 0 and abs(time.time() - status.st_mtime) > _SETTLED:
             found.add("empty", one)
         return True
     base = maildir.base_of(name)

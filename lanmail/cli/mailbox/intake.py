@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from lanmail import atomic, changes, dotlock, folder, keywords, maildir, message, spool, subscriptions, uidlist
 from lanmail.cli.mailbox import tally
-from lanmail.cli.mailbox.journal import Journal
+from lanmail.cli.mailbox.journal import Journal, prefix_of
 
 _MESSAGES = 200
 _OCTETS = 32 << 20
@@ -70,13 +70,14 @@ class Draft:
 
 @dataclass(slots=True)
 class Target:
-    """One folder that messages go to. `others`: what it has that no import brought, by identity."""
+    """One folder that messages go to. `others`: what it has that did not come from where the keys with a prefix come
+    from, by identity; so far as somebody asked."""
 
     name: str
     folder: folder.Folder
     batch: list[tuple[Draft, changes.Source]] = field(default_factory=list)
     records: list[tuple[str, str, str]] = field(default_factory=list)
-    others: dict[Identity, list[str]] | None = None
+    others: dict[str, dict[Identity, list[str]]] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
 
 
@@ -116,30 +117,31 @@ class Intake:
         return not self._again and self._journal.knows(target.name, key)
 
     def finds(self, target: Target, key: str, identity: Identity | None) -> bool:
-        """Whether a message that no import brought is this one; then it counts as brought from now on."""
+        """Whether a message that came another way is this one; then it counts as brought from now on."""
         if self._again or identity is None:
             return False
-        if target.others is None:
-            target.others = self._others(target)
-        bases = target.others.get(identity)
+        bases = self._others(target, prefix_of(key)).get(identity)
         if not bases:
             return False
         self._journal.note(target.name, key, bases.pop(0))
         return True
 
-    def has_others(self, target: Target) -> bool:
+    def has_others(self, target: Target, prefix: str) -> bool:
         """Whether asking for identities can find anything."""
-        if target.others is None:
-            target.others = self._others(target)
-        return bool(target.others)
+        return not self._again and bool(self._others(target, prefix))
 
-    def _others(self, target: Target) -> dict[Identity, list[str]]:
+    def _others(self, target: Target, prefix: str) -> dict[Identity, list[str]]:
+        if prefix not in target.others:
+            target.others[prefix] = self._read_others(target, prefix)
+        return target.others[prefix]
+
+    def _read_others(self, target: Target, prefix: str) -> dict[Identity, list[str]]:
         found: dict[Identity, list[str]] = {}
         if self.dry_run and not maildir.exists(self.root, target.name):
             return found
         own = target.folder
         snapshot = own.sync()
-        entries = [entry for entry in snapshot.entries if not self._journal.brought(entry.base)]
+        entries = [entry for entry in snapshot.entries if not self._journal.brought(entry.base, prefix)]
         own.fill_sizes(entries)
         for entry in entries:
             with contextlib.suppress(OSError):

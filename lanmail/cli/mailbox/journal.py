@@ -30,7 +30,7 @@ class Journal:
         self._root = root
         self._descriptor = descriptor
         self._known: dict[tuple[str, str], str] = {}
-        self._bases: set[str] = set()
+        self._brought: dict[str, str] = {}
 
     def load(self, data: bytes) -> None:
         """Take what earlier runs wrote; a torn last line does not count."""
@@ -59,14 +59,14 @@ class Journal:
     def _add(self, records: list[Record]) -> None:
         for folder, key, base in records:
             self._known[folder, key] = base
-            self._bases.add(base)
+            self._brought[base] = prefix_of(key)
 
     def knows(self, folder: str, key: str) -> bool:
         return (folder, key) in self._known
 
-    def brought(self, base: str) -> bool:
-        """Whether a message with this base name was brought by an import."""
-        return base in self._bases
+    def brought(self, base: str, prefix: str) -> bool:
+        """Whether a message with this base name came from the mailbox elsewhere whose keys begin so."""
+        return self._brought.get(base) == prefix
 
     def write(self, records: list[Record]) -> None:
         """Say what is about to be put in place."""
@@ -84,6 +84,11 @@ class Journal:
         """A message that is there already, from elsewhere, is the one that was to come."""
         self.write([(folder, key, base)])
         self.commit()
+
+
+def prefix_of(key: str) -> str:
+    """Keys of messages of servers begin with what stands for the mailbox there: `PREFIX:UID`."""
+    return key.rpartition(":")[0]
 
 
 def _bases_of(root: str, folder: str) -> set[str]:
