@@ -16,6 +16,7 @@ name; an unknown flag letter stays. `copy` makes hard links (a copy where links 
 """
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -122,10 +123,20 @@ def _rename(folder: Folder, entry: Entry, letters: str) -> str | None:
     if folder.taken(name):
         return None
     try:
-        os.rename(f"{folder.path}/{entry.path}", f"{folder.path}/cur/{name}")
+        return f"cur/{name}" if _put(folder, entry, name) else ""
     except FileNotFoundError:
         return None
-    return f"cur/{name}"
+
+
+def _put(folder: Folder, entry: Entry, name: str) -> bool:
+    """Rename the file to cur/NAME; False when another program's name leaves no room for letters. OSError."""
+    try:
+        os.rename(f"{folder.path}/{entry.path}", f"{folder.path}/cur/{name}")
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # the other messages must not suffer
+            raise
+        return False
+    return True
 
 
 def _set_further(folder: Folder, table: keywords.Table, entries: list[Entry], mode: str, flags: Sequence[str]) -> None:
@@ -159,8 +170,7 @@ def take_recent(folder: Folder) -> tuple[Snapshot, frozenset[int]]:
                     continue
                 name = entry.name if maildir.INFO in entry.name else maildir.with_letters(entry.name, "")
                 with contextlib.suppress(FileNotFoundError):
-                    if not folder.taken(name):
-                        os.rename(f"{folder.path}/{entry.path}", f"{folder.path}/cur/{name}")
+                    if not folder.taken(name) and _put(folder, entry, name):
                         taken.add(entry.uid)
                         moved.append((entry.path, f"cur/{name}"))
         finally:

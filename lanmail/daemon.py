@@ -146,6 +146,7 @@ class _Runner:
 
     def run(self) -> None:
         os.umask(self.loaded.server.umask)
+        sockets.raise_limit()
         section = self.loaded.log
         log.setup(self.name, self.where.log, level=_LEVELS.get(str(section.level), logging.INFO),
                   keep_days=section.keep_days)

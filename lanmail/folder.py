@@ -426,7 +426,10 @@ class Folder:
         self._cur.forget()
 
     def taken(self, name: str) -> bool:
-        """Whether cur/ has this very name; a rename would overwrite it."""
+        """Whether cur/ has this very name; a rename would overwrite it. What is no file goes out of the way."""
+        if name in self._cur.others:
+            atomic.set_aside(f"{self.path}/cur/{name}")
+            self._cur.others.discard(name)
         return name in self._cur.names
 
     def entry_of(self, base: str) -> Entry | None:

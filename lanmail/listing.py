@@ -31,12 +31,13 @@ class Listing:
     With `optional` a directory that is missing, or something else in its place, is an empty one.
     """
 
-    __slots__ = ("_cost", "_inode", "_mtime", "_reread", "_settled", "files", "names", "optional", "path")
+    __slots__ = ("_cost", "_inode", "_mtime", "_reread", "_settled", "files", "names", "optional", "others", "path")
 
     def __init__(self, path: str, *, optional: bool = False) -> None:
         self.path = path
         self.optional = optional
         self.names: set[str] = set()
+        self.others: set[str] = set()  # what is no regular file
         self.files: dict[str, str] = {}
         self._mtime = self._inode = 0
         self._settled = False
@@ -74,8 +75,9 @@ class Listing:
         return self._take(names)
 
     def _read(self) -> set[str]:
+        self.others.clear()
         try:
-            return maildir.list_names(self.path)
+            return maildir.list_names(self.path, self.others)
         except (FileNotFoundError, NotADirectoryError):
             if self.optional:
                 return set()

@@ -26,6 +26,7 @@ import re
 import shutil
 import stat
 import time
+from collections.abc import Callable
 from collections.abc import Collection
 
 from lanmail import atomic, mutf7, specialuse, spool, subscriptions
@@ -260,12 +261,16 @@ def arrival(base: str) -> tuple[int, int, str]:
     return (int(found[1]), int(found[2] or 0), base) if found else (0, 0, base)
 
 
-def list_names(directory: str) -> set[str]:
-    """The names in new/ or cur/ that can be messages: regular files, no dot in front, storable in a uidlist."""
+def list_names(directory: str, others: set[str] | None = None) -> set[str]:
+    """The names in new/ or cur/ that can be messages: regular files, no dot in front, storable in a uidlist.
+
+    What is no regular file is added to `others`.
+    """
+    note: Callable[[str], object] = set[str]().add if others is None else others.add
     if not _is_directory(directory):  # a link in its place would serve files from outside
         raise NotADirectoryError(directory)
     with os.scandir(directory) as entries:
-        names = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
+        names = {entry.name for entry in entries if entry.is_file(follow_symlinks=False) or note(entry.name)}
     # One look at all of them: of 100,000 names, looking at each takes longer than reading the directory.
     joined = "/" + "/".join(names)
     if joined.isprintable() and "/." not in joined and "/:" not in joined:

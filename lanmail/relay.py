@@ -58,7 +58,6 @@ SEE ALSO
 import asyncio
 import contextlib
 import os
-import resource
 import signal
 import time
 
@@ -85,10 +84,6 @@ class Relay:
             raise daemon.Refused(str(error), os.EX_CONFIG) from error
         # the kernel's note that somebody writes to a file we are just looking at (spool.is_open); it would kill us
         signal.signal(signal.SIGIO, signal.SIG_IGN)
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft < hard:  # a connection and a file for each mail on the wire
-            with contextlib.suppress(OSError, ValueError):
-                resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard > 0 else 65536, hard))
         self.desk = desk.Desk(self.office, context.say)
         self.watch = watch.Watch()
 

@@ -4,14 +4,17 @@ systemd hands descriptors 3… over with their names in LISTEN_FDNAMES (sd_liste
 bear its name, and only a listener without any is bound here.
 """
 
+import contextlib
 import errno
 import os
+import resource
 import socket
 from dataclasses import dataclass
 
 from lanmail import log
 
 BACKLOG = 512
+MOST_FILES = 65_536
 _FIRST_FD = 3  # SD_LISTEN_FDS_START
 
 
@@ -40,6 +43,24 @@ class Bound:
 
 class CannotListen(Exception):
     """An address cannot be bound; the text says which, why, and what to do."""
+
+
+def raise_limit() -> None:
+    """Let the process open as many files as it may: a shell's 1,024 are fewer than the clients of a large office."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def most_connections(wanted: int) -> int:
+    """`wanted`, or fewer when the process may not open files enough: each needs a socket, and a file now and then.
+
+    So accept(2) does not run into EMFILE, where a loop can only spin or drop connections without a word.
+    """
+    files = os.sysconf("SC_OPEN_MAX")
+    return max(1, min(wanted, (files - 40) // 2)) if files > 0 else wanted
 
 
 def open_all(listeners: list[Listener]) -> list[Bound]:

@@ -196,6 +196,8 @@ names("line ends in names", "a\nb:2,S", "c\r\nd", "e\tf:2,")
 names("quotes in names", 'say "hello"\\:2,S', "it's:2,")
 names("names that are not UTF-8", b"\xff\xfe\xe4:2,S", b"caf\xe9", b"\xed\xa0\x80:2,")
 names("names of 250 bytes", "n" * 250, "m" * 247 + ":2,", b"\xc3\xa4" * 125)
+names("names of 255 bytes", "n" * 255, "o" * 255, sub="new")
+names("names with no room for letters", "n" * 255, "p" * 252 + ":2,")
 names("names that begin with a dash", "-rf:2,S", "--help", "-")
 names("blanks in names", "two words:2,S", " ", "  :2,", "end :2,S")
 names("info of other kinds", "one:1,S", "three:3,S", "colon:", "semicolon;2,S", "bang!2,S", "none:x", "comma:2,,")
@@ -215,6 +217,14 @@ names("names of temporary files", "tmp.1234", "mail.swp", "#mail#", "mail~", "Th
 def same_name_in_new_and_cur(root: Path, _outside: Path) -> None:
     file(root, "both:2,S")
     file(root, "both", MAIL + b"another\n", "new")
+
+
+@kind
+def in_the_way_of_flags(root: Path, outside: Path) -> None:
+    for number, make in enumerate((os.mkdir, os.mkfifo, lambda path: os.symlink(outside / "mail", path))):
+        for letters in ("", "F", "FS", "S", "a", "Fa", "FSa"):
+            make(root / f"cur/{HOST}{number}:2,{letters}")
+        file(root, f"{HOST}{number}", sub="new")
 
 
 @kind

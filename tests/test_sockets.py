@@ -70,3 +70,18 @@ def test_a_socket_from_systemd_is_taken_by_its_name():
             text=True, check=False,
         )
     assert done.stdout.split() == ["1", "3", "False", "False"], done.stderr
+
+
+def test_connections_leave_room_for_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    for files, most in ((1024, 492), (65_536, 1000), (64, 12), (10, 1), (-1, 1000)):
+        monkeypatch.setattr(os, "sysconf", lambda _name, files=files: files)
+        assert sockets.most_connections(1000) == most
+
+
+def test_the_limit_of_open_files_is_raised_as_far_as_it_may() -> None:
+    code = ("import resource as r; from lanmail import sockets; r.setrlimit(r.RLIMIT_NOFILE, (64, {hard})); "
+            "sockets.raise_limit(); print(*r.getrlimit(r.RLIMIT_NOFILE))")
+    for hard, soft in ((256, 256), (2000, 2000)):
+        command = [sys.executable, "-c", code.format(hard=hard)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == [str(soft), str(hard)]

@@ -125,10 +125,10 @@ async def _check(session: Session, credentials: sasl.Credentials, success: bytes
         raise No("Temporary failure, try again later.", "UNAVAILABLE") from error
     if success is not None:
         await _ask(session, success)
+    home = await session.worker.open_home(account)
     if not session.worker.admit(session, account):
         raise No("Too many connections of this user.", "LIMIT")
-    session.account = account
-    session.folders = await session.worker.open_home(account)
+    session.folders = home
     session.state = State.AUTHENTICATED
     log.login(account=account.name, service="imap", client=client, method=method, tls=session.connection.tls_version)
     return f"[CAPABILITY {capabilities.text(session)}] Logged in."

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from lanmail import accounts, daemon, indexes, log, maildir, passwords, quota, settings, shares, tls, watch
+from lanmail import accounts, daemon, indexes, log, maildir, passwords, quota, settings, shares, sockets, tls, watch
 from lanmail.imap import box, dispatch, held, indexer, names, wire
 from lanmail.imap.session import Session
 
@@ -35,7 +35,8 @@ class Worker:
         self._boxes: dict[str, box.Box] = {}
         self._sessions: set[Session] = set()
         self.held = held.Held()
-        self._users: Counter[tuple[str, str]] = Counter()
+        self._users: Counter[tuple[str, str]] = Counter()  # by account and IP address
+        self._fresh_ones: Counter[str] = Counter()  # by IP address, not logged in
         self.indexes = indexes.Indexes(context.paths.indexes)
         self.indexer = indexer.Indexer(self.indexes)
         self.watch = _watch()
@@ -93,11 +94,13 @@ class Worker:
 
     async def _serve(self, connection: wire.Connection) -> None:
         session = Session(connection, self)
-        if len(self._sessions) >= self.limits.max_connections:
-            session.bye("Too many connections, try again later.")
+        if (len(self._sessions) >= sockets.most_connections(self.limits.max_connections)
+                or self._fresh_ones[connection.peer] >= self.limits.max_connections_per_client):
+            session.bye("[LIMIT] Too many connections, try again later.")
             connection.close()
             return
         self._sessions.add(session)
+        self._fresh_ones[connection.peer] += 1
         try:
             await dispatch.serve(session)
         except wire.Closed:
@@ -106,7 +109,9 @@ class Worker:
             self._sessions.discard(session)
             session.unselect()
             if session.account is not None:
-                self._leave(session)
+                _take_one(self._users, (session.account.name, connection.peer))
+            else:
+                _take_one(self._fresh_ones, connection.peer)
             connection.close()
 
     def admit(self, session: Session, account: settings.Account) -> bool:
@@ -115,14 +120,9 @@ class Worker:
         if self._users[key] >= self.limits.max_connections_per_user:
             return False
         self._users[key] += 1
+        _take_one(self._fresh_ones, session.connection.peer)
+        session.account = account
         return True
-
-    def _leave(self, session: Session) -> None:
-        assert session.account is not None
-        key = (session.account.name, session.connection.peer)
-        self._users[key] -= 1
-        if self._users[key] <= 0:
-            del self._users[key]
 
     async def open_home(self, account: settings.Account) -> names.Home:
         """The folders of an account, made at the first log-in."""
@@ -203,6 +203,12 @@ class Worker:
                 if one.views and one.folder.peek() is not one.snapshot:
                     for view in one.views:
                         view.notify()
+
+
+def _take_one(counts: Counter[T], key: T) -> None:
+    counts[key] -= 1
+    if counts[key] <= 0:
+        del counts[key]
 
 
 def _report(task: "asyncio.Future[None]") -> None:

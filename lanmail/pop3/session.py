@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable
 
-from lanmail import errors, folder, log, maildir, sasl
+from lanmail import errors, folder, log, maildir, sasl, sockets
 from lanmail.pop3 import maildrop, transaction
 from lanmail.pop3.connection import Connection
 from lanmail.pop3.service import Service
@@ -49,7 +49,8 @@ class Session(Connection):
         service.came(self)
         service.waiting[self.client] += 1
         self._counted = True
-        if service.open > limits.max_connections or service.waiting[self.client] > limits.max_connections_per_client:
+        if (service.open > sockets.most_connections(limits.max_connections)
+                or service.waiting[self.client] > limits.max_connections_per_client):
             self.send(b"-ERR [SYS/TEMP] Too many connections, try again later\r\n")
             self.close()
             return

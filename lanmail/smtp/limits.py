@@ -40,15 +40,6 @@ class Gate:
             del self._by_client[client]
 
 
-def most_connections(smtpd: settings.Smtpd) -> int:
-    """max_connections, or fewer when the process may not open files enough: each needs a socket and a spool file.
-
-    So accept(2) does not run into EMFILE, where a loop can only spin or drop connections without a word.
-    """
-    files = os.sysconf("SC_OPEN_MAX")
-    return max(1, min(smtpd.max_connections, (files - 40) // 2)) if files > 0 else smtpd.max_connections
-
-
 @dataclass(slots=True)
 class Strikes:
     """What one connection has done wrong so far."""

@@ -36,7 +36,7 @@ class Service:
         self.settings: settings.Settings = self.context.settings
         self.smtpd: settings.Smtpd = self.settings.smtpd
         self.hostname: str = self.settings.server.hostname
-        self.most_connections = limits.most_connections(self.smtpd)
+        self.most_connections = sockets.most_connections(self.smtpd.max_connections)
         self.lan_networks = tuple(self.smtpd.lan.networks)
         self.proxy_networks = tuple(self.settings.server.proxy_networks)
         self.cleartext_networks = tuple(self.settings.auth.cleartext_networks)
