@@ -427,10 +427,7 @@ class Folder:
 
     def taken(self, name: str) -> bool:
         """Whether cur/ has this very name; a rename would overwrite it. What is no file goes out of the way."""
-        if name in self._cur.others:
-            atomic.set_aside(f"{self.path}/cur/{name}")
-            self._cur.others.discard(name)
-        return name in self._cur.names
+        return self._cur.taken(name)
 
     def entry_of(self, base: str) -> Entry | None:
         """The current entry with this base name."""

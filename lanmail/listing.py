@@ -20,7 +20,7 @@ import os
 import time
 from collections.abc import Iterable
 
-from lanmail import maildir, spool
+from lanmail import atomic, maildir, spool
 
 TRUST = 1.0
 
@@ -117,6 +117,13 @@ class Listing:
             self._reread = time.monotonic() + max(TRUST, 10 * self._cost)
         self._settled = False
         return touched
+
+    def taken(self, name: str) -> bool:
+        """Whether this very name is there; what is no file goes out of the way."""
+        if name in self.others:
+            self.others.discard(name)
+            atomic.set_aside(f"{self.path}/{name}")
+        return name in self.names
 
     def surprised(self, name: str, *, there: bool) -> bool:
         """Whether it is news to us that a name is there, or is not."""

@@ -26,8 +26,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Callable
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from lanmail import atomic, mutf7, specialuse, spool, subscriptions
 

@@ -292,6 +292,7 @@ def _put(path: str, data: bytes) -> os.stat_result:
     try:
         atomic.write_all(descriptor, data)
         status = os.fstat(descriptor)
+        atomic.set_aside(path)
         os.rename(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):

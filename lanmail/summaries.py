@@ -249,14 +249,14 @@ class Cache:
 
     def _open_to_write(self) -> tuple[int, _File]:
         """A descriptor on a file that is a cache; whatever else is there is replaced by one."""
-        for _ in range(2):
+        for _ in range(3):
             try:
                 descriptor = atomic.open_regular(self.path, flags=os.O_RDWR | os.O_APPEND)
             except FileNotFoundError:
                 self._put_in_place([], os.link)  # and not rename: another process may be first
                 continue
             except atomic.NotRegular:
-                self._put_in_place([], os.rename)
+                atomic.set_aside(self.path)
                 continue
             of = self._known(descriptor) if os.fstat(descriptor).st_nlink == 1 else None
             if of is not None:

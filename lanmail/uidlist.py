@@ -25,7 +25,8 @@ from lanmail import atomic, uidvalidity
 
 NAME = "dovecot-uidlist"
 COURIER = "courierimapuiddb"
-_LIMIT = 1 << 30
+_LIMIT = 256 << 20
+_HEADER = 4096
 MAX = 0xFFFFFFFF
 
 
@@ -184,6 +185,7 @@ def read(path: str) -> tuple[UidList, Stamp]:
     descriptor = atomic.open_regular(path)
     try:
         status = os.fstat(descriptor)
+        _header(os.fsdecode(os.pread(descriptor, _HEADER, 0).partition(b"\n")[0]))  # 100 MB of zeros end here
         data = _read_from(descriptor, 0, status.st_size)
     finally:
         os.close(descriptor)
@@ -206,7 +208,7 @@ def extend(uids: UidList, path: str, stamp: Stamp) -> Stamp | None:
 
 def _read_from(descriptor: int, start: int, end: int) -> bytes:
     if end > _LIMIT:
-        raise Corrupt("the uidlist is larger than 1 GiB")
+        raise Corrupt("the uidlist is larger than 256 MiB")
     data = b""
     while start + len(data) < end:
         more = os.pread(descriptor, end - start - len(data), start + len(data))

@@ -291,7 +291,7 @@ def folders_that_are_none(root: Path, _outside: Path) -> None:
 
 OWN = ("dovecot-uidlist", "dovecot-uidvalidity", "dovecot-keywords", "lanmail-keywords", "subscriptions",
        "dovecot-uidlist.lock", "subscriptions.lock", "courierimapuiddb", "courierimapsubscribed", "maildirfolder",
-       "lanmail-modseqs", "lanmail-cache", "dovecot-acl")
+       "lanmail-modseqs", "lanmail-cache", "dovecot-acl", "lanmail-special-use")
 
 
 def own(title: str, make: Callable[[Path, Path], object]) -> None:
