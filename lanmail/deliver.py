@@ -22,6 +22,9 @@ seconds and so on up to every 5 minutes. What is done of such a mail stands in s
 
 With --once it empties pickup and queue and ends. With --trace it says on stderr what is done with each mail, and why.
 
+An account that has reached its quota gets nothing more: what is in the queue waits there and is tried again, and smtpd
+refuses new mail for now, as long as state/full/NAME is there. From 90 per cent on the mailbox gets a notice a day.
+
 Reads: conf/lanmail.toml, conf/accounts/, conf/aliases.toml, spool/pickup, spool/queue.
 
 Writes: maildirs/, spool/outbound, spool/hold, spool/queue (bounces), state/queue, state/deliver.lock, state/log.
@@ -108,6 +111,7 @@ class Deliver:
                 raise daemon.Refused("a spool was replaced by another directory: starting anew", os.EX_TEMPFAIL)
             self.drops.sweep()
             self.desk.sweep()
+            self.desk.look_at_the_full()
 
     async def settle(self, *, patience: float) -> bool:
         """Until there is nothing to do now; `patience` seconds also for files that may still be written.

@@ -240,6 +240,11 @@ def delivered(*, id: str, to: str, account: str, delay: float, folder: str = "IN
     event("delivered", id=id, to=to, account=account, folder=folder, delay=delay)
 
 
+def quota_notice(*, account: str, percent: int) -> None:
+    """A mailbox was told that it is nearly full."""
+    event("quota-notice", level=logging.WARNING, account=account, percent=percent)
+
+
 def queued_outbound(*, id: str, to: str) -> None:
     event("outbound", id=id, to=to)
 

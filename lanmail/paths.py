@@ -31,6 +31,7 @@ class Paths:
         for name in SPOOLS:
             object.__setattr__(self, name, self.spool / name)
         object.__setattr__(self, "log", self.state / "log")
+        object.__setattr__(self, "full", self.state / "full")
         object.__setattr__(self, "indexes", self.state / "index")
 
     accounts: Path = field(init=False)
@@ -47,6 +48,7 @@ class Paths:
     outbound: Path = field(init=False)
     hold: Path = field(init=False)
     log: Path = field(init=False)
+    full: Path = field(init=False)
     indexes: Path = field(init=False)
 
 

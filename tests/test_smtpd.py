@@ -332,3 +332,16 @@ async def test_guessing_ends_the_connection(office):
     assert answers == ["535"] * 3
     assert (await client.reply())[:9] == "421 4.7.0"
     assert await client.ended()
+
+
+async def test_a_full_mailbox_is_refused_for_now(office):
+    host = await office()
+    full = host.service.context.paths.full
+    full.mkdir(parents=True)
+    (full / "alice").touch()
+    client = await host.connect()
+    await client.say("MAIL FROM:<x@far.example>")
+    assert await client.say("RCPT TO:<alice@office.lan>") == (
+        "452 4.2.2 <alice@office.lan>: the mailbox is full, try again later")
+    (full / "alice").unlink()
+    assert (await client.say("RCPT TO:<alice@office.lan>")).startswith("250 ")

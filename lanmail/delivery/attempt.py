@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from lanmail import atomic, dsn, entry, envelope, log, message, spool
+from lanmail import atomic, dsn, entry, envelope, log, maildir, message, spool
 from lanmail.address import Address
 from lanmail.delivery import progress, route
 from lanmail.delivery.office import Office
@@ -122,13 +122,31 @@ class Attempt:
             for name in [name for name in todo if self.office.drop.has(name, self.entry.id)]:
                 todo.remove(name)
                 self.progress.delivered.append(name)
-        if not todo:
-            return
-        with self._sealed(self.office.queue, self.entry.id, b"") as (temporary, final):
-            for name in todo:
-                self._link(name, temporary, final)
+        with self._room(todo):
+            if not todo:
+                return
+            with self._sealed(self.office.queue, self.entry.id, b"") as (temporary, final):
+                for name in todo:
+                    self._link(name, temporary, final)
         if self.saved:
             progress.save(self.office.queue, self.entry.id, self.progress)
+
+    @contextlib.contextmanager
+    def _room(self, todo: list[str]) -> Iterator[None]:
+        """Take room in those mailboxes that have a limit; the full ones come off the list."""
+        octets, taken = maildir.sizes_of(self.entry.name)[0] or 0, []
+        try:
+            for name in [name for name in todo if name in self.route.limits]:
+                refusal = self.office.room.take(name, self.route.limits[name], octets)
+                if refusal is None:
+                    taken.append(name)
+                else:
+                    todo.remove(name)
+                    self.trouble.append(str(refusal))
+            yield
+        finally:
+            for name in taken:
+                self.office.room.give_back(name, octets)
 
     def _link(self, name: str, temporary: str, final: str) -> None:
         try:
@@ -139,6 +157,9 @@ class Attempt:
             self.trouble.append(_reason(error))
             return
         self.progress.delivered.append(name)
+        limits = self.route.limits.get(name)
+        if self.office.room.delivered(name, limits, maildir.sizes_of(final)[0] or 0) and limits is not None:
+            self.after.append(partial(self.office.room.notify, name, limits))
         to = str(self.route.accounts[name].address) if name in self.route.accounts else "postmaster"
         self.say(f"{self.entry.id}: <{to}> is account {name}: linked")
         log.delivered(id=self.entry.id, to=to, account=name, delay=self.entry.delay())

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from lanmail import accounts, atomic, entry, log, spool, watch
+from lanmail import accounts, atomic, entry, log, maildir, spool, watch
 from lanmail.delivery import attempt, progress, route
 from lanmail.delivery.office import Office
 
@@ -160,14 +160,8 @@ class Desk:
         try:
             if recheck:
                 pass
-            elif account is not None and len(one.head.recipients) == 1:
-                self.office.drop.rename(account, name, queue.fd(spool.NEW))
-                self.gone = True
-                if not queue.one_fsync:
-                    self.office.drop.sync(account)
-                log.delivered(id=one.id, to=str(one.head.recipients[0].address), account=account, delay=one.delay())
-                if self.say:
-                    self.say(f"{one.id}: <{one.head.recipients[0].address}> is account {account} alone: renamed")
+            elif account is not None and len(one.head.recipients) == 1 and self._has_room(account, way, name):
+                self._file(one, account, way)
                 return
             elif way.only_external():
                 self._hand_on(one)
@@ -178,6 +172,33 @@ class Desk:
             if self.say:
                 self.say(f"{one.id}: the short way failed ({error}): the long way")
         self.slow.append((name, spool.NEW, recheck))
+
+    def _has_room(self, account: str, way: route.Route, name: str) -> bool:
+        limits = way.limits.get(account)
+        return limits is None or self.office.room.take_at_once(account, limits, maildir.sizes_of(name)[0] or 0)
+
+    def _file(self, one: entry.Entry, account: str, way: route.Route) -> None:
+        """The short way: the entry is renamed into the Maildir."""
+        queue, room, to = self.office.queue, self.office.room, str(one.head.recipients[0].address)
+        limits, octets = way.limits.get(account), maildir.sizes_of(one.name)[0] or 0
+        try:
+            self.office.drop.rename(account, one.name, queue.fd(spool.NEW))
+            self.gone = True
+            if not queue.one_fsync:
+                self.office.drop.sync(account)
+            log.delivered(id=one.id, to=to, account=account, delay=one.delay())
+            if room.delivered(account, limits, octets) and limits is not None:
+                self.pool.submit(room.notify, account, limits)
+            if self.say:
+                self.say(f"{one.id}: <{to}> is account {account} alone: renamed")
+        finally:
+            if limits is not None:
+                room.give_back(account, octets)
+
+    def look_at_the_full(self) -> None:
+        """Mailboxes that smtpd takes for full may have room again."""
+        for name in self.office.room.marked():
+            self.pool.submit(self.office.room.reconsider, name, route.limits_of(self.directory, name))
 
     def _hand_on(self, one: entry.Entry) -> None:
         """All recipients are outside: the entry goes to relay as it is."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lanmail import owner, spool
-from lanmail.delivery import maildrop
+from lanmail.delivery import maildrop, room
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 
@@ -24,6 +24,7 @@ class Office:
     outbound: spool.Spool
     hold: spool.Spool
     drop: maildrop.Maildrop
+    room: room.Room
     settings: Callable[[], Settings]
 
     def spool_named(self, name: str) -> spool.Spool:
@@ -62,7 +63,8 @@ def open_office(paths: Paths, settings: Callable[[], Settings]) -> Office:
         one.ensure()
     paths.maildirs.mkdir(mode=0o750, parents=True, exist_ok=True)
     check(paths)
-    return Office(paths, settings=settings, drop=maildrop.Maildrop(paths.maildirs), **spools)
+    return Office(paths, settings=settings, drop=maildrop.Maildrop(paths.maildirs), room=room.Room(paths, settings),
+                  **spools)
 
 
 def check(paths: Paths) -> None:

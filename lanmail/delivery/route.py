@@ -8,7 +8,7 @@ directory alone.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lanmail import accounts, dsn, envelope
+from lanmail import accounts, dsn, envelope, quota
 from lanmail.address import Address
 from lanmail.errors import Permanent, Temporary
 
@@ -23,6 +23,7 @@ class Route:
     failed: list[dsn.Report] = field(default_factory=list)
     stuck: list[tuple[envelope.Recipient, str]] = field(default_factory=list)  # for hold, with the reason
     deferred: list[dsn.Report] = field(default_factory=list)
+    limits: dict[str, quota.Limits] = field(default_factory=dict)  # of those accounts that have one
     delivered_wanted: bool = False  # somebody asked to be told of success (NOTIFY=SUCCESS)
 
     def only_account(self) -> str | None:
@@ -56,9 +57,21 @@ def find(directory: accounts.Directory, recipients: Iterable[envelope.Recipient]
             route.stuck.append((one, "mail for the postmaster, but no account is postmaster"))
         else:
             _local(route, one, found)
+    for name in route.accounts:
+        if limits := limits_of(directory, name):
+            route.limits[name] = limits
     for address in route.external:  # named directly and through an alias: once
         route.expanded.pop(address, None)
     return route
+
+
+def limits_of(directory: accounts.Directory, name: str) -> quota.Limits | None:
+    """What an account may have; None without a limit. A broken file of an account stops no mail."""
+    try:
+        account = directory.account(name, fresh=False)
+    except Temporary:
+        return None
+    return (quota.Limits.of(account) or None) if account is not None else None
 
 
 def _local(route: Route, one: envelope.Recipient, found: accounts.Resolution) -> None:

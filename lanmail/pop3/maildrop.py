@@ -15,7 +15,7 @@ import fcntl
 import os
 from dataclasses import dataclass, field
 
-from lanmail import atomic, changes
+from lanmail import atomic, changes, quota
 from lanmail.folder import Folder
 from lanmail.snapshot import Entry, Snapshot
 
@@ -133,5 +133,7 @@ class Maildrop:
         """The UPDATE state: remove what is marked as deleted, mark what was retrieved as seen. Blocking; OSError."""
         if self.deleted:
             changes.expunge(self.folder, [self.entries[index].uid for index in self.deleted])
+            octets = sum(self.entries[index].size or 0 for index in self.deleted)
+            quota.note(self.folder.root, -octets, -len(self.deleted))
         if mark_seen and (seen := self._newly_seen()):
             changes.store(self.folder, seen, "+", ["\\Seen"])

@@ -7,12 +7,13 @@ are local parts like any other, and nobody of that name lives here.
 """
 
 import ipaddress
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lanmail import message, outgoing
 from lanmail.address import Address, from_header, parse
-from lanmail.errors import Permanent
+from lanmail.errors import Permanent, Temporary
 
 if TYPE_CHECKING:
     from lanmail import accounts, settings
@@ -55,11 +56,17 @@ def author(directory: "accounts.Directory", account: "settings.Account", header:
 
 
 def recipient(
-    directory: "accounts.Directory", address: Address, account: "settings.Account | None", *, lan: bool
+    directory: "accounts.Directory", address: Address, account: "settings.Account | None", *, lan: bool,
+    full: Callable[[str], bool],
 ) -> bool:
-    """True when `address` is outside. Raise Permanent unless mail may go there; Temporary when that is not known."""
+    """True when `address` is outside. Raise Permanent unless mail may go there; Temporary when that is not known.
+
+    `full` tells whether an account has no room for more mail.
+    """
     found = directory.resolve(address)
     if found.kind == "local":
+        if found.accounts and not found.external and all(map(full, found.accounts)):
+            raise Temporary(f"<{address}>: the mailbox is full, try again later", 452, "4.2.2")
         return False
     if found.kind == "unknown":
         raise Permanent(f"<{address}> has no mailbox here", 550, "5.1.1")

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import os
 import ssl
 
 from lanmail import accounts, daemon, log, passwords, proxy, settings, sockets, spool, tls
@@ -44,6 +45,10 @@ class Service:
     def _reloaded(self) -> None:
         self._settle()
         self.checker.configure(self.settings)
+
+    def is_full(self, account: str) -> bool:
+        """Whether deliver says that the mailbox of an account is over its quota."""
+        return os.path.exists(self.context.paths.full / account)
 
     def tls_context(self, kind: str) -> ssl.SSLContext:
         """The certificate of the moment; old devices may use old TLS on the LAN listener only."""

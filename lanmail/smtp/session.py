@@ -136,7 +136,8 @@ class Session(Dialogue):
         if not address.is_ascii and not transaction.utf8:
             raise Permanent("This address needs SMTPUTF8", 553, "5.6.7")
         try:
-            outside = policy.recipient(self.service.directory, address, self.client.account, lan=self.client.lan)
+            outside = policy.recipient(
+                self.service.directory, address, self.client.account, lan=self.client.lan, full=self.service.is_full)
             if outside:
                 self._check_outside(transaction)
         except MailError as error:
