@@ -55,3 +55,18 @@ def test_list_changes_nothing_and_reads_no_message(place: Place) -> None:
     (one,) = place.json("list", "meier")
     assert (one["messages"], one["unseen"], one["size"], one["uidvalidity"]) == (3, 1, 7 + 5 + 10, None)
     assert sorted(Path(root).rglob("*")) == before
+
+
+def test_quota_tells_what_is_used_and_allowed(place: Place) -> None:
+    place.put(message(body="x\n" * 1000), "Sent")
+    place.put(message())
+    (place.paths.accounts / "meier.toml").write_text('quota = "1KB"\nquota_messages = 10\n')
+    size = len(message()) + len(message(body="x\n" * 1000))
+    meier, schmidt = place.json("quota")
+    assert (meier["octets"], meier["messages"], meier["limit_octets"], meier["limit_messages"]) == (size, 2, 1024, 10)
+    assert meier["percent"] > 100
+    assert (schmidt["octets"], schmidt["limit_octets"], schmidt["percent"]) == (0, None, None)
+    assert "full: nothing more comes in" in place.call("quota").splitlines()[1]
+    folders = place.json("quota", "meier")
+    assert {one["folder"]: one["messages"] for one in folders} == {"INBOX": 1, "Sent": 1}
+    assert place.call("quota", "meier").splitlines()[1].startswith("Sent")

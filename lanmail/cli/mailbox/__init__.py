@@ -3,7 +3,7 @@
 import click
 
 from lanmail.cli import command
-from lanmail.cli.mailbox import acl, check, importing, index, listing
+from lanmail.cli.mailbox import acl, check, exporting, importing, index, listing, quota
 
 
 @click.group(cls=command.Group, short_help="Look after the mail itself: folders, damage, moving in and out.")
@@ -20,7 +20,9 @@ for subcommand in (
     check.check,
     check.repair,
     importing.import_,
+    exporting.export,
     acl.show,
+    quota.quota_,
     index.index,
 ):
     mailbox.add_command(subcommand)

@@ -21,7 +21,7 @@ _NUMBERS = (1, 2, 3)
 def list_(where: Paths, account: str | None, as_json: bool) -> None:
     """List the accounts with all their mail, or the folders of ACCOUNT.
 
-    Sizes are those that clients and quotas see, with CRLF line ends. NEWEST is when the last message arrived.
+    Sizes are those that clients see, with CRLF line ends. NEWEST is when the last message arrived.
     Everything is read from file names, so that a folder of 100,000 takes less than a second.
     """
     if account is None:

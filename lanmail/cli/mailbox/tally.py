@@ -1,6 +1,6 @@
 """How much lies in a folder, told by file names alone: nothing is opened but the uidlist, nothing is changed.
 
-Sizes are on the wire (CRLF line ends), as IMAP and quotas count them: from W= in the name, else from the uidlist. Only
+Sizes are on the wire (CRLF line ends), as clients see them: from W= in the name, else from the uidlist. Only
 where none of them tells a size the file is asked, and its size on disk counts.
 """
 
