@@ -23,8 +23,10 @@ class TooLarge(OSError):
     """The file is larger than the caller allows."""
 
 
-def write(path: str | os.PathLike[str], data: bytes | str, *, mode: int = 0o640) -> None:
+def write(path: str | os.PathLike[str], data: bytes | str, *, mode: int = 0o640, durable: bool = True) -> None:
     """Replace the file at `path` by `data`, durably: temporary file beside it, fsync, rename, fsync of the directory.
+
+    What can be made again without harm need not be `durable`.
 
     Raises OSError; the old file is then untouched.
     """
@@ -36,7 +38,8 @@ def write(path: str | os.PathLike[str], data: bytes | str, *, mode: int = 0o640)
         try:
             os.fchmod(descriptor, mode)
             write_all(descriptor, raw)
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         set_aside(target)
@@ -44,7 +47,8 @@ def write(path: str | os.PathLike[str], data: bytes | str, *, mode: int = 0o640)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_dir(target.parent)
+    if durable:
+        sync_dir(target.parent)
 
 
 def set_aside(path: str | os.PathLike[str], kind: Callable[[int], bool] = stat.S_ISREG) -> bool:

@@ -159,7 +159,7 @@ def take_recent(folder: Folder) -> tuple[Snapshot, frozenset[int]]:
     New UIDs are not flushed: that would keep the news from whoever waits for it. `folder.flush()` later does it.
     """
     snapshot = folder.sync(flush=False)
-    if not any(entry.recent for entry in snapshot.entries):
+    if "new" not in [entry.sub for entry in snapshot.entries]:
         return snapshot, frozenset()
     taken: set[int] = set()
     moved: list[tuple[str, str]] = []

@@ -61,7 +61,7 @@ class Folder:
         self._touched: set[str] = set()
         self._empty: set[str] = set()  # base names of files that were empty: their content may come later
         self._snapshot: Snapshot | None = None
-        self._unflushed = False
+        self._unflushed = 0  # 1: UIDs were given, 2: also the list is new
         self._altered: set[int] | None = None  # UIDs that differ from the snapshot; None: all may
         self._history: tuple[tuple[int, frozenset[int] | None], ...] = ()
         self._numbering: numbering.Numbering | None = None
@@ -117,8 +117,8 @@ class Folder:
     def flush(self) -> None:
         """Make the UIDs that were given so far survive a power cut."""
         if self._unflushed:
-            self._unflushed = False
-            uidlist.flush(self._uidlist)
+            made, self._unflushed = self._unflushed > 1, 0
+            uidlist.flush(self._uidlist, made=made)
 
     def _publish(self) -> Snapshot:
         uids, old, modseq = self._uids, self._snapshot, self._numbering.highest if self._numbering is not None else 0
@@ -169,13 +169,14 @@ class Folder:
         if uids is None:
             return False
         numbers = self._numbering
-        if numbers is not None and not numbers.read(uids.uidvalidity, self._entries):
+        if numbers is not None and not numbers.read(uids.uidvalidity, self._entries, locked=locked):
             self.distrust()
         self._touched.update(self._new.look())  # new/ first: mail moves from there to cur/
         self._touched.update(self._cur.look())
         self._look_at_keywords()
         gone, changed, known, reborn, unknown = self._sort_out(uids)
-        fresh = [base for base in unknown if self._is_mail(base, len(unknown))]
+        many = len(unknown) > _BULK  # a whole store is taken over: no stat per message
+        fresh = [base for base in unknown if (many and ",S=" in base) or self._is_mail(base)]
         twice = listing.doubles(self.path, self._new, self._cur)
         if not locked and (reborn or fresh or twice or uids.damaged
                            or not (numbers.surely_gone(gone) if numbers is not None else not gone)):
@@ -237,7 +238,8 @@ class Folder:
             if not locked:
                 return None
             self._uids = uidlist.inherit(self.path) or uidlist.fresh(self.root)
-            self._stamp = uidlist.replace(self._uidlist, self._uids)
+            self._stamp = uidlist.replace(self._uidlist, self._uids, durable=False)
+            self._unflushed = 2
         self._compare(self._uids)
         return self._uids
 
@@ -309,10 +311,8 @@ class Folder:
         name = self._cur.files.get(base)
         return ("cur", name) if name is not None else ("new", self._new.files[base])
 
-    def _is_mail(self, base: str, many: int) -> bool:
+    def _is_mail(self, base: str) -> bool:
         """Whether a file we see for the first time is one to give a UID to. (That it is a regular one is known.)"""
-        if many > _BULK and ",S=" in base:
-            return True  # a whole store is taken over: no stat per message
         try:
             status = os.lstat("/".join((self.path, *self._file(base))))
         except OSError:
@@ -362,8 +362,9 @@ class Folder:
 
     def _assign(self, uids: uidlist.UidList, bases: list[str], order: Sequence[str]) -> uidlist.UidList:
         """Give UIDs, in the order of arrival, and write the list; the lock is held."""
-        rank = {base: number for number, base in enumerate(order)}
-        bases.sort(key=lambda base: (rank.get(base, len(rank)), *maildir.arrival(base)))
+        bases = maildir.by_arrival(bases)
+        if rank := {base: number for number, base in enumerate(order)}:
+            bases.sort(key=lambda base: rank.get(base, len(rank)))
         rewrite = uids.damaged
         if uids.uidnext + len(bases) > uidlist.MAX:
             uids = self._uids = uidlist.fresh(self.root)
@@ -382,7 +383,7 @@ class Folder:
             self._rewrite(uids)
         elif records:
             self._stamp = uidlist.append(self._uidlist, uids, records)
-            self._unflushed = True
+            self._unflushed = self._unflushed or 1
         return uids
 
     def _rewrite(self, uids: uidlist.UidList) -> None:

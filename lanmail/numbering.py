@@ -18,6 +18,7 @@ class Numbering:
         self.log = modseqs.Log(directory)
         self._loose: set[int] = set()
         self._lost: set[int] = set()
+        self._first = 0  # what all get while there is no log, and the lock is held
 
     @property
     def highest(self) -> int:
@@ -41,10 +42,11 @@ class Numbering:
         self.log.again()
         self._loose = set()
 
-    def read(self, uidvalidity: int, entries: dict[int, Entry]) -> bool:
+    def read(self, uidvalidity: int, entries: dict[int, Entry], *, locked: bool = False) -> bool:
         """Take in what other processes noted; False when that contradicts the names we know."""
         log = self.log
         log.catch_up(uidvalidity)
+        self._first = log.next() if locked and not log.usable else 0
         self._lost = set()
         return not entries or (log.gone.isdisjoint(entries) and all(
             modseqs.key(entry.uid, entry.name) == key
@@ -52,6 +54,8 @@ class Numbering:
 
     def made(self, records: Sequence[tuple[int, str]]) -> list[int]:
         """The mod-sequences of new entries, given as UID and file name; 0 where there will be one."""
+        if self._first:
+            return [self._first] * len(records)
         said, bits, mark = self.log.said.pop, modseqs.BITS, maildir.INFO
         found = []
         for uid, name in records:

@@ -228,21 +228,23 @@ def append(path: str, uids: UidList, records: list[tuple[str, int]]) -> Stamp:
         os.close(descriptor)
 
 
-def flush(path: str) -> None:
-    """Make what was appended survive a power cut."""
+def flush(path: str, *, made: bool = False) -> None:
+    """Make what was appended survive a power cut, and a list that was `made` without flushing it."""
     descriptor = atomic.open_regular(path)
     try:
         os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
+    if made:
+        atomic.sync_dir(os.path.dirname(path))
 
 
-def replace(path: str, uids: UidList) -> Stamp:
+def replace(path: str, uids: UidList, *, durable: bool = True) -> Stamp:
     """Write the whole list, keeping the file's mode; the dotlock must be held."""
     try:
         mode = stat_module.S_IMODE(os.lstat(path).st_mode)
     except FileNotFoundError:
         mode = 0o660 & stat_module.S_IMODE(os.lstat(os.path.dirname(path)).st_mode)
-    atomic.write(path, encode(uids), mode=mode)
+    atomic.write(path, encode(uids), mode=mode, durable=durable)
     uids.damaged = False
     return stamp_of(os.lstat(path))

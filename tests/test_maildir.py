@@ -187,3 +187,8 @@ def test_unreadable_subscriptions_are_kept(tmp_path: Path) -> None:
 def test_time_is_not_needed_for_unique_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: 1_000_000_000_000_000_000)
     assert len({maildir.name_for(1, 1) for _ in range(100)}) == 100
+
+
+def test_many_names_are_sorted_as_they_arrived() -> None:
+    names = ["17.M9P1.h", "17.M10P1.h", "17.M9P0.h", "9.M1.h", "x", "", "17", "0017.M009.h", "17.Mx", "1" * 19 + ".M1"]
+    assert maildir.by_arrival(names) == sorted(names, key=maildir.arrival)
