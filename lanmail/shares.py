@@ -147,7 +147,7 @@ class Shares:
 
     def _load(self) -> tuple[tuple[str, str], ...]:
         if self._age() is None:
-            self.rebuild()
+            self.rebuild(wait=True)
         status = os.stat(self._index)
         stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
         if stamp != self._stamp:
@@ -169,10 +169,10 @@ class Shares:
             return None
         return None if listed >= made else (time.time_ns() - made) / 1e9
 
-    def rebuild(self) -> None:
-        """Look through all accounts and Maildirs; one process does it, the others go on with what there is."""
-        with self._locked() as held:
-            if held:
+    def rebuild(self, *, wait: bool = False) -> None:
+        """Look through all accounts and Maildirs; one process does it, the others go on with what there is, or wait."""
+        with self._locked(wait=wait) as held:
+            if held and not (wait and self._age() is not None):
                 self._write([line for name in self._names() for line in self._shared_by(name)])
 
     def renew(self, *owners: str) -> None:
