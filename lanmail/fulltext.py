@@ -6,6 +6,7 @@ caller. Their terms (lanmail/terms.py) are in an FTS5 table; beside it stands th
     with Reader(path, stamp) as index:               OSError: there is none; Damaged: none that can be used
         part = index.collection(name, version)       None when it is not in the index
         index.lookup(part, kinds, needle) -> Finding | None       None: the needle cannot be looked up
+        index.scores(part, kinds, words) -> {number: score} | None      the same for inflected words (lanmail/stems.py)
 
     with Writer(path, stamp) as index:               what is damaged or has another stamp is begun anew
         index.arrange({name: (version, documents)})  follows collections that were renamed, forgets those that are gone
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import quote
 
-from lanmail import terms, vocabulary
+from lanmail import stems, terms, vocabulary
 
 BODY, HEAD = KINDS = (0, 1)
 MAX_TERMS = 50_000  # of one kind in one document; one that has more is not indexed
@@ -124,6 +125,32 @@ class Reader(_File):
         if len(possible) < len(findings):
             return Finding(sure, None)
         return Finding(sure, frozenset[int]().union(*possible))
+
+    def scores(self, part: Part, kinds: Collection[int], words: list[stems.Word]) -> dict[int, int] | None:
+        """The documents that have all the words or their inflections, and how well; None: too many to look up."""
+        found: dict[int, list[int]] = {}
+        with _damage():
+            for count, word in enumerate(words):
+                ranks: dict[int, int] = {}
+                for kind in kinds:
+                    if not self._rank(part, kind, word, ranks):
+                        return None
+                found = {number: [*found.get(number, ()), rank] for number, rank in ranks.items()
+                         if not count or number in found}
+        return {number: stems.mean(ranks) for number, ranks in found.items()}
+
+    def _rank(self, part: Part, kind: int, word: stems.Word, ranks: dict[int, int]) -> bool:
+        """Add what one kind of text says of a word; False when there are too many terms."""
+        asked = 0
+        for run in (word.run, word.start):
+            for term in vocabulary.fitting(self.db, kind, run):
+                if rank := word.rank(term):
+                    for number in self._documents(part, kind, term):
+                        ranks[number] = max(rank, ranks.get(number, 0))
+                    asked += 1
+                    if asked > MAX_LOOKUPS:
+                        return False
+        return True
 
     def _lookup(self, part: Part, kind: int, runs: list[terms.Run]) -> Finding:
         possible: set[int] | None = None

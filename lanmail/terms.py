@@ -17,7 +17,7 @@ STEP = 32  # a run of up to this length is inside one of the terms that a longer
 _ALONE = "\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _JOINED = "a-z0-9\u00bc-\u1fff\u2070-\u2e7f\ua000-\ud7ff\ue000-\uf8ff\ufb00-\U0001ffff\U00040000-\U0010ffff"
 _find = re.compile(f"[{_ALONE}]|[{_JOINED}]+")
-_alone = re.compile(f"[{_ALONE}]").match
+is_alone = re.compile(f"[{_ALONE}]").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def runs(needle: str) -> list[Run]:
         text, start, end = match[0], match.start(), match.end()
         if len(text) > STEP:
             found.append(Run(text[:STEP]))
-        elif _alone(text):
+        elif is_alone(text):
             found.append(Run(text, left=True, right=True, whole=len(needle) == 1))
         else:
             left, right = start > 0, end < len(needle)

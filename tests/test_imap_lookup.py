@@ -58,7 +58,7 @@ class Mail:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_result_with_the_index_is_that_without(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
@@ -72,12 +72,20 @@ def test_the_result_with_the_index_is_that_without(
         start = data.draw(st.integers(0, len(whole) - 1))
         needle = whole[start : start + data.draw(st.integers(1, 60))]
         body, text = searchkeys.Body(needle), searchkeys.Text(needle)
-        _, known = lookup._look_up(path, "INBOX", "1", [body, text])
-        for key in (body, text, searchkeys.Not(body), searchkeys.Or((text, searchkeys.Not(text))),
+        fuzzy = searchkeys.Fuzzy(data.draw(st.sampled_from((body, text))))
+        _, known = lookup._look_up(path, "INBOX", "1", [body, text, fuzzy])
+        for key in (body, text, fuzzy, searchkeys.Not(body), searchkeys.Or((text, searchkeys.Not(text))),
                     searchkeys.And((searchkeys.Or((body, searchkeys.Uids(((1, 1),)))), searchkeys.Not(text)))):
             with_index, without = search.compile(key, known), search.compile(key)
             for uid, one in enumerate(messages, 1):
                 assert with_index(Mail(uid, one)) == without(Mail(uid, one)), (key, one)  # type: ignore[arg-type]
+        scores = {key: verdict.scores for key, verdict in known.items()}
+        for uid, one in enumerate(messages, 1):
+            if search.compile(fuzzy.key)(Mail(uid, one)):  # type: ignore[arg-type]
+                assert search.compile(fuzzy)(Mail(uid, one))  # type: ignore[arg-type]
+            if search.compile(fuzzy)(Mail(uid, one)):  # type: ignore[arg-type]
+                relevancies = [search.relevancy(fuzzy, given)(Mail(uid, one)) for given in (scores, {})]  # type: ignore[arg-type]
+                assert relevancies[0] == relevancies[1] > 0
         for key, verdict in known.items():
             matching = [uid for uid, one in enumerate(messages, 1) if search.compile(key)(Mail(uid, one))]  # type: ignore[arg-type]
             assert set(matching) <= set(verdict.candidates(list(range(1, len(messages) + 1))))
@@ -148,7 +156,8 @@ SEARCHES = {
     "BODY 0003": [4], "NOT BODY 0003 UID 1:5": [1, 2, 3, 5], 'OR BODY 0001 SUBJECT "Betreff 5"': [2, 6],
     'CHARSET UTF-8 BODY "GRÖSSE" BODY 0002': [3], 'CHARSET UTF-8 TEXT "gro\u0308ße 2"': [3, 10],
     'BODY "0002, g"': [3], 'BODY "r 000"': list(range(1, 11)), 'BODY ", "': ALL, "UNSEEN BODY 000": list(range(1, 11)),
-    'BODY ""': ALL,
+    'BODY ""': ALL, 'FUZZY BODY "o, 3"': [4, 11], "FUZZY BODY rechnungsnummern": ALL,
+    'FUZZY TEXT "0003 betreffs"': [4], "FUZZY SUBJECT 3": [4],
 }
 
 

@@ -26,6 +26,7 @@ LOGGED_IN = (
     "LIST-STATUS",
     "STATUS=SIZE",
     "ESEARCH",
+    "SEARCH=FUZZY",
     "SEARCHRES",
     "WITHIN",
     "MULTIAPPEND",

@@ -6,18 +6,18 @@ one is made in the background. Whatever the index says is what reading the messa
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lanmail import fulltext, indexes
-from lanmail.imap import casemap, indexing, searchkeys
+from lanmail.imap import casemap, fuzzy, indexing, searchkeys
 from lanmail.imap.session import Session
 
 FEW = 50  # messages that are looked through at once
 MANY = 200  # messages that are not in the index from which on it is filled
 MAX_KEYS = 20  # of one search
 
-Content = searchkeys.Body | searchkeys.Text
+Content = searchkeys.Body | searchkeys.Text | searchkeys.Fuzzy
 _KINDS = {searchkeys.Body: (fulltext.BODY,), searchkeys.Text: (fulltext.BODY, fulltext.HEAD)}
 
 
@@ -27,6 +27,7 @@ class Verdict:
 
     part: fulltext.Part
     finding: fulltext.Finding
+    scores: Mapping[int, int] = field(default_factory=dict)  # of a fuzzy key
 
     def __call__(self, uid: int) -> bool | None:
         """Whether a message matches; None when only reading it tells."""
@@ -48,8 +49,11 @@ Verdicts = Mapping[searchkeys.Key, Verdict]
 
 
 def keys_in(key: searchkeys.Key) -> Iterator[Content]:
-    """All BODY and TEXT keys of a tree."""
-    if isinstance(key, searchkeys.Body | searchkeys.Text):
+    """All BODY and TEXT keys of a tree, fuzzy or not."""
+    if isinstance(key, searchkeys.Fuzzy):
+        if type(key.key) in _KINDS:
+            yield key
+    elif isinstance(key, searchkeys.Body | searchkeys.Text):
         yield key
     elif isinstance(key, searchkeys.Not):
         yield from keys_in(key.key)
@@ -87,5 +91,19 @@ def _look_up(path: Path, name: str, version: str, wanted: list[Content]) -> tupl
         part = index.collection(name, version)
         if part is None:
             return 0, {}
-        found = {key: index.lookup(part, _KINDS[type(key)], casemap.fold(key.text)) for key in wanted}
-        return part.upto, {key: Verdict(part, finding) for key, finding in found.items() if finding is not None}
+        found = {key: _ask(index, part, key) for key in wanted}
+        return part.upto, {key: verdict for key, verdict in found.items() if verdict is not None}
+
+
+def _ask(index: fulltext.Reader, part: fulltext.Part, key: Content) -> Verdict | None:
+    if not isinstance(key, searchkeys.Fuzzy):
+        finding = index.lookup(part, _KINDS[type(key)], casemap.fold(key.text))
+        return Verdict(part, finding) if finding is not None else None
+    words = fuzzy.words(key)
+    if not words:
+        return None if isinstance(key.key, searchkeys.Header) else _ask(index, part, key.key)
+    scores = index.scores(part, _KINDS[type(key.key)], words)
+    if scores is None:
+        return None
+    found = frozenset(scores)
+    return Verdict(part, fulltext.Finding(found, found), scores)

@@ -6,6 +6,7 @@ from lanmail.imap import parser, searchgrammar, searching, searchkeys, sortkeys,
 from lanmail.imap.session import Session
 
 MAX_CRITERIA = 20
+RELEVANCY = "RELEVANCY"
 ALGORITHMS = {
     "ORDEREDSUBJECT": (threads.ordered_subject, sortkeys.by_subject),
     "REFERENCES": (threads.references, sortkeys.threading),
@@ -42,7 +43,7 @@ def parse_sort(cursor: parser.Cursor, *, uid: bool = False) -> Sort:
         if reverse := word == "REVERSE":
             cursor.space()
             word = cursor.word()
-        if word not in sortkeys.CRITERIA or len(criteria) >= MAX_CRITERIA:
+        if word not in (*sortkeys.CRITERIA, RELEVANCY) or len(criteria) >= MAX_CRITERIA:
             cursor.fail("a sort criterion")
         criteria.append((word, reverse))
     cursor.space()
@@ -62,7 +63,12 @@ def parse_thread(cursor: parser.Cursor, *, uid: bool = False) -> Thread:
 
 async def sort(session: Session, arguments: Sort) -> str:
     uids = await _found(session, arguments)
-    keys = sortkeys.for_criteria([name for name, _ in arguments.criteria])
+    names = [name for name, _ in arguments.criteria]
+    more: dict[str, sortkeys.Ask] = {}
+    if RELEVANCY in names:  # RFC 6203 §6: the most relevant come first
+        score = await searching.relevancy(session, arguments.key, uids)
+        more[RELEVANCY] = lambda of: -score(of)
+    keys = sortkeys.for_criteria(names, more)
     found = dict(await searching.each(session, uids, keys, costly=True))
     order = await session.worker.run(_ordered, found, [reverse for _, reverse in arguments.criteria])
     numbers = order if arguments.uid else map(session.view.number, order)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import date, timedelta
 from typing import Protocol
 
-from lanmail.imap import headers, searchkeys, section, textsearch
+from lanmail import stems
+from lanmail.imap import fuzzy, headers, searchkeys, section, textsearch
 
 Test = Callable[["Message"], bool]
 Known = Mapping[searchkeys.Key, Callable[[int], bool | None]]  # by UID
@@ -52,6 +53,18 @@ def compile(key: searchkeys.Key, known: Known = _NOTHING) -> Test:
     return _compiled(key, known)[1]
 
 
+def relevancy(key: searchkeys.Key, known: Mapping[searchkeys.Key, Mapping[int, int]]) -> Callable[["Message"], int]:
+    """How relevant a message is that was found, by the fuzzy keys that it matches (RFC 6203 §4)."""
+    wanted = [(known.get(one, {}), fuzzy.scorer(one, compile(one.key))) for one in dict.fromkeys(fuzzy.keys_in(key))]
+
+    def score(message: Message) -> int:
+        ranks = [scores.get(message.uid) or read(message) for scores, read in wanted]
+        ranks = [rank for rank in ranks if rank]
+        return sum(ranks) // len(ranks) if ranks else stems.SAME
+
+    return score
+
+
 def needs_file(key: searchkeys.Key) -> bool:
     """Whether a message may have to be opened; a search of names and flags alone can be answered at once."""
     return _compiled(key, _NOTHING)[0] >= HEADER
@@ -69,8 +82,12 @@ def _compiled(key: searchkeys.Key, known: Known) -> tuple[int, Test]:
         case searchkeys.Or():
             cost, tests = _several(key.keys, known)
             return cost, lambda message: any(test(message) for test in tests)
-        case searchkeys.Body() | searchkeys.Text() if key in known:
-            return BODY, _unless_known(known[key], _of_content(key)[1])
+        case searchkeys.Body() | searchkeys.Text() | searchkeys.Fuzzy() if key in known:
+            return BODY, _unless_known(known[key], _compiled(key, _NOTHING)[1])
+        case searchkeys.Fuzzy():
+            cost, exact = _of_content(key.key)
+            score = fuzzy.scorer(key, exact)
+            return cost, lambda message: score(message) > 0
         case searchkeys.Header() | searchkeys.Body() | searchkeys.Text() | searchkeys.Sent():
             return _of_content(key)
         case searchkeys.Arrived() | searchkeys.Saved() | searchkeys.Within() | searchkeys.Size():

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from lanmail.imap import dates, parser, searchkeys
 
-RETURNS = ("MIN", "MAX", "ALL", "COUNT", "SAVE")
+RETURNS = ("MIN", "MAX", "ALL", "COUNT", "SAVE", "RELEVANCY")
 FLAGS = {"ANSWERED": "R", "DELETED": "T", "DRAFT": "D", "FLAGGED": "F", "SEEN": "S"}
 FIELDS = ("BCC", "CC", "FROM", "SUBJECT", "TO")
 OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}")
@@ -73,7 +73,7 @@ def _returns(cursor: parser.Cursor) -> tuple[str, ...]:
             cursor.space()
         word = cursor.word()
         if word not in RETURNS:
-            cursor.fail("MIN, MAX, ALL, COUNT or SAVE")
+            cursor.fail("MIN, MAX, ALL, COUNT, SAVE or RELEVANCY")
         found.append(word)
     return tuple(dict.fromkeys(found)) or ("ALL",)
 
@@ -197,6 +197,10 @@ class _Keys:
         self._cursor.space()
         return searchkeys.Uids(self._cursor.sequence_set())
 
+    def _fuzzy(self, _name: str, depth: int) -> searchkeys.Key:
+        self._cursor.space()
+        return searchkeys.fuzzily(self._key(depth + 1))
+
     def _not(self, _name: str, depth: int) -> searchkeys.Key:
         self._cursor.space()
         return searchkeys.Not(self._key(depth + 1))
@@ -223,7 +227,8 @@ class _Keys:
         **dict.fromkeys(("KEYWORD", "UNKEYWORD"), _keyword),
         **dict.fromkeys(("LARGER", "SMALLER"), _size),
         **dict.fromkeys(("OLDER", "YOUNGER"), _within),
-        "BODY": _body, "HEADER": _header, "MODSEQ": _modseq, "NOT": _not, "OR": _or, "TEXT": _whole, "UID": _uid,
+        "BODY": _body, "FUZZY": _fuzzy, "HEADER": _header, "MODSEQ": _modseq, "NOT": _not, "OR": _or, "TEXT": _whole,
+        "UID": _uid,
     }
 
 

@@ -39,7 +39,8 @@ async def run(session: Session, arguments: searchgrammar.Search) -> str:
     if "SAVE" in returns:
         view.saved = _to_save(returns, uids)
     if returns != ("SAVE",):
-        session.untagged(_extended(arguments, found) + (f" MODSEQ {modseq}" if modseq else ""))
+        scores = await _scores(session, arguments.key, uids) if "RELEVANCY" in returns else []
+        session.untagged(_extended(arguments, found, scores) + (f" MODSEQ {modseq}" if modseq else ""))
     return view.unsaid(uid=arguments.uid)
 
 
@@ -67,6 +68,19 @@ def _told(returns: tuple[str, ...] | None, uids: list[int]) -> list[int]:
     return uids
 
 
+async def _scores(session: Session, key: searchkeys.Key, uids: list[int]) -> list[int]:
+    """RFC 6203 §4: how relevant each message is."""
+    score = await relevancy(session, key, uids)
+    scores = dict(await each(session, uids, score, costly=True))
+    return [scores.get(uid, 1) for uid in uids]
+
+
+async def relevancy(session: Session, key: searchkeys.Key, uids: list[int]) -> "Callable[[search.Message], int]":
+    """The function that says how relevant a message is that was found."""
+    known = await lookup.verdicts(session, [key], len(uids))
+    return search.relevancy(key, {one: verdict.scores for one, verdict in known.items()})
+
+
 def bad_charset() -> No:
     return No("No such charset here.", "BADCHARSET (US-ASCII UTF-8 ISO-8859-1 ISO-8859-15 WINDOWS-1252)")
 
@@ -85,7 +99,7 @@ def _to_save(returns: tuple[str, ...], uids: list[int]) -> "array[int]":
     return array("I", uids)
 
 
-def _extended(arguments: searchgrammar.Search, found: list[int]) -> str:
+def _extended(arguments: searchgrammar.Search, found: list[int], scores: list[int]) -> str:
     """RFC 4466 §2.6.2; MIN, MAX and ALL are left out when nothing was found, COUNT is not."""
     parts = [f'ESEARCH (TAG "{arguments.tag}")']
     if arguments.uid:
@@ -93,6 +107,8 @@ def _extended(arguments: searchgrammar.Search, found: list[int]) -> str:
     for name in arguments.returns or ():
         if name == "COUNT":
             parts.append(f"COUNT {len(found)}")
+        elif name == "RELEVANCY":
+            parts.append(f"RELEVANCY ({' '.join(map(str, scores))})")
         elif found and name != "SAVE":
             value = {"MIN": str(found[0]), "MAX": str(found[-1])}.get(name)
             parts.append(f"{name} {value or copy.compact(found)}")

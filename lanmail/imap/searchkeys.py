@@ -130,6 +130,13 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Fuzzy:
+    """FUZZY (RFC 6203) before one of the keys that look for a text; before others it means nothing."""
+
+    key: "Header | Body | Text"
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     key: "Key"
 
@@ -146,7 +153,7 @@ class Or:
 
 Key = (
     Numbers | Uids | Flag | Keyword | Recent | Arrived | Sent | Saved | Within | Size | ModSeq | EmailId
-    | Header | Body | Text | Not | And | Or
+    | Header | Body | Text | Fuzzy | Not | And | Or
 )
 
 
@@ -159,3 +166,15 @@ def ranges(pairs: list[tuple[int, int]]) -> Ranges:
         else:
             joined.append((low, high))
     return tuple(joined)
+
+
+def fuzzily(key: Key) -> Key:
+    """The key, and all below it that look for a text, as fuzzy ones."""
+    match key:
+        case Header() | Body() | Text():
+            return Fuzzy(key)
+        case Not():
+            return Not(fuzzily(key.key))
+        case And() | Or():
+            return type(key)(tuple(map(fuzzily, key.keys)))
+    return key

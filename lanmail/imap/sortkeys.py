@@ -4,13 +4,14 @@ A message is looked at once for all keys of a command; texts are in the form in 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from lanmail import message
 from lanmail.imap import addresses, casemap, headers, search, sentdates, subjects, threads
 
 Key = str | float
 Keys = tuple[Key, ...]
+Ask = Callable[[search.Message], Key]
 
 MAX_TEXT = 16_384
 MAX_REFERENCES = 500
@@ -70,7 +71,7 @@ def _arrival(of: search.Message) -> float:
     return float(int(of.internal_date()))  # INTERNALDATE has whole seconds; within one, the order of the mailbox counts
 
 
-CRITERIA: dict[str, Callable[[search.Message], Key]] = {
+CRITERIA: dict[str, Ask] = {
     "ARRIVAL": _arrival,
     "CC": _mailbox(b"cc"),
     "DATE": _sent,
@@ -83,9 +84,9 @@ CRITERIA: dict[str, Callable[[search.Message], Key]] = {
 }
 
 
-def for_criteria(criteria: list[str]) -> Callable[[search.Message], Keys]:
-    """The function that finds all keys of a message."""
-    wanted = [CRITERIA[name] for name in criteria]
+def for_criteria(criteria: list[str], more: Mapping[str, Ask]) -> Callable[[search.Message], Keys]:
+    """The function that finds all keys of a message; `more` are criteria of this one search."""
+    wanted = [more.get(name) or CRITERIA[name] for name in criteria]
     return lambda of: tuple([key(of) for key in wanted])
 
 

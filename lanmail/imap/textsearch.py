@@ -84,12 +84,13 @@ def in_text(message_source: source.Source, needle: Needle) -> bool:
     if data.isascii() and _plainly_without(data, needle.octets and needle.word):
         last = data.rfind(b"=?")
         if last < len(message_source.header):  # none, or only the message's own header has encoded words
-            return last >= 0 and needle.in_words(_unfolded(message_source.header))
-    return any(needle.in_words(_unfolded(data[node.start : node.middle])) or _in_part(data, node, needle)
+            return last >= 0 and needle.in_words(unfolded(message_source.header))
+    return any(needle.in_words(unfolded(data[node.start : node.middle])) or _in_part(data, node, needle)
                for node in _nodes(tree.outline(data)))
 
 
-def _unfolded(block: bytes) -> bytes:
+def unfolded(block: bytes) -> bytes:
+    """Header text with its folds undone."""
     return _fold.sub(b" ", block.replace(b"\r\n", b"\n"))
 
 
@@ -112,7 +113,7 @@ def texts(message_source: source.Source) -> tuple[list[str], list[str]]:
     nodes = _nodes(tree.outline(data))
     bodies = [casemap.fold(charset.decode(_octets(data, node), node.content.charset))
               for node in nodes if _is_searched(node)]
-    heads = [casemap.fold(message.decode_words(_unfolded(data[node.start : node.middle]))) for node in nodes]
+    heads = [casemap.fold(message.decode_words(unfolded(data[node.start : node.middle]))) for node in nodes]
     return bodies, heads
 
 

@@ -1,0 +1,63 @@
+"""Words by their stems, German and English, for searches that need not be exact: Rechnungen is Rechnung.
+
+Texts are folded (see lanmail/terms.py). How well a term fits a word is a number: 100 the word, 80 the word is part of
+the term, 50 both have a stem in common, 0 not at all; how well a text does, the mean over all words, or 0 without one.
+"""
+
+import functools
+import re
+import unicodedata
+from collections.abc import Collection
+
+import Stemmer  # type: ignore[import-not-found]
+
+from lanmail import terms
+
+SAME, PART, STEM = 100, 80, 50
+
+_stemmers = (Stemmer.Stemmer("german"), Stemmer.Stemmer("english"))
+_marks = re.compile("[\u0300-\u036f]")
+_start = re.compile("[^aeiouy\u0300-\u036f]*[aeou]?").match  # what no inflection changes
+
+
+@functools.lru_cache(maxsize=50_000)
+def of(word: str) -> frozenset[str]:
+    """The stems of a folded word, without accents."""
+    composed = unicodedata.normalize("NFC", word)
+    stems = [stemmer.stemWord(composed) for stemmer in _stemmers]
+    return frozenset([_marks.sub("", unicodedata.normalize("NFD", stem)) for stem in stems])
+
+
+class Word:
+    """A word to look for."""
+
+    __slots__ = ("run", "start", "stems", "text")
+
+    def __init__(self, run: terms.Run) -> None:
+        self.text = run.text
+        alone = terms.is_alone(run.text) is not None
+        self.run = terms.Run(run.text, left=alone, right=alone)  # what the term is that it is part of
+        found = _start(run.text)
+        self.start = terms.Run(found[0] if found and found[0] else run.text[:1], left=True)
+        self.stems = of(run.text)
+
+    def rank(self, term: str) -> int:
+        """How well a term fits."""
+        if self.text in term:
+            return SAME if term == self.text else PART
+        return STEM if term.startswith(self.start.text) and not self.stems.isdisjoint(of(term)) else 0
+
+
+def words(needle: str) -> list[Word]:
+    """The words of a folded text, each once."""
+    return [Word(run) for run in {run.text: run for run in terms.runs(needle)}.values()]
+
+
+def score(wanted: list[Word], found: Collection[str]) -> int:
+    """How well the terms of a text fit: 1 to 100, or 0."""
+    return mean([max(map(word.rank, found), default=0) for word in wanted])
+
+
+def mean(ranks: list[int]) -> int:
+    """What the ranks of all words make together."""
+    return sum(ranks) // len(ranks) if ranks and all(ranks) else 0
