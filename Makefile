@@ -1,7 +1,7 @@
 # make run      a working mail server in this directory, with a demo account
 # make test     all tests (what .ci/run calls)
 # make check    lint, types, then all tests: what a change must pass
-# The rest: venv lock docs bench fuzz install clean
+# The rest: venv lock docs bench fuzz suites install clean
 
 PYTHON ?= python3
 PREFIX ?= /usr/local
@@ -10,7 +10,7 @@ VENV := .venv/bin
 LOCKS := requirements.lock requirements-dev.lock
 WORKERS ?= 2
 
-.PHONY: run test check lint venv lock docs bench fuzz install clean
+.PHONY: run test check lint venv lock docs bench fuzz suites install clean
 .SUFFIXES:
 MAKEFLAGS += --no-print-directory
 
@@ -57,6 +57,10 @@ bench: venv
 
 fuzz: venv
 	@HYPOTHESIS_PROFILE=fuzz $(VENV)/python -m pytest -q -n $(WORKERS) tests/fuzz
+
+# Other people's test suites and clients; tests/suites/README.md says how each is named. None named: all skip.
+suites: venv
+	@$(VENV)/python -m pytest -q -rs tests/suites $(ARGS)
 
 # The programs with a .venv of their own in $(PREFIX)/lib/lanmail, links to them in bin/, units, users and manual pages.
 # Packagers set DESTDIR. What is in /etc/lanmail and /var/lib/lanmail is not touched: `lanmail init` makes it.
