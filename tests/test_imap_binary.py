@@ -57,6 +57,12 @@ def test_parts_without_their_encoding() -> None:
         part(3)
 
 
+def test_blanks_at_the_end_of_a_quoted_printable_line_are_not_of_the_message() -> None:
+    """RFC 2045 §6.7, rule 3; also behind the sign of a soft line break."""
+    message = b"MIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\nhello \t\nfoo = \t\nbar\nx =20 \n\t"
+    assert binary.part(section.Source(message), (1,)) == b"hello\r\nfoo bar\r\nx  \r\n"
+
+
 def test_a_message_without_mime_has_no_encoding() -> None:
     encoding = b"Content-Transfer-Encoding: base64\n\nSGFsbG8=\n"
     assert binary.part(section.Source(encoding), (1,)) == b"SGFsbG8=\r\n"

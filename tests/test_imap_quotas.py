@@ -32,6 +32,11 @@ async def test_what_is_told(tmp_path: Path) -> None:
         told = b"QUOTA meier (STORAGE 2 10 MESSAGE 1 5)"
         assert await client.ok("GETQUOTAROOT Sent") == [b"QUOTAROOT Sent meier", told]
         assert await client.ok('GETQUOTA "meier"') == [told]
+        # RFC 9208 §4.1.2: the mailbox need not exist
+        assert await client.ok("GETQUOTAROOT Neu") == [b"QUOTAROOT Neu meier", told]
+        assert await client.ok('GETQUOTAROOT ""') == [b'QUOTAROOT "" meier', told]
+        assert await client.ok("GETQUOTAROOT /blah") == [b'QUOTAROOT "/blah" meier', told]
+        await client.fails("GETQUOTAROOT Shared.nobody")
         assert (await client.fails("SETQUOTA meier (STORAGE 100)")).startswith(b"[NOPERM]")
         assert (await client.fails("SETQUOTA meier ()")).startswith(b"[NOPERM]")
         await client.fails("SETQUOTA meier STORAGE", "BAD")

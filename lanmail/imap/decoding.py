@@ -3,6 +3,8 @@
 import binascii
 import re
 
+_blanks_at_end = re.compile(rb"(?<![ \t])[ \t]+(?=\r?\n|\Z)")  # linear: a run is looked at from its first blank only
+_BEFORE_LINE_END = (b" \n", b"\t\n", b" \r\n", b"\t\r\n")
 _not_base64 = re.compile(rb"[^A-Za-z0-9+/]+")
 
 
@@ -12,8 +14,15 @@ def decode(body: bytes, encoding: bytes | None) -> bytes:
     if kind == b"base64":
         return base64(body)
     if kind == b"quoted-printable":
-        return binascii.a2b_qp(body)
+        return quoted_printable(body)
     return body
+
+
+def quoted_printable(body: bytes) -> bytes:
+    """Quoted-printable; blanks at the end of a line were put there on the way (RFC 2045 §6.7, rule 3)."""
+    if body.endswith((b" ", b"\t")) or any(mark in body for mark in _BEFORE_LINE_END):
+        body = _blanks_at_end.sub(b"", body)
+    return binascii.a2b_qp(body)
 
 
 def base64(body: bytes) -> bytes:

@@ -7,7 +7,7 @@ them. Limits are the administrator's: SETQUOTA is refused.
 from dataclasses import dataclass
 
 from lanmail import quota
-from lanmail.imap import names, parser
+from lanmail.imap import names, parser, strings
 from lanmail.imap.session import No, Session
 from lanmail.settings import Account
 
@@ -46,15 +46,25 @@ async def get(session: Session, arguments: Root) -> str:
 
 
 async def of_mailbox(session: Session, arguments: Root) -> str:
-    home = session.home
-    name = home.existing(arguments.name, "r")
-    account = session.worker.shares.account(home.place(name).owner)
+    owner, shown = _asked(session.home, arguments.name)
+    account = session.worker.shares.account(owner)
     limited = account is not None and bool(quota.Limits.of(account))
-    shown = names.wire(home.spelled(name, arguments.name))
     session.untagged(b"QUOTAROOT " + shown + (b" " + account.name.encode() if account and limited else b""))
     if account is not None and limited:
         await _say(session, account)
     return ""
+
+
+def _asked(home: names.Home, raw: bytes) -> tuple[str, bytes]:
+    """Whose quota a mailbox counts for, and its name in the answer. RFC 9208 §4.1.2: it need not exist."""
+    try:
+        name = home.folder(raw)
+    except No:  # a name that none can have, either
+        return home.place("INBOX").owner, strings.nstring(raw)
+    if home.exists(name) or home.is_foreign(name):
+        home.existing(raw, "r")
+        return home.place(name).owner, names.wire(home.spelled(name, raw))
+    return home.place("INBOX").owner, names.wire(home.spelled(name, raw))
 
 
 async def set_(session: Session, arguments: Root) -> str:

@@ -1,6 +1,5 @@
 """Client libraries: the live tests that come with them, or a script that calls each of their functions."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -42,11 +41,15 @@ def test_imapclient(office: Office, account: str, given: Path) -> None:
 @pytest.mark.needs("LANMAIL_MAIL_IMAPCLIENT")
 def test_mail_imapclient(office: Office, account: str, given: Path) -> None:
     need("prove")
+    office.lanmail("account", "set", account, "quota=1GB")
     sources = office.root / f"perl-{account}"
     shutil.copytree(given, sources)
     (sources / "test.txt").write_text(f"server={HOST}\nport={office.port(143)}\nuser={account}\n"
                                       f"passed={office.passwords[account]}\nauthmech=LOGIN\n")
-    done = office.run("env", "-C", sources, "prove", "-lv", "t", PERL5LIB=os.environ.get("PERL5LIB", ""))
-    assert "Result: PASS" in done.stdout
-    assert "ok 111" in done.stdout
-    assert "# skip" not in done.stdout
+    said = office.run("env", "-C", sources, "prove", "-lv", "t", check=False).stdout
+    failed = {line.partition(" - ")[2] for line in said.splitlines() if line.startswith("not ok")}
+    # A name that is only the parent of folders goes with the last of them, as it does with Dovecot on Maildirs; and the
+    # quota root is not called "User quota".
+    assert failed <= {"delete parent folder", "getquota"}, said
+    assert "ok 111" in said
+    assert "# skip" not in said
