@@ -15,6 +15,7 @@ from lanmail.relaying import mail, route
 
 QUEUE = 200  # parts that wait with their envelope in memory
 RECENT = 60.0  # seconds: a server that took a mail this long ago is not dead, but busy
+FIRST = 2  # connections until one mail got through: ten wrong log-ins at once would lock us out
 JITTER = 0.1
 
 
@@ -66,7 +67,13 @@ class Destination:
         if self.blocked or not self.queue:
             return False
         limit = 1 if self.probing else self.allowed if now < self.slower else self.limit
+        if self.is_new(now):
+            limit = min(limit, FIRST)
         return self.active < max(1, limit)
+
+    def is_new(self, now: float) -> bool:
+        """Whether nobody knows yet that it takes mail."""
+        return now - self.worked > RECENT
 
     def fail(self, answer: str, retry: Sequence[float], now: float) -> float:
         """It cannot be reached; seconds until the next try."""
@@ -78,7 +85,7 @@ class Destination:
 
     def busy(self, now: float) -> bool:
         """After a connection that was refused: whether others work, so that this only means "not so many"."""
-        if self.active <= 1 or now - self.worked > RECENT:
+        if self.active <= 1 or self.is_new(now):
             return False
         self.allowed, self.slower = self.active - 1, now + 5 * RECENT
         return True

@@ -5,6 +5,7 @@ is in trouble. A destination in trouble gives its mails back by name, and tries 
 """
 
 import asyncio
+import contextlib
 import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterable
@@ -142,10 +143,13 @@ class Sending:
             self.unpark(where, 1)
 
     def _works(self, where: Destination) -> None:
-        waiting = len(where.parked)
-        if where.works(time.monotonic()):
+        waiting, now = len(where.parked), time.monotonic()
+        is_new = where.is_new(now)
+        if where.works(now):
             log.reachable(destination=where.name, waiting=waiting)
             self.troubles()
+        if is_new:
+            self.pump(where)
 
     def _unreachable(self, one: Mail, part: route.Part, where: Destination, error: Unreachable) -> None:
         now = time.monotonic()
@@ -182,7 +186,8 @@ class Sending:
         now, clock = time.time(), time.monotonic()
         found = [outbound.Trouble(one.name, one.since, now + max(0.0, one.until - clock), one.answer, len(one.parked))
                  for one in self.destinations.values() if one.failures]
-        self.pool.submit(_quietly, outbound.save_troubles, self.office.paths.state, found)
+        with contextlib.suppress(RuntimeError):  # the pool is closed: we are at the end
+            self.pool.submit(_quietly, outbound.save_troubles, self.office.paths.state, found)
 
     async def _part(self, one: Mail, part: route.Part, where: Destination) -> None:
         """Send one part and note what became of it."""
