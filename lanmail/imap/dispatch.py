@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from lanmail import errors, log
 from lanmail.imap import (
     access,
+    annotations,
     append,
     box,
     capabilities,
@@ -238,6 +239,8 @@ TABLE: dict[str, Command] = {
     "CREATE": Command(INSIDE, folders.parse_create, folders.create),
     "DELETE": Command(INSIDE, folders.parse_name, folders.delete),
     "RENAME": Command(INSIDE, folders.parse_rename, folders.rename),
+    "GETMETADATA": Command(INSIDE, annotations.parse_get, annotations.get),
+    "SETMETADATA": Command(INSIDE, annotations.parse_set, annotations.set_),
     "GETQUOTA": Command(INSIDE, quotas.parse, quotas.get),
     "GETQUOTAROOT": Command(INSIDE, quotas.parse, quotas.of_mailbox),
     "SETQUOTA": Command(INSIDE, quotas.parse_set, quotas.set_),
