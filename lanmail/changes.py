@@ -158,16 +158,15 @@ def take_recent(folder: Folder) -> tuple[Snapshot, frozenset[int]]:
 
     New UIDs are not flushed: that would keep the news from whoever waits for it. `folder.flush()` later does it.
     """
-    snapshot = folder.sync(flush=False)
-    if "new" not in [entry.sub for entry in snapshot.entries]:
+    snapshot = folder.glance()
+    if snapshot is not None and not folder.arrived():
         return snapshot, frozenset()
     taken: set[int] = set()
     moved: list[tuple[str, str]] = []
     with folder.locked(flush=False):
+        snapshot = folder.sync()
         try:
-            for entry in folder.sync().entries:
-                if not entry.recent:
-                    continue
+            for entry in folder.arrived():
                 name = entry.name if maildir.INFO in entry.name else maildir.with_letters(entry.name, "")
                 with contextlib.suppress(FileNotFoundError):
                     if not folder.taken(name) and _put(folder, entry, name):
@@ -175,7 +174,7 @@ def take_recent(folder: Folder) -> tuple[Snapshot, frozenset[int]]:
                         moved.append((entry.path, f"cur/{name}"))
         finally:
             folder.moved(moved)
-        return folder.sync(), frozenset(taken)
+        return folder.sync() if moved else snapshot, frozenset(taken)
 
 
 def expunge(folder: Folder, uids: Iterable[int]) -> Snapshot:

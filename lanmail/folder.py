@@ -3,13 +3,13 @@
     get(path, root) -> Folder            the one object for a directory in this process; all its sessions share it
     Folder.peek() -> Snapshot | None     a few stats: the current snapshot, or None when something changed. In the loop.
     Folder.sync(order=(), flush=True) -> Snapshot      looks, gives UIDs to new files (those in `order` first)
+    Folder.glance() -> Snapshot | None   the same if it can be had without the lock
     Folder.flush() -> None               the UIDs given so far survive a power cut; after `sync(flush=False)`
-    Folder.open(entry) -> int            a descriptor on the message, also after another program renamed it;
-                                         FileNotFoundError when it was expunged, atomic.NotRegular for anything odd
+    Folder.open(entry) -> int            a descriptor on the message, also after another program renamed it
     Folder.read(entry) -> bytes          the whole message as it is on disk
     Folder.fill_sizes(entries) -> None   afterwards size and wire_size of each is an int
     Folder.altered_since(number) -> set of UIDs | None     what differs from the snapshot of that number; None: unknown
-    Folder.number() -> Numbering         from now on snapshots and entries have mod-sequences (lanmail/numbering.py)
+    Folder.number() -> Numbering         mod-sequences from now on
     Folder.locked()                      context manager: the dotlock, re-entrant; what lanmail/changes.py works under
 
 What an entry and a snapshot are is in lanmail/snapshot.py; flags, expunge, copy, append in lanmail/changes.py. All
@@ -29,7 +29,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from weakref import WeakValueDictionary
 
 from lanmail import atomic, dotlock, keywords, listing, maildir, numbering, uidlist
-from lanmail.snapshot import Entry, Snapshot
+from lanmail.snapshot import Entry, History, Snapshot
 
 MAX_SIZE = 1 << 30  # larger files (sparse ones, too) are not mail
 LOCK_WAIT = 20.0
@@ -38,8 +38,6 @@ _ATTEMPTS = 5
 _BULK = 1000
 _CACHED_FOLDERS = 500
 _CACHED_ENTRIES = 1_000_000
-_FEW = 1000
-_REMEMBERED = 63
 
 
 class Folder:
@@ -63,7 +61,7 @@ class Folder:
         self._snapshot: Snapshot | None = None
         self._unflushed = 0  # 1: UIDs were given, 2: also the list is new
         self._altered: set[int] | None = None  # UIDs that differ from the snapshot; None: all may
-        self._history: tuple[tuple[int, frozenset[int] | None], ...] = ()
+        self._history = History()
         self._numbering: numbering.Numbering | None = None
 
     def peek(self) -> Snapshot | None:
@@ -85,18 +83,22 @@ class Folder:
     def sync(self, order: Sequence[str] = (), *, flush: bool = True) -> Snapshot:
         """The snapshot of now. `order`: base names of new files that get their UIDs first, in this order."""
         with self._mutex:
-            snapshot = self.peek()
-            if snapshot is not None:
-                return snapshot
-            if self._depth or not self._look(order, locked=False):
+            snapshot = self.peek() if self._depth else self.glance()
+            if snapshot is None:
                 with self.locked(flush=flush):
-                    for _ in range(_ATTEMPTS):
-                        if self._look(order, locked=True):
-                            break
-                    else:
-                        if self._snapshot is None:  # no mailbox at all is better than one that seems to be empty
-                            raise dotlock.Busy(f"{self.path} changes too fast to be read")
-            return self._publish()
+                    if not any(self._look(order, locked=True) for _ in range(_ATTEMPTS)) and self._snapshot is None:
+                        # no mailbox at all is better than one that seems to be empty
+                        raise dotlock.Busy(f"{self.path} changes too fast to be read")
+                snapshot = self._publish()
+            return snapshot
+
+    def glance(self) -> Snapshot | None:
+        """The same without the lock; None when that must be held, for UIDs to be given or the like."""
+        with self._mutex:
+            snapshot = self.peek()
+            if snapshot is None and self._look((), locked=False):
+                snapshot = self._publish()
+            return snapshot
 
     @contextlib.contextmanager
     def locked(self, *, flush: bool = True) -> Iterator[None]:
@@ -128,23 +130,14 @@ class Folder:
         if (old is None or self._altered is None or self._altered or old.uidvalidity != uids.uidvalidity
                 or old.uidnext != uids.uidnext or old.keywords is not self._table or old.modseq != modseq):
             number = old.number + 1 if old is not None else 1
-            few = self._altered is not None and len(self._altered) <= _FEW
-            self._history = (*self._history[-_REMEMBERED:], (number, frozenset(self._altered or ()) if few else None))
+            self._history.note(number, self._altered)
             self._altered = set()
             self._snapshot = old = Snapshot(uids, tuple(self._entries.values()), self._table, number, modseq)
         return old
 
     def altered_since(self, number: int) -> set[int] | None:
         """UIDs that came, went or changed since the snapshot of that number; None when that is no longer known."""
-        history, found = self._history, set[int]()
-        if not history or history[0][0] > number + 1:
-            return None
-        for at, uids in history:
-            if at > number:
-                if uids is None:
-                    return None
-                found |= uids
-        return found
+        return self._history.since(number)
 
     # --- mod-sequences ----------------------------------------------------------------------------------------
 
@@ -429,6 +422,11 @@ class Folder:
     def taken(self, name: str) -> bool:
         """Whether cur/ has this very name; a rename would overwrite it. What is no file goes out of the way."""
         return self._cur.taken(name)
+
+    def arrived(self) -> list[Entry]:
+        """The messages in new/, by UID."""
+        found = [entry for base in self._new.files if (entry := self._bases.get(base)) and entry.sub == "new"]
+        return sorted(found, key=lambda entry: entry.uid)
 
     def entry_of(self, base: str) -> Entry | None:
         """The current entry with this base name."""

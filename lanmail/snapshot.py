@@ -18,6 +18,8 @@ from typing import Any
 from lanmail import keywords, maildir, uidlist
 
 _UID = attrgetter("uid")
+_FEW = 1000
+_REMEMBERED = 63
 Sizes = tuple[int | None, int | None]
 
 
@@ -138,3 +140,27 @@ class Snapshot:
             self._flags[letters] = result
         further = self.keywords.further_of
         return result + further[entry.base] if further and entry.base in further else result
+
+
+class History:
+    """Which UIDs differ between the last snapshots of a folder."""
+
+    def __init__(self) -> None:
+        self._steps: tuple[tuple[int, frozenset[int] | None], ...] = ()
+
+    def note(self, number: int, altered: set[int] | None) -> None:
+        """The snapshot of this number differs from the one before in these UIDs; None: in who knows how many."""
+        few = frozenset(altered) if altered is not None and len(altered) <= _FEW else None
+        self._steps = (*self._steps[-_REMEMBERED:], (number, few))
+
+    def since(self, number: int) -> set[int] | None:
+        """UIDs that came, went or changed since the snapshot of that number; None when that is no longer known."""
+        steps, found = self._steps, set[int]()
+        if not steps or steps[0][0] > number + 1:
+            return None
+        for at, uids in steps:
+            if at > number:
+                if uids is None:
+                    return None
+                found |= uids
+        return found

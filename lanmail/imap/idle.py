@@ -15,6 +15,8 @@ async def idle(session: Session, _arguments: None) -> str:
     connection.interruptible = True
     try:
         while not connection.pending:
+            if session.selected is not None:
+                session.selected.news = False  # before the look: what happens during it may be too late for it
             await session.look()
             await session.report(expunges=True)
             if connection.full:

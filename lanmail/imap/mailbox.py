@@ -99,7 +99,6 @@ class View:
 
     async def report(self, session: "Session", *, expunges: bool, modseq: bool = True) -> None:
         """Say what happened since the last report; EXPUNGE only when `expunges`, HIGHESTMODSEQ only with `modseq`."""
-        self.news = False
         if self.box.dead:
             raise box.Gone
         before, highest = self.flags_known, self.box.modseq
