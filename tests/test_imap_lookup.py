@@ -53,6 +53,9 @@ class Mail:
     def __init__(self, uid: int, data: bytes) -> None:
         self.uid, self.data = uid, data
 
+    def header_source(self) -> section.Source:
+        return self.source()
+
     def source(self) -> section.Source:
         return section.Source(self.data)
 

@@ -74,6 +74,9 @@ class Mail:
     def modseq(self) -> int:
         return 5
 
+    def header_source(self) -> section.Source:
+        return self.source()
+
     def source(self) -> section.Source:
         self.opened.append("file")
         return section.Source(self.data)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _modseq = attrgetter("modseq")
+LARGE_NEWS = 1 << 20  # octets of a cache that are looked at in a thread
 MANY = 200  # messages in one change from which on listening to its events is not worth while
 
 
@@ -219,6 +220,11 @@ class Box:
             return {}
         texts: dict[str, str] = snapshot.memo.setdefault("imap-flags", {})
         return texts
+
+    async def follow_cache(self) -> None:
+        """Learn what is in the cache; in a thread when that is much."""
+        if self.cache.news() > LARGE_NEWS:
+            await self.worker.run(self.cache.follow)
 
     def keep(self, fresh: Sequence[summaries.Record]) -> None:
         """Put records into the cache, in a thread that nobody waits for."""

@@ -16,7 +16,6 @@ from lanmail.imap.session import EXPUNGED, Bad, No, Session
 
 BATCH = 200  # messages that are marked \Seen at a time
 CHUNK = 500  # messages answered from file names between two looks at the clock
-LARGE_NEWS = 1 << 20  # octets of a folder's cache that are looked at in a thread
 
 parse = fetchgrammar.parse
 
@@ -84,8 +83,7 @@ async def _from_files(session: Session, wanted: tuple[Item, ...], spans: list[ra
     view = session.view
     marks = not view.read_only and any(item.marks for item in wanted) and "s" in rights.here(session)
     reader = _Reader(session, wanted)
-    if view.box.cache.news() > LARGE_NEWS:
-        await session.worker.run(view.box.cache.follow)
+    await view.box.follow_cache()
     for span in spans:
         for start in range(span.start, span.stop, BATCH):
             batch = view.uids[start : min(start + BATCH, span.stop)]

@@ -53,7 +53,12 @@ def is_complete(entry: snapshot.Entry, status: os.stat_result, now: float) -> bo
 def answers(cut: section.Section | None) -> bool:
     """Whether a section can be cut out of the kept header."""
     return (cut is not None and cut.what == "HEADER.FIELDS" and not cut.part
-            and all(_name(name) and not name.lower().startswith(BULKY) for name in cut.fields))
+            and all(_name(name) and keeps(name.lower()) for name in cut.fields))
+
+
+def keeps(name: bytes) -> bool:
+    """Whether a kept header has the fields of that name (in lower case) if the message has them."""
+    return not name.startswith(BULKY)
 
 
 def fields(header: bytes, names: tuple[bytes, ...]) -> bytes:
@@ -62,14 +67,16 @@ def fields(header: bytes, names: tuple[bytes, ...]) -> bytes:
 
 
 def in_field(record: summaries.Record, name: bytes, needle: textsearch.Needle) -> bool | None:
-    """What `textsearch.in_field` would say of the message; None: ask it."""
-    if name in SEARCHED and needle.text and "\n" not in needle.text:
-        texts = record.text(SEARCHED.index(name))
-        if texts is not None:
-            return needle.folded in texts
-    if record.header is None or name.startswith(BULKY):
+    """What `textsearch.in_field` would say of the message, when it is one of the fields that are kept folded."""
+    if name not in SEARCHED or not needle.text or "\n" in needle.text:
         return None
-    return textsearch.in_field(section.Source(record.header + b"\r\n"), name, needle)
+    text = record.text(SEARCHED.index(name))
+    return None if text is None else needle.folded in text
+
+
+def as_source(record: summaries.Record) -> section.Source | None:
+    """The kept header in place of the message; None when there is none."""
+    return None if record.header is None else section.Source(record.header + b"\r\n")
 
 
 @functools.lru_cache(maxsize=64)

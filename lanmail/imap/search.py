@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Protocol
 
 from lanmail import stems
-from lanmail.imap import fuzzy, headers, searchkeys, section, textsearch
+from lanmail.imap import fuzzy, headers, records, searchkeys, section, textsearch
 
 Test = Callable[["Message"], bool]
 Known = Mapping[searchkeys.Key, Callable[[int], bool | None]]  # by UID
@@ -43,6 +43,7 @@ class Message(Protocol):
     def wire_size(self) -> int: ...  # RFC822.SIZE
     def modseq(self) -> int: ...
     def source(self) -> section.Source: ...  # opens the file; OSError goes to the caller of the search
+    def header_source(self) -> section.Source: ...  # good for fields that `records.keeps`, and may spare opening it
 
 
 def compile(key: searchkeys.Key, known: Known = _NOTHING) -> Test:
@@ -189,6 +190,8 @@ def _of_content(key: searchkeys.Header | searchkeys.Body | searchkeys.Text | sea
     needle = textsearch.Needle(key.text)
     if isinstance(key, searchkeys.Header):
         name = key.name.lower().encode("ascii", "replace")
+        if records.keeps(name):
+            return HEADER, lambda message: textsearch.in_field(message.header_source(), name, needle)
         return HEADER, lambda message: textsearch.in_field(message.source(), name, needle)
     if isinstance(key, searchkeys.Body):
         return BODY, lambda message: textsearch.in_body(message.source(), needle)
@@ -200,7 +203,7 @@ def _sent(key: searchkeys.Sent) -> Test:
     relation = key.relation
 
     def test(message: Message) -> bool:
-        sent = sent_day(message.source().header)
+        sent = sent_day(message.header_source().header)
         if sent is None:
             return False
         if relation == "on":

@@ -6,17 +6,30 @@ is looked at message by message, and opened if it must be.
 
 import functools
 import os
+import time
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import TypeVar
 
-from lanmail import atomic, maildir, objectids, snapshot
-from lanmail.imap import copy, lookup, mailbox, search, searchgrammar, searchkeys, section, streaming
+from lanmail import atomic, maildir, objectids, snapshot, summaries
+from lanmail.imap import (
+    copy,
+    lookup,
+    mailbox,
+    records,
+    search,
+    searchgrammar,
+    searchkeys,
+    section,
+    streaming,
+    textsearch,
+)
 from lanmail.imap.session import No, Session
 
 T = TypeVar("T")
 CHUNK = 10_000
+FEW = 500
 _NONE: frozenset[int] = frozenset()
 
 parse = searchgrammar.parse
@@ -132,6 +145,7 @@ async def matching(session: Session, key: searchkeys.Key) -> list[int]:
             rest.append(part)
     if not rest:
         return uids
+    uids = await _narrow_by_texts(session, uids, rest)
     known = await lookup.verdicts(session, rest, len(uids))
     uids = functools.reduce(lambda some, key: known[key].candidates(some) if key in known else some, rest, uids)
     surely = frozenset.intersection(*[known[key].finding.sure for key in rest]) if known.keys() >= set(rest) else _NONE
@@ -143,28 +157,49 @@ async def matching(session: Session, key: searchkeys.Key) -> list[int]:
 
 async def each(session: Session, uids: list[int], ask: "Callable[[Probe], T]", *, costly: bool) -> list[tuple[int, T]]:
     """What `ask` says of each message; those that are gone or cannot be read are left out."""
-    view = session.view
-    messages = view.box.messages
+    messages = session.view.box.messages
     found: list[tuple[int, T]] = []
-    probe = Probe(view)
-    for uid in uids:
-        entry = messages.get(uid)
-        for _ in range(2):
-            if entry is None:
-                break
-            try:
-                with probe.of(uid, entry):
-                    # a large message is looked through in a thread, so that nobody else has to wait for it
-                    large = costly and probe.disk_size() > streaming.LARGE
-                    found.append((uid, await session.worker.run(ask, probe) if large else ask(probe)))
-                break
-            except FileNotFoundError:  # renamed by another program
-                await session.look()
-                entry = view.box.messages.get(uid)
-            except OSError:
-                break
-        await session.breathe()
+    with session.view.box.cache.reading() as kept:
+        probe = Probe(session.view, kept)
+        for uid in uids:
+            entry = messages.get(uid)
+            for _ in range(2):
+                if entry is None:
+                    break
+                try:
+                    with probe.of(uid, entry):
+                        # a large message is looked through in a thread, so that nobody else has to wait for it
+                        large = costly and probe.disk_size() > streaming.LARGE
+                        found.append((uid, await session.worker.run(ask, probe) if large else ask(probe)))
+                    break
+                except FileNotFoundError:  # renamed by another program
+                    await session.look()
+                    entry = session.view.box.messages.get(uid)
+                except OSError:
+                    break
+            probe.keep()
+            await session.breathe()
+        probe.keep(all_of_it=True)
     return found
+
+
+async def _narrow_by_texts(session: Session, uids: list[int], keys: list[searchkeys.Key]) -> list[int]:
+    """Those of `uids` that may match, as far as what is kept of Subject and From tells."""
+    box = session.view.box
+    wanted = [(name, textsearch.Needle(key.text)) for key in keys if isinstance(key, searchkeys.Header)
+              and (name := key.name.lower().encode("ascii", "replace")) in records.SEARCHED]
+    if not wanted:
+        return uids
+    await box.follow_cache()
+    narrowed = []
+    for start in range(0, len(uids), FEW):
+        with box.cache.reading() as kept:
+            for uid in uids[start : start + FEW]:
+                record = kept.get(entry.base) if (entry := box.messages.get(uid)) else None
+                if record is None or all(records.in_field(record, *one) is not False for one in wanted):
+                    narrowed.append(uid)
+        await session.breathe()
+    return narrowed
 
 
 def _conjuncts(key: searchkeys.Key) -> list[searchkeys.Key]:
@@ -195,8 +230,10 @@ def _narrow(view: mailbox.View, uids: list[int],
 class Probe:
     """One message after another in the shape that `search` asks for; a file is open only inside `of`."""
 
-    def __init__(self, view: mailbox.View) -> None:
+    def __init__(self, view: mailbox.View, kept: summaries.Reader) -> None:
         self._view = view
+        self._kept = kept
+        self._fresh: list[summaries.Record] = []
         self._descriptor = -1
         self._source: section.Source | None = None
         self._entry: snapshot.Entry
@@ -259,3 +296,25 @@ class Probe:
             self._descriptor = atomic.open_regular(f"{self._view.box.path}/{self._entry.path}")
             self._source = section.Source(fd=self._descriptor)
         return self._source
+
+    def header_source(self) -> section.Source:
+        if self._source is None:
+            record = self._kept.get(self._entry.base)
+            source = None if record is None else records.as_source(record)
+            if source is not None:
+                return source
+            if record is None:
+                self._learn()
+        return self.source()
+
+    def _learn(self) -> None:
+        """Read the header; it is kept for the next search."""
+        source, status = self.source(), os.fstat(self._descriptor)
+        if records.is_complete(self._entry, status, time.time()):
+            self._fresh.append(records.of_header(source, self._entry.base, status.st_mtime))
+
+    def keep(self, *, all_of_it: bool = False) -> None:
+        """Put into the cache what was learned, once it is worth a write."""
+        if len(self._fresh) >= FEW or all_of_it:
+            fresh, self._fresh = self._fresh, []
+            self._view.box.keep(fresh)

@@ -45,14 +45,14 @@ def _display(name: bytes) -> Callable[[search.Message], str]:
 
 
 def _first_address(of: search.Message, name: bytes) -> addresses.Mailbox | None:
-    for value in headers.values(of.source().header, name)[:1]:
+    for value in headers.values(of.header_source().header, name)[:1]:
         for found in addresses.parse(value[:MAX_TEXT], 1)[:1]:
             return found
     return None
 
 
 def _subject(of: search.Message) -> str:
-    return subject(of.source().header).base
+    return subject(of.header_source().header).base
 
 
 def subject(header: bytes) -> subjects.Subject:
@@ -63,7 +63,7 @@ def subject(header: bytes) -> subjects.Subject:
 
 def _sent(of: search.Message) -> float:
     """RFC 5256 §2.2: without a Date that can be read, INTERNALDATE."""
-    sent = sentdates.of_header(of.source().header)
+    sent = sentdates.of_header(of.header_source().header)
     return _arrival(of) if sent is None else sent
 
 
@@ -91,7 +91,7 @@ def for_criteria(criteria: list[str], more: Mapping[str, Ask]) -> Callable[[sear
 
 
 def threading(of: search.Message) -> threads.Message:
-    header = of.source().header
+    header = of.header_source().header
     ids = message_ids(_value(header, b"message-id")[:MAX_TEXT])
     references = message_ids(_value(header, b"references")[-MAX_REFERENCE_TEXT:])[-MAX_REFERENCES:]
     # RFC 5256 §3: In-Reply-To counts when References has no valid id, and only its first
@@ -101,7 +101,7 @@ def threading(of: search.Message) -> threads.Message:
 
 def by_subject(of: search.Message) -> threads.Message:
     """What ORDEREDSUBJECT wants to know, which is less."""
-    return threads.Message(_sent(of), subject(of.source().header))
+    return threads.Message(_sent(of), subject(of.header_source().header))
 
 
 def _value(header: bytes, name: bytes) -> bytes:
