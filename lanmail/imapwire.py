@@ -75,8 +75,8 @@ class Response:
 class Wire:
     """One connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.Transport) -> None:
+        self._reader, self._transport = reader, transport
 
     @classmethod
     async def open(cls, *, sock: object, context: ssl.SSLContext | None, host: str, seconds: float) -> "Wire":
@@ -87,7 +87,7 @@ class Wire:
         more = {} if context is None else {
             "ssl": context, "server_hostname": host, "ssl_handshake_timeout": seconds}
         transport, _ = await loop.create_connection(lambda: protocol, sock=sock, **more)  # type: ignore[call-overload]
-        return cls(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+        return cls(reader, transport)
 
     async def start_tls(self, context: ssl.SSLContext, host: str, seconds: float) -> None:
         """The handshake after STARTTLS was answered. Broken, OSError (ssl.SSLError), TimeoutError."""
@@ -97,25 +97,25 @@ class Wire:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=MAX_LINE)
         protocol = asyncio.StreamReaderProtocol(reader)
-        transport = await loop.start_tls(self._writer.transport, protocol, context, server_hostname=host,
+        transport = await loop.start_tls(self._transport, protocol, context, server_hostname=host,
                                          ssl_handshake_timeout=seconds)
         if transport is None:
             raise Broken("the server closed the connection")
         protocol.connection_made(transport)
-        self._reader, self._writer = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+        self._reader, self._transport = reader, transport
 
     @property
     def tls(self) -> ssl.SSLObject | None:
         """What tells of the connection's TLS; None in clear."""
-        found: ssl.SSLObject | None = self._writer.get_extra_info("ssl_object")
+        found: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
         return found
 
     def send(self, line: bytes) -> None:
         """A line, to which CRLF is added."""
-        self._writer.write(line + b"\r\n")
+        self._transport.write(line + b"\r\n")
 
     def close(self) -> None:
-        self._writer.transport.abort()
+        self._transport.abort()
 
     async def response(self, seconds: float, sink: Sink | None = None) -> Response:
         """The next response; each piece of it comes within `seconds`. Broken."""

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from lanmail import imapclient, imapwire, smtplogin
+from lanmail import imapclient, imapwire, smtplogin, tlsclient
 from lanmail.errors import Temporary
 from lanmail.imapclient import Denied, Mailbox
 from lanmail.imapwire import Atom, Broken, Stored
@@ -48,6 +49,61 @@ async def script(*steps: bytes, greeting: bytes = b"* OK [CAPABILITY IMAP4rev1 A
         for writer in writers:
             writer.transport.abort()
         await asyncio.sleep(0)
+
+
+@contextlib.asynccontextmanager
+async def secure(tls: Path, *, first: bytes = b"") -> AsyncIterator[int]:
+    """A server with TLS, from the start or, with `first` as its greeting, after STARTTLS."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls / "server.pem", tls / "server.key")
+    writers: list[asyncio.StreamWriter] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with contextlib.suppress(ConnectionError, OSError):
+            if first:
+                writer.write(first)
+                writer.write((await reader.readline()).split(b" ")[0] + b" OK go\r\n")
+                clear = writer.transport
+                try:
+                    await writer.start_tls(context)
+                finally:
+                    if writer.transport is None:  # Python 3.11 leaves it so when the handshake fails
+                        writer._transport = clear  # type: ignore[attr-defined]
+            else:
+                writer.write(b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n")
+            while line := await reader.readline():
+                if line.split()[1:] == [b"CAPABILITY"]:
+                    writer.write(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n")
+                writer.write(line.split(b" ")[0] + b" OK done\r\n")
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=None if first else context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("way", ["implicit", "starttls"])
+async def test_tls_is_what_was_asked_for(certificate: Path, way: str) -> None:
+    first = b"" if way == "implicit" else b"* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] hi\r\n"
+    async with secure(certificate, first=first) as port:
+        trusting = tlsclient.Wish(ca=certificate / "ca.pem")
+        client = await imapclient.connect(target(port, tls=way, wish=trusting), PATIENCE)
+        assert client.wire.tls is not None
+        assert "AUTH=PLAIN" in client.capabilities
+        await client.command("NOOP")
+        await client.logout()
+    async with secure(certificate, first=first) as port:
+        with pytest.raises(Temporary, match="not trusted"):
+            await imapclient.connect(target(port, tls=way), PATIENCE)
+    async with secure(certificate, first=first) as port:
+        pinned = tlsclient.Wish(fingerprints=("0" * 64,))
+        with pytest.raises(Temporary, match="fingerprint"):
+            await imapclient.connect(target(port, tls=way, wish=pinned), PATIENCE)
 
 
 LOGGED_IN = b"%t OK [CAPABILITY IMAP4rev1] in\r\n"

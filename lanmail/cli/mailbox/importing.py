@@ -61,8 +61,8 @@ def import_(
         except journal.Running as error:
             command.fail(f"{error}; wait until it is done", os.EX_TEMPFAIL)
         except KeyboardInterrupt:
-            line.say("lanmail: stopped; the same command goes on from here", err=True)
-            raise
+            line.clear()
+            command.fail("stopped; the same command goes on from here", 130)
 
 
 def _server(sources: tuple[str, ...], given: dict[str, Any],

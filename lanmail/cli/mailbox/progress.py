@@ -14,6 +14,7 @@ import click
 from lanmail.cli import values
 
 _EVERY = 0.2
+_ROOM = 4  # for the ^C of who stops it
 _LATE = 0.5  # work that is done sooner shows nothing
 
 
@@ -43,7 +44,7 @@ class Progress:
         """Show the line when it is time to."""
         if self.shown and time.monotonic() >= self._next:
             self._next = time.monotonic() + _EVERY
-            width = shutil.get_terminal_size().columns - 1
+            width = shutil.get_terminal_size().columns - _ROOM
             click.echo("\r" + self.line()[:width].ljust(width), nl=False, err=True)
             self._dirty = True
 
@@ -66,8 +67,7 @@ class Progress:
     def clear(self) -> None:
         """Take the line away."""
         if self._dirty:
-            width = shutil.get_terminal_size().columns - 1
-            click.echo("\r" + " " * width + "\r", nl=False, err=True)
+            click.echo("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r", nl=False, err=True)
             self._dirty = False
 
     def say(self, text: str, *, err: bool = False) -> None:
