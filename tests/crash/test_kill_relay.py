@@ -1,0 +1,118 @@
+"""relay dies before, and in the middle of, each single call: nothing is lost, and twice only what a kill explains."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from lanmail import envelope, spool
+from lanmail.address import parse
+from tests.crash.load import message
+from tests.crash.rig import DOMAIN, Rig
+from tests.crash.sink import Sink
+from tests.crash.steps import Stepper
+
+pytestmark = pytest.mark.slow
+ENOUGH = 400
+
+
+@pytest.fixture
+def sink():
+    one = Sink()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def office(rig: Rig, sink: Sink) -> Rig:
+    with rig.paths.config_file.open("a") as file:
+        file.write(f'[outgoing]\nhost = "127.0.0.1"\nport = {sink.port}\ntls = "none"\n[relay]\nretry = ["1ms"]\n')
+    return rig
+
+
+def put(rig: Rig, token: str, *names: str, size: int = 500) -> None:
+    """A mail of user1 to the outside."""
+    head = envelope.Envelope(
+        parse(f"user1@{DOMAIN}"), [envelope.Recipient(parse(f"{name}@far.example")) for name in names],
+        origin=envelope.Origin("submission", (("account", "user1"), ("client", "127.0.0.1"))))
+    outbound = spool.outbound(rig.paths)
+    outbound.put(head, f"Return-Path: <user1@{DOMAIN}>\n".encode() + message(token, size))
+    outbound.close()
+
+
+def waiting(rig: Rig) -> list[str]:
+    return [name for place in ("new", "cur") for name in os.listdir(rig.paths.outbound / place)]
+
+
+def bounces(rig: Rig) -> list[bytes]:
+    new = rig.paths.queue / "new"
+    return [(new / name).read_bytes() for name in os.listdir(new)]
+
+
+MAILS = {
+    "one": (("a",), ""), "split": (("a", "b", "c"), "max_recipients = 1\n"),
+    "one refused": (("a", "no"), ""), "all refused": (("no1", "no2"), ""),
+    "new sender": (("a", "b"), 'overwrite_sender = "%localpart%@firma.example"\n'),
+}
+
+
+@pytest.mark.parametrize(("kind", "mode"), [*((kind, "before") for kind in MAILS), ("split", "torn")])
+def test_each_step(office: Rig, sink: Sink, kind: str, mode: str) -> None:
+    names, more = MAILS[kind]
+    text = office.paths.config_file.read_text()
+    office.paths.config_file.write_text(text.replace('tls = "none"\n', f'tls = "none"\n{more}'))
+    relay, doubled = Stepper(office, "relay"), 0
+    try:
+        for n in range(1, ENOUGH):
+            token = f"r{n:04}"
+            put(office, token, *names)
+            ended = relay.run(n, mode, "--once")
+            for _ in range(5):
+                if relay.run(0, "", "--once").code == 0:
+                    break
+                time.sleep(0.01)
+            assert not waiting(office), ended.last
+            for name in names:
+                copies = sink.taken[token, f"{name}@far.example"]
+                if name.startswith("no"):
+                    assert not copies
+                    assert any(token.encode() in one for one in bounces(office)), ended.last
+                else:
+                    assert 1 <= copies <= 1 + ended.killed, ended.last
+                    doubled += copies > 1
+            if not ended.killed:
+                break
+        assert not ended.killed
+        assert n > 3
+    finally:
+        relay.close()
+    assert not office.errors()
+    print(f"{kind}, killed {mode} each of {n - 1} calls: nothing lost, {doubled} sent twice")
+
+
+def test_at_random_under_load(office: Rig, sink: Sink) -> None:
+    """Twenty kills -9 while five hundred mails go out."""
+    count, kills = 500, 0
+    for number in range(count):
+        put(office, f"m{number:05}", "a")
+    limit = time.monotonic() + 90
+    while waiting(office) and time.monotonic() < limit:
+        process = office.start("relay")
+        until = time.monotonic() + (0.05 + 0.03 * (kills % 7) if kills < 20 else 60)
+        while waiting(office) and time.monotonic() < until:
+            time.sleep(0.005)
+        if waiting(office):
+            os.kill(process.pid, signal.SIGKILL)
+            process.popen.wait()
+            kills += 1
+        else:
+            process.stop()
+    assert not waiting(office)
+    lost = [number for number in range(count) if not sink.taken[f"m{number:05}", "a@far.example"]]
+    doubled = sum(copies - 1 for copies in sink.taken.values())
+    assert not lost
+    assert kills >= 3
+    assert doubled <= 10 * kills  # a mail on each of ten connections
+    assert not office.errors()
+    print(f"{count} mails, {kills} kills: 0 lost, {doubled} sent twice")
