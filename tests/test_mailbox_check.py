@@ -152,6 +152,21 @@ def read_only(place: Place) -> None:
     os.chmod(f"{place.root()}/.Trash/new", 0o500)
 
 
+def broken_cache(place: Place) -> None:
+    Path(place.root(), "lanmail-cache").write_bytes(b"\0" * 4096)
+
+
+def linked_cache(place: Place) -> None:
+    path = Path(place.root(), ".Sent", "lanmail-modseqs")
+    path.unlink(missing_ok=True)
+    path.symlink_to("/etc/passwd")
+
+
+def broken_index(place: Place) -> None:
+    place.paths.indexes.mkdir(parents=True)
+    (place.paths.indexes / "meier.sqlite").write_bytes(b"no database " * 1000)
+
+
 DAMAGES: dict[Callable[[Place], None], tuple[str, str, str]] = {
     without_cur: ("fail", "Drafts", "missing-directory"), foreign_name: ("fail", "", "impossible-name"),
     lost_subscription: ("warn", "", "subscribed-to-nothing"), left_lock: ("warn", "INBOX", "left-lock"),
@@ -163,6 +178,8 @@ DAMAGES: dict[Callable[[Place], None], tuple[str, str, str]] = {
     zeros: ("fail", "INBOX", "zeros"), torn: ("fail", "INBOX", "torn"), lying_name: ("warn", "Sent", "wrong-size"),
     same_name: ("fail", "INBOX", "same-name"), no_mail: ("warn", "INBOX", "no-mail"),
     packed: ("warn", "INBOX", "packed"),
+    broken_cache: ("warn", "INBOX", "cache-damaged"), linked_cache: ("warn", "Sent", "cache-damaged"),
+    broken_index: ("warn", "", "index-damaged"),
     open_to_all: ("warn", "", "others-may-look"), read_only: ("fail", "Trash", "wrong-rights"),
 }
 BY_HAND = (lost_keywords, no_mail, packed)

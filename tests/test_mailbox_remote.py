@@ -108,6 +108,17 @@ async def test_chosen_folders_and_days(place: Place, tmp_path: Path) -> None:
         assert set(found) == {"Projekte.Entwürfe & Skizzen"}
 
 
+async def test_only_what_no_folder_has(place: Place, tmp_path: Path) -> None:
+    async with elsewhere(tmp_path) as (server, there):
+        await run(place, target(server), copying.Wishes(folders=("INBOX",)))
+        for number in range(8):
+            there.put(message(f"mail {number}", "x\n" * number, f"{number}@x"), "All Mail", "eva", date=WHEN)
+        found = await run(place, target(server), copying.Wishes(folders=("All Mail",), unique=True))
+        assert (found["All Mail"].copied, found["All Mail"].there) == (3, 5)
+        found = await run(place, target(server), copying.Wishes(folders=("All Mail",), unique=True))
+        assert (found["All Mail"].copied, found["All Mail"].there) == (0, 8)
+
+
 @contextlib.asynccontextmanager
 async def breaking(port: int, *limits: int) -> AsyncIterator[int]:
     """A line that is cut after so many octets from the server: each connection after the next limit."""

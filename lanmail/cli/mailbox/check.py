@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lanmail.cli import command
-from lanmail.cli.mailbox import contents, home, layout, leftovers, progress, records, rights, tally
+from lanmail.cli.mailbox import caches, contents, home, layout, leftovers, progress, records, rights, tally
 from lanmail.cli.mailbox.damage import Damage
 from lanmail.paths import Paths
 
@@ -92,6 +92,7 @@ def examine(
     owner = where.maildirs.stat()
     if folder is None:
         yield from layout.of_account(str(root), owner)
+        yield from caches.of_account(str(root), where.indexes / f"{root.name}.sqlite")
     wanted = None if folder is None else _folder(str(root), folder)
     for name, path in layout.folders(str(root)):
         if wanted in (None, name):
@@ -99,6 +100,7 @@ def examine(
             yield from layout.of_folder(str(root), name, path, owner)
             yield from leftovers.of_folder(str(root), name, path)
             yield from records.of_folder(str(root), name, path)
+            yield from caches.of_folder(str(root), name, path)
             yield from contents.of_folder(str(root), name, path, owner, line, deep=deep)
 
 

@@ -23,6 +23,7 @@ class Wishes:
     excluded: tuple[str, ...] = ()
     since: datetime.date | None = None
     keep_uids: bool = False
+    unique: bool = False  # nothing that any folder of the account has
     variant: str = "auto"
 
     def wants(self, levels: tuple[str, ...]) -> bool:
@@ -87,7 +88,8 @@ class Copying:
             if self._brought(target, mail, count):
                 return
             key, identity, size = self._known_as(target, mail)
-            if self.account.knows(target, key) or (identity and self.account.finds(target, key, identity)):
+            if self.account.knows(target, key) or self.account.finds(target, key, identity) or (
+                    self.wishes.unique and self.account.is_anywhere(identity)):
                 count.there += 1
                 self.line.step(octets=size, worked=False)
                 return
@@ -117,7 +119,7 @@ class Copying:
             return True
         return False
 
-    def _known_as(self, target: intake.Target, mail: Mail) -> tuple[str, intake.Identity | None, int]:
+    def _known_as(self, target: intake.Target, mail: Mail) -> tuple[str, intake.Identity, int]:
         """The key of a message, what else tells it, and its size; the same content several times has several keys."""
         digest, size, lines, head, last = hashlib.sha256(), 0, 0, b"", b""
         for chunk in mail.chunks():

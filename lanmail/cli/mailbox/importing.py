@@ -28,6 +28,7 @@ from lanmail.paths import Paths
 @click.option("--keep-uids", is_flag=True, help="Keep the UIDs of a Maildir, where the folder here is new and empty.")
 @click.option("--mbox", "variant", type=click.Choice(mbox.VARIANTS), default="auto",
               help="How mbox files quote lines that begin with From.")
+@click.option("--unique", is_flag=True, help="Not what any folder of the account has already.")
 @click.option("--again", is_flag=True, help="Copy even what is there already.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be copied.")
 @server.options
@@ -35,8 +36,8 @@ from lanmail.paths import Paths
 @command.rooted
 def import_(
     where: Paths, account: str, sources: tuple[str, ...], into: str, folders: tuple[str, ...],
-    exclude: tuple[str, ...], since: datetime.datetime | None, keep_uids: bool, variant: str, again: bool,
-    dry_run: bool, as_json: bool, **given: Any,
+    exclude: tuple[str, ...], since: datetime.datetime | None, keep_uids: bool, variant: str, unique: bool,
+    again: bool, dry_run: bool, as_json: bool, **given: Any,
 ) -> None:
     """Bring mail into an account: from mbox files, Maildirs, single messages (.eml), directories of them, or from
     another IMAP server: imaps://USER@HOST/ (TLS), imap://USER@HOST/ (STARTTLS), or --host and --user.
@@ -51,7 +52,7 @@ def import_(
     reached, 77 when it does not let us in, else 0.
     """
     root = home.of(where, account)
-    wishes = copying.Wishes(folders, exclude, since.date() if since else None, keep_uids, variant)
+    wishes = copying.Wishes(folders, exclude, since.date() if since else None, keep_uids, unique, variant)
     at, paths, wishes = _server(sources, given, wishes)
     with progress.shown() as line, rights.of_owner(where.maildirs):
         if not dry_run:

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -91,6 +91,7 @@ class Intake:
         self._again = again
         self._journal = journal
         self._targets: dict[str, Target] = {}
+        self._everywhere: set[Identity] | None = None
         self._waiting = self._octets = 0
         self._pool = ThreadPoolExecutor(_FLUSHERS)
 
@@ -135,13 +136,26 @@ class Intake:
             target.others[prefix] = self._read_others(target, prefix)
         return target.others[prefix]
 
+    def is_anywhere(self, identity: Identity | None) -> bool:
+        """Whether any folder of the account has this message; from then on one has it."""
+        if self._everywhere is None:
+            names = maildir.folders(self.root) if os.path.isdir(self.root) else []
+            self._everywhere = {one for name in names for one in self._read(self.target(name), lambda _base: True)}
+        if identity is None or identity in self._everywhere:
+            return identity is not None
+        self._everywhere.add(identity)
+        return False
+
     def _read_others(self, target: Target, prefix: str) -> dict[Identity, list[str]]:
-        found: dict[Identity, list[str]] = {}
         if self.dry_run and not maildir.exists(self.root, target.name):
-            return found
+            return {}
+        return self._read(target, lambda base: not self._journal.brought(base, prefix))
+
+    def _read(self, target: Target, wanted: Callable[[str], bool]) -> dict[Identity, list[str]]:
+        """The base names of a folder's messages by identity."""
+        found: dict[Identity, list[str]] = {}
         own = target.folder
-        snapshot = own.sync()
-        entries = [entry for entry in snapshot.entries if not self._journal.brought(entry.base, prefix)]
+        entries = [entry for entry in own.sync().entries if wanted(entry.base)]
         own.fill_sizes(entries)
         for entry in entries:
             with contextlib.suppress(OSError):

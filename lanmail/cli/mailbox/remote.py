@@ -96,7 +96,7 @@ class Remote:
             views = [_VIEWS[one.lower()] for one in mailbox.attributes if one.lower() in _VIEWS]
             name = "/".join(mailbox.levels)
             if not wishes.folders and views:
-                self._tell(f"{name} shows {views[0]} and is left out; copy it by itself with --folder '{name}'")
+                self._tell(f"{name} shows {views[0]} and is left out; what is only there: --folder '{name}' --unique")
             elif not wishes.folders and any(name.startswith(prefix.rstrip("./")) for prefix in foreign):
                 self._tell(f"{name} belongs to others and is left out; copy it by itself with --folder '{name}'")
             else:
@@ -157,7 +157,8 @@ class _Folder:
         self._wanted: dict[int, Row] = {}  # asked for and not here yet
         self._early: list[Response] = []  # of the window that was asked for ahead
         self.refusal = ""
-        self._items = _ITEMS + (_HEADER if self._account.has_others(target, prefix) else "")
+        self._unique = remote.work.wishes.unique
+        self._items = _ITEMS + (_HEADER if self._unique or self._account.has_others(target, prefix) else "")
 
     async def copy(self, exists: int) -> None:
         """All messages there were when the mailbox was opened."""
@@ -212,7 +213,8 @@ class _Folder:
         if key in self._remote.came:
             return True
         identity = intake.identity_of(row.header, row.size) if row.header else None
-        if self._account.knows(self._target, key) or self._account.finds(self._target, key, identity):
+        if self._account.knows(self._target, key) or self._account.finds(self._target, key, identity) or (
+                self._unique and self._account.is_anywhere(identity)):
             self._remote.came.add(key)
             self._tally.there += 1
             self._remote.work.line.step(worked=False)
