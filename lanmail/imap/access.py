@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lanmail import acl
-from lanmail.imap import names, parser
+from lanmail.imap import parser
 from lanmail.imap.session import Bad, No, Session
 
 _NOTHING = '""'
@@ -60,7 +60,7 @@ def parse_set(cursor: parser.Cursor) -> Change:
 
 async def get(session: Session, arguments: Mailbox) -> str:
     name = session.home.existing(arguments.mailbox, "a")
-    text = b"ACL " + names.wire(session.home.spelled(name, arguments.mailbox))
+    text = b"ACL " + session.home.wire(session.home.spelled(name, arguments.mailbox))
     for entry in _entries(session, name):
         text += b" " + _astring(acl.written(entry)) + b" " + _shown(entry.rights)
     session.untagged(text)
@@ -109,7 +109,7 @@ async def list_(session: Session, arguments: Change) -> str:
     if arguments.whose.negative:
         always = acl.NONE
     others = " ".join([*acl.ordered(acl.ALL - always), "c", "d"])
-    shown = names.wire(session.home.spelled(name, arguments.mailbox))
+    shown = session.home.wire(session.home.spelled(name, arguments.mailbox))
     rights = f"{acl.ordered(always) or _NOTHING} {others}".encode()
     session.untagged(b"LISTRIGHTS " + shown + b" " + _astring(acl.written(arguments.whose)) + b" " + rights)
     return ""
@@ -121,7 +121,7 @@ async def mine(session: Session, arguments: Mailbox) -> str:
     rights = home.rights(name)
     if not rights & _ANY or not home.exists(name):
         raise No("No such mailbox.", "NONEXISTENT")
-    session.untagged(b"MYRIGHTS " + names.wire(session.home.spelled(name, arguments.mailbox)) + b" " + _shown(rights))
+    session.untagged(b"MYRIGHTS " + home.wire(home.spelled(name, arguments.mailbox)) + b" " + _shown(rights))
     return ""
 
 

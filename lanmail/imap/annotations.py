@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import lanmail
 from lanmail import maildir, metadata, specialuse
-from lanmail.imap import names, parser
+from lanmail.imap import parser
 from lanmail.imap.session import No, Session
 
 # RFC 5464 §3.2: printable ASCII, parts between single slashes, no wildcards
@@ -120,7 +120,7 @@ async def get(session: Session, arguments: Get) -> str:
     if arguments.most is not None:
         found = {one: value for one, value in found.items() if value is None or len(value) <= arguments.most}
     if found:
-        shown = names.wire(session.home.spelled(name, arguments.mailbox)) if name else b'""'
+        shown = session.home.wire(session.home.spelled(name, arguments.mailbox)) if name else b'""'
         said = b" ".join(one.encode() + b" " + _string(value) for one, value in found.items())
         session.untagged(b"METADATA " + shown + b" (" + said + b")")
     if arguments.most is not None and longest > arguments.most:

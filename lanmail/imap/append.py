@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import os
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from lanmail import atomic, changes, keywords, maildir
+from lanmail import atomic, changes, errors, keywords, maildir
 from lanmail.imap import binary, copy, dates, destination, parser, quotas, section, store, wire
 from lanmail.imap.session import Bad, No, Session
 
@@ -50,6 +51,13 @@ def message_follows(text: bytes | bytearray) -> bool:
 def swallow_limit(session: Session) -> int:
     """How much of an unasked literal is read just to throw it away; more ends the connection (RFC 7888 §4)."""
     return 2 * session.worker.limits.max_append
+
+
+async def swallow_announced(session: Session, text: bytes) -> None:
+    """A message that comes unasked behind a command that is refused: its lines must not be taken for commands."""
+    literal = parser.marker(text)
+    if literal is not None and message_follows(text):
+        await refuse(session, Message((), None, *literal))
 
 
 async def swallow(session: Session, size: int) -> None:
@@ -122,11 +130,8 @@ class _Batch:
 
 async def append(session: Session, arguments: Append) -> str:
     message = arguments.first
-    try:
+    async with announced(session, message):
         found = await destination.find(session, arguments.mailbox)
-    except No:
-        await refuse(session, message)
-        raise
     uids = await take(session, found, message)
     return f"[APPENDUID {found.box.now.uidvalidity} {copy.compact(uids)}] APPEND completed."
 
@@ -137,8 +142,10 @@ async def take(session: Session, into: destination.Destination, message: Message
     batch = _Batch(into)
     try:
         while True:
-            await _check(session, message, batch, limit)
-            await _receive(session, batch, message)
+            async with announced(session, message):
+                await _check(session, message, batch, limit)
+                descriptor = _open(batch, message)
+            await _receive(session, batch, message, descriptor)
             following = await _next(session, message.closes)
             if following is None:
                 break
@@ -151,6 +158,16 @@ async def take(session: Session, into: destination.Destination, message: Message
     return uids
 
 
+@contextlib.asynccontextmanager
+async def announced(session: Session, message: Message) -> AsyncIterator[None]:
+    """What is done before the message is read. When it fails, a message that comes all the same is thrown away."""
+    try:
+        yield
+    except (No, Bad, OSError, errors.MailError):
+        await refuse(session, message)
+        raise
+
+
 async def refuse(session: Session, message: Message) -> None:
     """A literal that the client sends without asking comes, whether we want it or not."""
     if not message.waits:
@@ -161,39 +178,30 @@ async def refuse(session: Session, message: Message) -> None:
 
 
 async def _check(session: Session, message: Message, batch: _Batch, limit: int) -> None:
-    problem = None
     count = len(batch.sources)
     if message.size > session.worker.limits.max_append:
-        problem = No("Message too large.", "TOOBIG")
-    elif count >= limit:
-        problem = No("Too many messages at once.", "LIMIT")
-    elif not message.size:
+        raise No("Message too large.", "TOOBIG")
+    if count >= limit:
+        raise No("Too many messages at once.", "LIMIT")
+    if not message.size:
         # RFC 3502 §6.3.11: an empty literal cancels the command
-        problem = No("An empty message is not stored.")
-    else:
-        problem = await _no_room(session, batch, message.size)
-    if problem is not None:
-        await refuse(session, message)
-        raise problem
+        raise No("An empty message is not stored.")
+    await quotas.check(session, batch.into.owner, batch.octets + message.size, count + 1)
 
 
-async def _no_room(session: Session, batch: _Batch, size: int) -> No | None:
-    try:
-        await quotas.check(session, batch.into.owner, batch.octets + size, len(batch.sources) + 1)
-    except No as full:
-        return full
-    return None
-
-
-async def _receive(session: Session, batch: _Batch, message: Message) -> None:
-    """Read the literal into tmp/; the file is complete afterwards, but not yet flushed."""
-    connection = session.connection
-    if message.waits:
-        connection.write(b"+ OK\r\n")
+def _open(batch: _Batch, message: Message) -> int:
+    """A new file in tmp/."""
     path = os.path.join(batch.into.box.path, "tmp", maildir.name_for(0, message.size))
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | atomic.SAFE, 0o660)
     batch.descriptors.append(descriptor)
     batch.sources.append(changes.Source(path))
+    return descriptor
+
+
+async def _receive(session: Session, batch: _Batch, message: Message, descriptor: int) -> None:
+    """Read the literal into the file, which is complete afterwards, but not yet flushed."""
+    if message.waits:
+        session.connection.write(b"+ OK\r\n")
     if message.binary:
         await _copy_raw(session, descriptor, message.size)
         sizes = await session.worker.run(_made_lines, descriptor)
@@ -201,7 +209,7 @@ async def _receive(session: Session, batch: _Batch, message: Message) -> None:
         sizes = await _copy_in(session, descriptor, message.size)
     if message.date is not None:
         os.utime(descriptor, (message.date, message.date))
-    batch.sources[-1] = changes.Source(path, batch.into.flags(message.flags), sizes)
+    batch.sources[-1] = changes.Source(batch.sources[-1].path, batch.into.flags(message.flags), sizes)
 
 
 async def _copy_in(session: Session, descriptor: int, size: int) -> tuple[int, int]:
@@ -219,7 +227,7 @@ async def _copy_in(session: Session, descriptor: int, size: int) -> tuple[int, i
         data = (data[:-1] if held else data).replace(b"\r\n", b"\n").replace(b"\0", b"\x80")
         lines += data.count(b"\n")
         written += len(data)
-        atomic.write_all(descriptor, data)
+        await _write(session, descriptor, data, left)
     return written, written + lines
 
 
@@ -227,7 +235,16 @@ async def _copy_raw(session: Session, descriptor: int, size: int) -> None:
     while size:
         piece = await session.connection.some(min(size, PIECE), session.timeout)
         size -= len(piece)
-        atomic.write_all(descriptor, piece)
+        await _write(session, descriptor, piece, size)
+
+
+async def _write(session: Session, descriptor: int, data: bytes, left: int) -> None:
+    """Write a piece; when that fails, what is left of the literal is still read, lest it be taken for commands."""
+    try:
+        atomic.write_all(descriptor, data)
+    except OSError:
+        await swallow(session, left)
+        raise
 
 
 def _made_lines(descriptor: int) -> tuple[int, int]:

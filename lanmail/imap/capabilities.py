@@ -48,8 +48,9 @@ LOGGED_IN = (
     "OBJECTID",
     "BINARY",
     "REPLACE",
+    "UTF8=ACCEPT",
 )
-ENABLES: frozenset[str] = frozenset({"CONDSTORE", "QRESYNC"})
+ENABLES: frozenset[str] = frozenset({"CONDSTORE", "QRESYNC", "UTF8=ACCEPT"})
 
 
 def text(session: "Session") -> str:

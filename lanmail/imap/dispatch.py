@@ -150,6 +150,8 @@ async def _one(session: Session, text: bytes) -> None:
         cursor.end()
     except (parser.ParseError, Bad) as problem:
         _bad(session)
+        if session.state is not State.FRESH:
+            await append.swallow_announced(session, text)
         if text.strip():
             session.tagged(tag, "BAD", f"{problem}".rstrip(".") + ".")
         return

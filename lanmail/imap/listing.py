@@ -7,7 +7,7 @@ RFC 5258 (LIST-EXTENDED) and RFC 5819 (LIST-STATUS).
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from lanmail import maildir, mutf7, subscriptions
+from lanmail import maildir, subscriptions
 from lanmail.imap import names, parser, status
 from lanmail.imap.session import Bad, Session
 
@@ -153,7 +153,7 @@ async def list_(session: Session, arguments: List) -> str:
         raise Bad("RECURSIVEMATCH needs another selection option.")
     if arguments.patterns == (b"",) and not arguments.extended:
         # RFC 3501 §6.3.8: an empty name asks for the separator and the root of the reference
-        session.untagged(b'LIST (\\Noselect) "." ' + names.wire(_root(session, arguments.reference)))
+        session.untagged(b'LIST (\\Noselect) "." ' + session.home.wire(_root(session, arguments.reference)))
         return ""
     session.worker.look_for_shares()
     known = await session.worker.run(_Names, session.home, arguments)
@@ -163,7 +163,7 @@ async def list_(session: Session, arguments: List) -> str:
     for name, shown in matching.items():
         if not known.selected(name) and name not in below:
             continue
-        text = f'({known.attributes(name, arguments)}) "." '.encode() + names.wire(shown)
+        text = f'({known.attributes(name, arguments)}) "." '.encode() + session.home.wire(shown)
         if name in below:
             text += b' ("CHILDINFO" ("' + '" "'.join(below[name]).encode() + b'"))'
         session.untagged(b"LIST " + text)
@@ -189,9 +189,8 @@ def _root(session: Session, reference: bytes) -> str:
 
 def _pattern(home: names.Home, raw: bytes) -> tuple[str, Callable[[str], bool]]:
     """The prefix to show the names with, and the matcher; a pattern that begins with INBOX. is answered in kind."""
-    text = raw[:MAX_PATTERN].decode("ascii", "replace")
     try:
-        text = mutf7.decode(text)
+        text = home.text(raw[:MAX_PATTERN])
     except ValueError:
         return home.prefix, lambda _name: False
     prefix = names.ALIAS if text[:6].upper() == names.ALIAS else home.prefix
@@ -208,11 +207,11 @@ async def lsub(session: Session, arguments: List) -> str:
     for name in subscribed:
         shown = home.shown(name, prefix=prefix)
         if matches(shown):
-            session.untagged(b'LSUB () "." ' + names.wire(shown))
+            session.untagged(b'LSUB () "." ' + home.wire(shown))
         else:
             hidden |= {parent for parent in names.parents([name]) if matches(home.shown(parent, prefix=prefix))}
     for name in sorted(hidden.difference(subscribed)):
-        session.untagged(b'LSUB (\\Noselect) "." ' + names.wire(home.shown(name, prefix=prefix)))
+        session.untagged(b'LSUB (\\Noselect) "." ' + home.wire(home.shown(name, prefix=prefix)))
     return ""
 
 
@@ -226,14 +225,7 @@ def _subscribed(home: names.Home, foreign: Collection[str] | None = None) -> lis
 async def namespace(session: Session, _arguments: None) -> str:
     """RFC 2342 §5: the own folders, those of other users, and shared ones."""
     home = session.home
-    others = [_space(f"{name}." if name else "")
+    others = [b'((%b "."))' % home.quoted(f"{name}.") if name else b"NIL"
               for name in ((home.spaces.users, home.spaces.shared) if home.spaces is not None else ("", ""))]
     session.untagged(b'NAMESPACE (("' + home.prefix.encode() + b'" ".")) ' + b" ".join(others))
     return ""
-
-
-def _space(prefix: str) -> bytes:
-    if not prefix:
-        return b"NIL"
-    escaped = mutf7.encode(prefix).replace("\\", "\\\\").replace('"', '\\"')
-    return f'(("{escaped}" "."))'.encode()

@@ -1,8 +1,9 @@
 """The folders of one account, by the names that clients use for them.
 
-On disk and in this program a folder is called `Projekte.2026`, as text; on the wire it is modified UTF-7, with or
-without the namespace prefix. `INBOX.X` and `X` are one folder whatever the prefix is set to, INBOX has no case, and
-neither have the special folders: `INBOX.SENT` is Sent. Nothing gets past `folder` that is not a plain, canonical name.
+On disk and in this program a folder is called `Projekte.2026`, as text; on the wire it is modified UTF-7, or UTF-8 once
+the client has enabled that, with or without the namespace prefix. `INBOX.X` and `X` are one folder whatever the prefix
+is set to, INBOX has no case, and neither have the special folders: `INBOX.SENT` is Sent. Nothing gets past `folder`
+that is not a plain, canonical name.
 
 Folders of others have the name of their namespace in front (RFC 2342): `Shared.info.Angebote` is Angebote of the team
 mailbox info, `Other Users.eva meier` the INBOX of eva.meier, as a dot would begin the next level. Own folders that are
@@ -70,6 +71,7 @@ class Home:
         self.root = root
         self.prefix = prefix
         self.spaces = spaces
+        self.utf8 = False  # RFC 6855 §3: the client has enabled UTF-8, in which names are then spelled
 
     def folder(self, raw: bytes) -> str:
         """The folder that a client means, which need not exist. No for a name that none can have."""
@@ -81,7 +83,7 @@ class Home:
     def plain(self, raw: bytes) -> str:
         """The same without looking at the disk: the prefix or alias taken off, the name checked."""
         try:
-            name = mutf7.decode(raw.decode("ascii"))
+            name = self.text(raw)
             if name.upper() == "INBOX":
                 return "INBOX"
             if self.is_foreign(name):
@@ -90,10 +92,26 @@ class Home:
                 name = name[len(ALIAS) :]
             maildir.path_of(self.root, name)
         except UnicodeDecodeError:
-            raise No("A mailbox name is written in modified UTF-7.", "CANNOT") from None
+            spelling = "UTF-8" if self.utf8 else "modified UTF-7"
+            raise No(f"A mailbox name is written in {spelling}.", "CANNOT") from None
         except ValueError as error:
             raise No(f"{str(error).capitalize()}.", "CANNOT") from None
         return self.own(name)
+
+    def text(self, raw: bytes) -> str:
+        """What a client wrote, as text; ValueError for what is none in the spelling that he uses."""
+        return raw.decode("utf-8") if self.utf8 else mutf7.decode(raw.decode("ascii"))
+
+    def wire(self, shown: str) -> bytes:
+        """A name as it stands in LIST, STATUS and their like."""
+        raw = self._spelled(shown)
+        return raw if _PLAIN_ATOM.match(raw) and raw.upper() != b"NIL" else self.quoted(shown)
+
+    def quoted(self, shown: str) -> bytes:
+        return b'"' + self._spelled(shown).replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+    def _spelled(self, shown: str) -> bytes:
+        return shown.encode("utf-8") if self.utf8 else mutf7.encode(shown).encode("ascii")
 
     def own(self, folder: str) -> str:
         """The name of an own folder: what it is called, unless that is the name of a namespace."""
@@ -211,7 +229,7 @@ class Home:
 
     def spelled(self, name: str, raw: bytes) -> str:
         """A name as the client wrote it: clients look for the answer under the name they used."""
-        return name if name == "INBOX" else mutf7.decode(raw.decode("ascii"))
+        return name if name == "INBOX" else self.text(raw)
 
     def shown(self, name: str, *, prefix: str | None = None) -> str:
         """The name that clients see, as text."""
@@ -241,14 +259,6 @@ def _is_canonical(line: str) -> bool:
 
 
 SPECIAL_NAMES = {name.casefold() for name in maildir.SPECIAL.values()}
-
-
-def wire(shown: str) -> bytes:
-    """A name as it stands in LIST, STATUS and their like."""
-    raw = mutf7.encode(shown).encode("ascii")
-    if _PLAIN_ATOM.match(raw) and raw.upper() != b"NIL":
-        return raw
-    return b'"' + raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
 def parents(names: Iterable[str]) -> set[str]:

@@ -63,8 +63,8 @@ def _asked(home: names.Home, raw: bytes) -> tuple[str, bytes]:
         return home.place("INBOX").owner, strings.nstring(raw)
     if home.exists(name) or home.is_foreign(name):
         home.existing(raw, "r")
-        return home.place(name).owner, names.wire(home.spelled(name, raw))
-    return home.place("INBOX").owner, names.wire(home.spelled(name, raw))
+        return home.place(name).owner, home.wire(home.spelled(name, raw))
+    return home.place("INBOX").owner, home.wire(home.spelled(name, raw))
 
 
 async def set_(session: Session, arguments: Root) -> str:

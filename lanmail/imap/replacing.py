@@ -25,12 +25,9 @@ def parse(cursor: parser.Cursor, *, uid: bool = False) -> Replace:
 
 async def replace(session: Session, arguments: Replace) -> str:
     view, message = session.view, arguments.new.first
-    try:
+    async with append.announced(session, message):
         old = _old(session, arguments)
         found = await destination.find(session, arguments.new.mailbox)
-    except (No, Bad):
-        await append.refuse(session, message)
-        raise
     uids = await append.take(session, found, message, limit=1)
     try:
         await view.box.change(changes.expunge, [old])

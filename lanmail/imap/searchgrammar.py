@@ -29,6 +29,7 @@ class Search:
     charset: str | None
     uid: bool
     tag: str
+    names_charset: bool = False
 
 
 def parse(cursor: parser.Cursor, *, uid: bool = False) -> Search:
@@ -40,10 +41,11 @@ def parse(cursor: parser.Cursor, *, uid: bool = False) -> Search:
         returns = _returns(cursor)
         cursor.space()
     charset: str | None = "us-ascii"
-    if _word(cursor, b"CHARSET "):
+    names_charset = _word(cursor, b"CHARSET ")
+    if names_charset:
         charset = _charset(cursor.astring())
         cursor.space()
-    return Search(keys(cursor, charset), returns, charset, uid, tag)
+    return Search(keys(cursor, charset), returns, charset, uid, tag, names_charset)
 
 
 def charset_and_keys(cursor: parser.Cursor) -> tuple[str | None, searchkeys.Key]:

@@ -25,7 +25,7 @@ from lanmail.imap import (
     streaming,
     textsearch,
 )
-from lanmail.imap.session import No, Session
+from lanmail.imap.session import Bad, No, Session
 
 T = TypeVar("T")
 CHUNK = 10_000
@@ -40,6 +40,8 @@ async def run(session: Session, arguments: searchgrammar.Search) -> str:
     before = view.saved
     if "SAVE" in (returns or ()):
         view.saved = array("I")  # RFC 5182 §2.1: it is empty after a NO
+    if arguments.names_charset and "UTF8=ACCEPT" in session.enabled:
+        raise Bad("After UTF8=ACCEPT, a SEARCH is in UTF-8.")  # RFC 6855 §3
     if arguments.charset is None:
         raise bad_charset()
     uids = await matching(session, resolved(view, arguments.key, before))

@@ -105,6 +105,8 @@ class Session:
             self.enable("CONDSTORE")
         if name not in self.enabled:
             self.enabled.add(name)
+            if name == "UTF8=ACCEPT":
+                self.home.utf8 = True
             if name == "CONDSTORE" and self.selected is not None:
                 self.untagged(b"OK [HIGHESTMODSEQ %d] Highest." % self.selected.known)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lanmail import objectids
-from lanmail.imap import box, names, parser
+from lanmail.imap import box, parser
 from lanmail.imap.session import No, Session
 
 ITEMS: dict[str, Callable[[box.Box, Session], int | str]] = {
@@ -70,5 +70,5 @@ async def say(session: Session, name: str, shown: str, wanted: tuple[str, ...]) 
     if "SIZE" in wanted or "DELETED-STORAGE" in wanted:
         await session.worker.run(found.folder.fill_sizes, found.now.entries)
     text = " ".join(f"{item} {ITEMS[item](found, session)}" for item in wanted)
-    session.untagged(b"STATUS " + names.wire(shown) + f" ({text})".encode())
+    session.untagged(b"STATUS " + session.home.wire(shown) + f" ({text})".encode())
     return True
