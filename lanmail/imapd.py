@@ -23,8 +23,8 @@ Reads: conf/lanmail.toml, conf/accounts/, the certificate and key of [tls], mail
 
 Writes: maildirs/NAME/, where messages are stored (APPEND), linked (COPY), renamed (flags) and removed (EXPUNGE), but
 never changed; dovecot-uidlist, dovecot-keywords, lanmail-keywords, subscriptions, lanmail-special-use, dovecot-acl,
-lanmail-metadata beside them, and lanmail-cache, which may be deleted at any time, as may the files in state/index;
-state/auth, state/log.
+lanmail-metadata beside them, and lanmail-cache and lanmail-modseqs, which may be deleted at any time, as may the files
+in state/index; state/auth, state/log.
 
 Signals: SIGHUP reads the settings again (ports change with a restart only). SIGTERM takes no new connections, lets the
 commands that are under way end, says goodbye to the clients, and stops.
@@ -32,7 +32,7 @@ commands that are under way end, says goodbye to the clients, and stops.
 Standards: RFC 3501 IMAP4rev1, RFC 2177 IDLE, RFC 2342 NAMESPACE, RFC 2971 ID, RFC 3348 CHILDREN, RFC 3502 MULTIAPPEND,
 RFC 3691 UNSELECT, RFC 4314 ACL, RFC 4315 UIDPLUS, RFC 4731 ESEARCH, RFC 4959 SASL-IR, RFC 5161 ENABLE, RFC 5258
 LIST-EXTENDED, RFC 5464 METADATA, RFC 5530 response codes, RFC 5819 LIST-STATUS, RFC 6154 SPECIAL-USE, RFC 6851 MOVE,
-RFC 7677 SCRAM-SHA-256, RFC 7888 LITERAL+, RFC 7889 APPENDLIMIT, RFC 9208 QUOTA.
+RFC 7162 CONDSTORE and QRESYNC, RFC 7677 SCRAM-SHA-256, RFC 7888 LITERAL+, RFC 7889 APPENDLIMIT, RFC 9208 QUOTA.
 
 Security: passwords are taken under TLS, or from auth.cleartext_networks; guessing is slow. A message is served only if
 it is a regular file inside the Maildir. Every line, literal, set, nesting and name is bounded; the limits are keys of

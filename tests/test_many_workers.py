@@ -10,6 +10,8 @@ import contextlib
 import os
 import random
 import re
+import statistics
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +35,8 @@ class Ledger:
     delivered: set[str] = field(default_factory=set)
     doomed: set[str] = field(default_factory=set)
     meaning: dict[int, str] = field(default_factory=dict)
+    arrived: dict[str, float] = field(default_factory=dict)
+    delays: list[float] = field(default_factory=list)
 
     def means(self, uid: int, name: str) -> None:
         assert self.meaning.setdefault(uid, name) == name, f"UID {uid} was {self.meaning[uid]} and is {name}"
@@ -135,6 +139,7 @@ class Scene:
             name = f"m{number}"
             self.ledger.delivered.add(name)
             await asyncio.to_thread(maildir.put, self.inbox, f"Subject: {name}\n\nx\n".encode())
+            self.ledger.arrived[name] = time.monotonic()
             await asyncio.sleep(self.random.uniform(0.005, 0.06))
 
     async def pick(self, client: Client) -> int:
@@ -222,15 +227,19 @@ class Scene:
             client.send("DONE\r\n")
             for line in await client.until("i"):
                 mirror.hear(line)
-            await self.complete(client, mirror)
+            await self.complete(client, mirror, waiting=True)
             if self.over:
                 return
 
-    async def complete(self, client: Client, mirror: Mirror) -> None:
+    async def complete(self, client: Client, mirror: Mirror, *, waiting: bool = False) -> None:
         """Ask for what is new: UIDs only grow."""
-        for line in await client.ok(f"UID FETCH {mirror.top + 1}:* (FLAGS MODSEQ)"):
-            if (found := FETCHED.match(line)) and int(found[1]) > mirror.top:
+        for line in await client.ok(f"UID FETCH {mirror.top + 1}:* (FLAGS MODSEQ BODY.PEEK[HEADER.FIELDS (SUBJECT)])"):
+            if (found := SUBJECT.search(line)) and int(found[1]) > mirror.top:
                 mirror.top = int(found[1])
+                self.ledger.means(mirror.top, found[2].decode())
+                now = time.monotonic()
+                if waiting:
+                    self.ledger.delays.append(now - self.ledger.arrived.get(found[2].decode(), now))
             mirror.hear(line)
 
     async def come_and_go(self, mirror: Mirror, worker_mix: int) -> None:
@@ -329,6 +338,9 @@ async def test_many_hands_on_one_mailbox(scene: Scene) -> None:
         assert mirror.flags == truth.flags
         assert {uid: mirror.modseqs[uid] for uid in mirror.flags} == {uid: truth.modseqs[uid] for uid in truth.flags}
     assert len(scene.ledger.delivered) > 10 * SECONDS
+    # who listens knows at once; the sweep for lost events would come after five seconds
+    assert len(scene.ledger.delays) > 10 * SECONDS
+    assert statistics.median(scene.ledger.delays) < 1 > 0.25 * max(scene.ledger.delays)
     assert len(scene.ledger.doomed) > SECONDS
     scene.ledger.audit(remaining(scene.inbox))
 
