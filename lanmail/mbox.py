@@ -48,6 +48,8 @@ _ADDED = {
     b"X-Mozilla-Status2": re.compile(rb"[0-9A-Fa-f]{8}"), b"X-Mozilla-Keys": re.compile(rb"[^\n]{0,20000}"),
     b"X-Lanmail-No-Body": re.compile(rb"[01]"),
 }
+_PATTERNS = {name: re.compile(rb"^" + name + rb":((?:[^\n]|\n[ \t])*)(?:\n|\Z)", re.IGNORECASE | re.MULTILINE)
+             for name in _ADDED}
 _LETTERS = {b"R": "\\Seen", b"A": "\\Answered", b"F": "\\Flagged", b"D": "\\Deleted", b"T": "\\Draft"}
 _MOZILLA = {0x0001: "\\Seen", 0x0002: "\\Answered", 0x0004: "\\Flagged", 0x1000: "$Forwarded"}
 _MOZILLA_EXPUNGED = 0x0008
@@ -63,12 +65,18 @@ class Message:
     end: int
     unquote: re.Pattern[bytes] | None
     header: bytes  # as it stands in the file, with the empty line, if there is one
-    has_body: bool
+    _matches: dict[bytes, re.Match[bytes]] | None = None
+
+    @property
+    def _fields(self) -> dict[bytes, re.Match[bytes]]:
+        if self._matches is None:
+            self._matches = _added(self.header)
+        return self._matches
 
     @property
     def added(self) -> dict[bytes, bytes]:
         """What the mbox says about the message in fields of its own."""
-        return {name: match[1].strip() for name, match in _added(self.header).items()}
+        return {name: match[1].strip() for name, match in self._fields.items()}
 
     @property
     def is_mail(self) -> bool:
@@ -97,7 +105,7 @@ class Message:
 
     def chunks(self) -> Iterator[bytes]:
         """The message, piece by piece."""
-        kept = _without_added(self.header)
+        kept = _without(self.header, self._fields)
         notes = self.added
         if b"X-Lanmail-No-Body" in notes:  # the empty line is not the message's own
             kept = kept[:-1] if notes[b"X-Lanmail-No-Body"] == b"1" else kept[:-2]
@@ -130,7 +138,7 @@ def messages(descriptor: int, variant: str = "auto") -> Iterator[Message]:
     while first is not None:
         line = _line(descriptor, first)
         start = first + len(line)
-        header, has_body = _header(descriptor, start, size)
+        header = _header(descriptor, start, size)
         end = None
         if variant not in ("o", "rd"):
             end = _by_length(descriptor, start + len(header), size, header)
@@ -142,7 +150,7 @@ def messages(descriptor: int, variant: str = "auto") -> Iterator[Message]:
             first = next(finder, None)
             end = _without_blank_line(descriptor, start, size if first is None else first)
         unquote = None if bare else _QUOTED_ONCE if variant == "o" else _QUOTED
-        yield Message(descriptor, line, start, max(end, start), unquote, header[:max(0, end - start)], has_body)
+        yield Message(descriptor, line, start, max(end, start), unquote, header[:max(0, end - start)])
 
 
 def _separators(descriptor: int, position: int, size: int) -> Iterator[int]:
@@ -185,18 +193,17 @@ def _line(descriptor: int, at: int) -> bytes:
     return line + newline
 
 
-def _header(descriptor: int, start: int, size: int) -> tuple[bytes, bool]:
-    """The header with its empty line, and whether there was one; of endless ones the first MiB."""
+def _header(descriptor: int, start: int, size: int) -> bytes:
+    """The header with its empty line; of endless ones the first MiB."""
     data = os.pread(descriptor, 8192, start)
     end = message.header_end(data)
     if end == len(data) and start + len(data) < size:
         data = os.pread(descriptor, MAX_HEADER, start)
         end = message.header_end(data)
-    found = end < len(data) or data.endswith((b"\n\n", b"\n\r\n")) or data in (b"\n", b"\r\n")
     separator = re.search(rb"\nFrom ", data[:end])
     if separator and _separates(descriptor, start + separator.start() + 1):  # a message without body
-        return data[:separator.start() + 1], False
-    return data[:end], found
+        return data[:separator.start() + 1]
+    return data[:end]
 
 
 def _by_length(descriptor: int, body: int, size: int, header: bytes) -> int | None:
@@ -251,12 +258,11 @@ def _pieces(descriptor: int, start: int, end: int) -> Iterator[tuple[bytes, bool
 def _added(header: bytes) -> dict[bytes, re.Match[bytes]]:
     """The last field of each kind that mbox writers add, where its value is one of theirs."""
     found = {}
-    lowered = header.lower()
+    lowered = b"\n" + header.lower()
     for name, values in _ADDED.items():
-        if b"\n" + name.lower() + b":" not in b"\n" + lowered:
+        if b"\n" + name.lower() + b":" not in lowered:
             continue
-        pattern = re.compile(rb"^" + name + rb":((?:[^\n]|\n[ \t])*)(?:\n|\Z)", re.IGNORECASE | re.MULTILINE)
-        matches = list(pattern.finditer(header))
+        matches = list(_PATTERNS[name].finditer(header))
         if matches and values.fullmatch(matches[-1][1].strip().replace(b"\n", b" ")):
             found[name] = matches[-1]
     length = found.get(b"Content-Length")
@@ -265,8 +271,8 @@ def _added(header: bytes) -> dict[bytes, re.Match[bytes]]:
     return found
 
 
-def _without_added(header: bytes) -> bytes:
-    for start, end in sorted((match.span() for match in _added(header).values()), reverse=True):
+def _without(header: bytes, fields: dict[bytes, re.Match[bytes]]) -> bytes:
+    for start, end in sorted((match.span() for match in fields.values()), reverse=True):
         header = header[:start] + header[end:]
     return header
 

@@ -47,7 +47,7 @@ class Directory:
         with open(descriptor, "wb", buffering=1 << 18) as stream:
             yield stream
             stream.flush()
-            with contextlib.suppress(OverflowError):
+            with rights.of_caller(), contextlib.suppress(OverflowError):
                 os.utime(descriptor, (date, date))
 
     def directory(self, name: str) -> None:
