@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lanmail import config, log, names
+from lanmail import acl, config, log, names
 from lanmail.address import Address
 from lanmail.errors import ConfigError, Temporary
 from lanmail.paths import Paths
@@ -333,15 +333,30 @@ class Directory:
         return self._match(Address(local, domain)) is not None
 
     def may_send_as(self, account_name: str, addr: Address | None) -> bool:
-        """Whether the account may use `addr` as sender: the null sender, an address that leads to it, or a grant."""
+        """Whether the account may use `addr` as sender: the null sender, an address that leads to it, or a grant.
+
+        The address of a team mailbox is its members', too.
+        """
         if addr is None:
             return True
         account = self.account(account_name, fresh=False)
         if account is None:
             return False
-        if self.is_local(addr.domain) and account.name in self.resolve(addr).accounts:
-            return True
+        if self.is_local(addr.domain):
+            reached = self.resolve(addr).accounts
+            if account.name in reached or any(self._posts_for(account, name) for name in reached):
+                return True
         return any(_granted(grant, addr) for grant in account.send_as)
+
+    def _posts_for(self, account: Account, name: str) -> bool:
+        """Whether the account is a member of a team mailbox and has the right p there (RFC 4314 §2.1)."""
+        try:
+            team = self.account(name, fresh=False)
+        except Temporary:
+            return False
+        if team is None or not team.shared:
+            return False
+        return "p" in acl.allowed(acl.members(team), acl.Who(account.name, frozenset(account.groups)))
 
     # postmaster
 

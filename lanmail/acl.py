@@ -9,6 +9,7 @@
     read(directory) -> entries | None        what stands there; None without a file; Broken if nobody understands it
     allowed(entries, who) -> rights          what somebody may do
     change(directory, identifier, rights, mode)      one line of it; comments stay as they are
+    members(team) -> entries                 what the account file of a team mailbox gives, in all its folders
     identifier(text) / written(entry)        the spelling of the IMAP commands: meier, $sales, !$sales, -meier
 
 Lines count as Dovecot counts them: the most particular kind that names somebody replaces the others (anyone,
@@ -19,11 +20,15 @@ can always see his folder and change its rights. Blocking; `read` remembers what
 import os
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from lanmail import atomic, dotlock, names
+
+if TYPE_CHECKING:
+    from lanmail.settings import Account
 
 NAME = "dovecot-acl"
 RIGHTS = "lrwstipekxa"
@@ -107,6 +112,15 @@ def letters(text: str) -> frozenset[str]:
 def ordered(rights: Iterable[str]) -> str:
     """The letters of rights, in one order."""
     return "".join(sorted(rights, key=RIGHTS.index))
+
+
+def members(team: "Account") -> Iterator[Entry]:
+    """The members of a team mailbox as if they stood in the file of each of its folders."""
+    for member in team.members:
+        who, equals, rights = member.partition("=")
+        kind, colon, group = who.partition(":")
+        given = letters(rights) if equals else ALL - {"a"}
+        yield Entry("group", group, given) if colon else Entry("user", kind, given)
 
 
 # --- identifiers -----------------------------------------------------------------------------------------------

@@ -23,7 +23,6 @@ from lanmail.settings import Account, Settings
 
 REBUILD = 30.0
 TEAM = "*"
-MEMBER_RIGHTS = acl.ALL - {"a"}
 _LIMIT = 16 << 20
 _TOLD = 1000
 _SHUT: acl.Entries = (acl.Entry("anyone"),)  # what counts for a file that cannot be used
@@ -72,7 +71,7 @@ class Shares:
         if own is _SHUT or not owner.shared:
             return own
         named = {entry.key for entry in own}
-        return (*own, *(entry for entry in members(owner) if entry.key not in named))
+        return (*own, *(entry for entry in acl.members(owner) if entry.key not in named))
 
     def _entries(self, owner: str, folder: str) -> acl.Entries:
         path = maildir.path_of(self.root(owner), folder)
@@ -104,7 +103,7 @@ class Shares:
 
     def _as_member(self, owner: str, whose: acl.Entry) -> frozenset[str]:
         account = self.account(owner)
-        team = members(account) if account is not None and account.shared else ()
+        team = acl.members(account) if account is not None and account.shared else ()
         return next((entry.rights for entry in team if entry.key == whose.key), acl.NONE)
 
     def _change(self, owner: str, folder: str, whose: acl.Entry, rights: frozenset[str], mode: str,
@@ -229,15 +228,6 @@ class Shares:
                 yield True
         finally:
             os.close(descriptor)
-
-
-def members(team: Account) -> Iterator[acl.Entry]:
-    """The members of a team mailbox as if they stood in the file of each of its folders."""
-    for member in team.members:
-        who, equals, rights = member.partition("=")
-        kind, colon, group = who.partition(":")
-        given = acl.letters(rights) if equals else MEMBER_RIGHTS
-        yield acl.Entry("group", group, given) if colon else acl.Entry("user", kind, given)
 
 
 def _parse(text: str) -> Iterator[tuple[str, str]]:

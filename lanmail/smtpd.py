@@ -13,7 +13,7 @@ The listeners (section [smtpd]; a port of 0 is off, server.port_offset is added 
     lmtp         24   a mail server in front of this one; one answer for each recipient
 
 Unknown local recipients are refused at RCPT. Other recipients are for clients that have logged in and for lan.networks.
-A logged-in account may use its own addresses, its aliases and what send_as grants as sender.
+A logged-in account may use its own addresses, its aliases, its teams' and what send_as grants as sender.
 
 The end of a message is CRLF.CRLF and nothing else. A bare LF is made a line end, or refused (bare_lf). Lines may have
 any length, and memory does not grow with a message.

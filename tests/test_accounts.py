@@ -279,3 +279,14 @@ def test_new_account_counts_at_once(office: Office, monkeypatch: pytest.MonkeyPa
     office.account("meier")
     assert office.to("meier@office.lan")[0] == "local"
     assert office.directory.account("meier") is not None
+
+
+def test_members_send_as_their_team(office: Office) -> None:
+    office.account("info", 'shared = true\nmembers = ["meier", "group:sales", "azubi=lrs"]\n')
+    for name, groups in (("meier", ""), ("azubi", '"sales"'), ("verkauf", '"sales"'), ("fremd", "")):
+        office.account(name, f"groups = [{groups}]\n")
+    may = office.directory.may_send_as
+    assert [may(name, parse("info@office.lan")) for name in ("meier", "verkauf", "azubi", "fremd")] == [
+        True, True, False, False]
+    office.account("info", 'members = ["meier"]\n')  # no team mailbox
+    assert not may("meier", parse("info@office.lan"))

@@ -277,3 +277,16 @@ async def test_namespaces_can_be_switched_off(tmp_path: Path) -> None:
         assert not [name for name in await listed(client) if "info" in name]
         await client.ok("CREATE Shared.info")
         assert maildir.exists(server.root(), "Shared.info")
+
+
+async def test_who_waits_in_a_shared_folder_hears_of_the_others(server: imapserver.Server) -> None:
+    one, two = await server.client("meier", "Shared.info"), await server.client("schmidt", "Shared.info")
+    two.send("i IDLE\r\n")
+    assert await two.line() == b"+ idling"
+    await one.append(message(), "Shared.info")
+    assert b"1 EXISTS" in await two.line()
+    server.deliver(message(), "info")
+    while b"2 EXISTS" not in await two.line():
+        pass
+    two.send("DONE\r\n")
+    assert (await two.until("i"))[-1].startswith(b"i OK")

@@ -6,7 +6,7 @@ The new one is on disk, with its UID, before the old one goes: whatever happens,
 from dataclasses import dataclass
 
 from lanmail import changes
-from lanmail.imap import append, copy, destination, parser, rights
+from lanmail.imap import append, copy, destination, expunge, parser, rights
 from lanmail.imap.session import Bad, No, Session
 
 
@@ -24,13 +24,13 @@ def parse(cursor: parser.Cursor, *, uid: bool = False) -> Replace:
 
 
 async def replace(session: Session, arguments: Replace) -> str:
-    view, message = session.view, arguments.new.first
+    message = arguments.new.first
     async with append.announced(session, message):
         old = _old(session, arguments)
         found = await destination.find(session, arguments.new.mailbox)
     uids = await append.take(session, found, message, limit=1)
     try:
-        await view.box.change(changes.expunge, [old])
+        await expunge.erase(session, [old])
     except OSError:
         await found.box.change(changes.expunge, uids)
         raise

@@ -11,7 +11,7 @@ from lanmail.cli import command
 from lanmail.cli.mailbox import home
 from lanmail.paths import Paths
 from lanmail.settings import Account
-from lanmail.shares import Shares, members
+from lanmail.shares import Shares
 
 _BY_MEMBERSHIP = "members"
 
@@ -76,7 +76,7 @@ def _lines(root: str, folder: str, owner: Account | None) -> Iterator[dict[str, 
     for entry in own:
         yield _line(folder, entry, acl.NAME)
     named = {entry.key for entry in own}
-    for entry in members(owner) if owner is not None and owner.shared else ():
+    for entry in acl.members(owner) if owner is not None and owner.shared else ():
         if entry.key not in named:
             yield _line(folder, entry, _BY_MEMBERSHIP)
 
