@@ -78,10 +78,10 @@ def test_the_text_among_several_parts() -> None:
     "<", "<a ", "<a '", '<a "', "<!--", "<style>", "<a><b", "&lt", "<p '\n", ">", "> x\n", "x:\n>\n", "&#1", " ",
     "\u200b", "<a \"'>"])
 def test_hostile_text_takes_linear_time(piece: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     of(piece * (preview.MAX_OCTETS // len(piece.encode())), "text/html")
     of(piece * (preview.MAX_OCTETS // len(piece.encode())))
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 async def test_fetch(tmp_path: Path) -> None:

@@ -68,10 +68,10 @@ def _by_the_book(text: str) -> str:
 
 @pytest.mark.parametrize("piece", [b"[a]", b"re:", b"[fwd:", b"re[a", b"(fwd)", b"[fwd:re[a]", b"[", b" "])
 def test_hostile_subjects_take_linear_time(piece: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     subjects.base(piece * 1_000_000)
     subjects.base(piece * 3000 + b"]" * 3000)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_order_of_texts() -> None:

@@ -131,9 +131,9 @@ def test_many_messages_do_not_take_long(kind: str) -> None:
         messages = messages[: count // 2]
         for number in range(count // 4):
             messages += [mail(0, "", f"p{number}", f"q{number}"), mail(0, f"p{number}", f"{count // 2 - 1}@x")]
-    start = time.perf_counter()
+    start = time.process_time()
     text = threaded(*messages)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
     assert text.count("(") <= count + 1
 
 
@@ -144,7 +144,7 @@ def test_message_ids() -> None:
     assert ids(b"<a @ b>") == [b"a@b"]
     assert ids(b"Your message of <nonsense> <@> <a@> <@b> a@b") == []
     assert ids(b"<a@b <c@d>") == [b"c@d"]
-    start = time.perf_counter()
+    start = time.process_time()
     for bad in (b'<"a', b'<"\\', b"<a", b"<a@", b"< ", b'<"\\"'):
         ids(bad * 20_000)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1

@@ -152,10 +152,10 @@ def test_any_bytes(first: bytes, final: bytes) -> None:
 
 def test_hostile_messages_take_linear_time() -> None:
     for piece in (b",a=", b"n=a,", b"=2C", b"r=x,"):
-        began = time.perf_counter()
+        began = time.process_time()
         with pytest.raises(sasl.BadResponse):
             sasl.start("SCRAM-SHA-256", b"n,,n=" + piece * (12_000 // len(piece)), keys)
-        assert time.perf_counter() - began < 0.1
+        assert time.process_time() - began < 0.1
 
 
 def test_without_keys_there_is_none() -> None:

@@ -42,6 +42,9 @@ def put(rig, ledger, recipients, size=2000):
 @pytest.mark.parametrize("size", [2000, 300_000])
 def test_smtpd(rig, stepper, size, mode):
     ledger, smtpd, steps = Ledger(), stepper("smtpd"), []
+    smtpd.start(0, "")  # what the very first start makes is made, so that all runs make the same calls
+    smtpd.ready()
+    smtpd.stop()
     for n in range(1, ENOUGH):
         smtpd.start(n, mode)
         if smtpd.ready():
