@@ -102,7 +102,8 @@ class Numbering:
                 self._lost.add(uid)
             elif modseqs.key(uid, entry.name) == key:
                 self._loose.discard(uid)
-                fresh.append(entry.renumbered(modseq))
+                if entry.modseq != modseq:  # a log that was written anew says of most what is known
+                    fresh.append(entry.renumbered(modseq))
             else:
                 self._loose.add(uid)
         if not locked:

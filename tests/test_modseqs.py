@@ -230,6 +230,20 @@ def test_the_log_stays_short(root: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert two.number().expunged_since(first.modseq) is None
 
 
+def test_a_log_written_anew_changes_nothing(root: str) -> None:
+    drop(root, *(f"{number}.x:2," for number in range(20)))
+    one, two = process(root), process(root)
+    one.sync()
+    before = two.sync()
+    inode = log(root).stat().st_ino
+    for number in range(1100):
+        changes.store(one, [1], "+-"[number % 2], ["\\Seen"])
+    assert log(root).stat().st_ino != inode
+    after = two.sync()
+    assert all(new is old for new, old in zip(after.entries[1:], before.entries[1:], strict=True))
+    assert numbers(after) == numbers(one.sync())
+
+
 def test_an_expunged_uid_does_not_come_back(root: str) -> None:
     drop(root, "1.a:2,S", "2.b:2,S")
     one, two = process(root), process(root)
