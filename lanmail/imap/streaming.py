@@ -32,7 +32,7 @@ async def send(session: Session, descriptor: int, before: bytes) -> None:
 def _crlf(data: bytes, last: bytes) -> bytes:
     """LF and CRLF both become CRLF, NUL becomes 0x80 (no literal can hold it); `last` is the octet before."""
     data = data.replace(b"\0", b"\x80") if b"\0" in data else data
-    if b"\r\n" in data or (last == b"\r" and data[:1] == b"\n"):
+    if (b"\r" in data and b"\r\n" in data) or (last == b"\r" and data[:1] == b"\n"):
         kept = data[:1] == b"\n" and last == b"\r"
         body = data[1:] if kept else data
         return (b"\n" if kept else b"") + body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
