@@ -81,13 +81,14 @@ def _rename_all(folder: Folder, table: keywords.Table, entries: list[Entry], mod
     """Give the files their new letters; returns the UIDs of those that were not where we thought."""
     lost = set[int]()
     moved: list[tuple[str, str]] = []
-    known: dict[str, str] = {}
+    known: dict[str, str] = {}  # letters → what then stands behind the base name, "" for nothing
     try:
         for entry in entries:
-            letters = known.get(entry.letters)
-            if letters is None:
-                letters = known[entry.letters] = _letters(table, entry, mode, flags)
-            path = _rename(folder, entry, letters)
+            info = known.get(old := entry.letters)
+            if info is None:
+                letters = _letters(table, entry, mode, flags)
+                info = known[old] = maildir.with_letters(entry.name, letters)[len(entry.base) :] if letters or old else ""
+            path = _rename(folder, entry, info)
             if path:
                 moved.append((entry.path, path))
             elif path is None:
@@ -115,10 +116,10 @@ def _letters(table: keywords.Table, entry: Entry, mode: str, flags: Sequence[str
     return "".join(given | (old - maildir.FLAGS.keys() - table.by_letter.keys()))
 
 
-def _rename(folder: Folder, entry: Entry, letters: str) -> str | None:
+def _rename(folder: Folder, entry: Entry, info: str) -> str | None:
     """Give the file these letters; its new path, "" when it has them, None when it is not where we thought."""
-    name = maildir.with_letters(entry.name, letters)
-    if entry.name == name or (entry.sub == "new" and not letters):
+    name = entry.base + info
+    if entry.name == name or not info:
         return ""
     if folder.taken(name):
         return None
