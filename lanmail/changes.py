@@ -87,7 +87,8 @@ def _rename_all(folder: Folder, table: keywords.Table, entries: list[Entry], mod
             info = known.get(old := entry.letters)
             if info is None:
                 letters = _letters(table, entry, mode, flags)
-                info = known[old] = maildir.with_letters(entry.name, letters)[len(entry.base) :] if letters or old else ""
+                named = maildir.with_letters(entry.name, letters)
+                info = known[old] = named[len(entry.base) :] if letters or old else ""
             path = _rename(folder, entry, info)
             if path:
                 moved.append((entry.path, path))
