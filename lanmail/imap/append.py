@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from lanmail import atomic, changes, errors, keywords, maildir
-from lanmail.imap import binary, copy, dates, destination, parser, quotas, section, store, wire
+from lanmail.imap import binary, copy, dates, destination, filling, parser, quotas, section, store, wire
 from lanmail.imap.session import Bad, No, Session
 
 MAX_MESSAGES = 1000
@@ -154,6 +154,7 @@ async def take(session: Session, into: destination.Destination, message: Message
     finally:
         batch.drop()
     into.box.arrived(uids)
+    filling.stored(into.box, uids)
     session.worker.stored(into.owner, batch.octets, len(uids))
     return uids
 

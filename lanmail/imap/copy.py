@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import dataclass
 
 from lanmail import changes, folder, keywords
-from lanmail.imap import box, destination, expunge, parser, quotas, rights
+from lanmail.imap import box, destination, expunge, filling, parser, quotas, rights
 from lanmail.imap.session import No, Session
 
 ATTEMPTS = 3
@@ -53,6 +53,7 @@ async def _transfer(session: Session, arguments: Copy, *, move: bool) -> str:
         return ""
     giver = session.home.place(session.view.name).owner if move else ""
     sizes = {uid: source.messages[uid].size or 0 for uid in uids if uid in source.messages}
+    bases = {uid: source.messages[uid].base for uid in uids if uid in source.messages}
     if giver != found.owner:
         await quotas.check(session, found.owner, sum(sizes.values()), len(sizes))
     try:
@@ -69,6 +70,8 @@ async def _transfer(session: Session, arguments: Copy, *, move: bool) -> str:
     if not result:
         return ""
     target.arrived(pair[1] for pair in result)
+    filling.copied(source, target, [(bases[old], target.messages[new].base) for old, new in result
+                                    if old in bases and new in target.messages])
     if giver != found.owner:
         octets, count = sum(sizes.get(uid, 0) for uid, _ in result), len(result)
         session.worker.stored(found.owner, octets, count)

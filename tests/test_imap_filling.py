@@ -1,0 +1,44 @@
+"""What our own sessions store, copy and move is listed without being opened."""
+
+import asyncio
+from pathlib import Path
+
+from lanmail import maildir, summaries
+from tests import imapserver
+
+ITEMS = "(ENVELOPE INTERNALDATE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (Subject From)])"
+
+
+async def learned(path: str, count: int) -> None:
+    """Wait until the cache of a folder has so many records."""
+    cache = summaries.Cache(path)
+    async with asyncio.timeout(5):
+        while True:
+            with cache.reading() as kept:
+                bases = [name.partition(":")[0] for name in maildir.list_names(f"{path}/cur")]
+                if sum(kept.get(base) is not None for base in bases) >= count:
+                    return
+            await asyncio.sleep(0.01)
+
+
+async def test_append_copy_move(tmp_path: Path) -> None:
+    async with imapserver.running(tmp_path) as server:
+        client = await server.client(select="INBOX")
+        await client.append(imapserver.message("eins"))
+        assert not summaries.exists(server.root()), "nobody asked for this folder yet"
+        first = await client.ok(f"FETCH 1 {ITEMS}")
+        await learned(server.root(), 1)
+        await client.append(imapserver.message("zwei"))
+        await learned(server.root(), 2)
+        await client.ok("COPY 1:2 Sent")
+        await learned(f"{server.root()}/.Sent", 2)
+        await client.ok("MOVE 2 Trash")
+        await learned(f"{server.root()}/.Trash", 1)
+        for path in Path(server.root()).rglob("cur/*"):
+            path.write_bytes(path.read_bytes().replace(b"Subject", b"Ssubject"))  # would be told if it were opened
+        await client.ok("SELECT Sent")
+        copies = await client.ok(f"FETCH 1:2 {ITEMS}")
+        assert copies[0] == first[0]
+        assert b'"zwei"' in copies[1]
+        await client.ok("SELECT Trash")
+        assert b'"zwei"' in (await client.ok(f"FETCH 1 {ITEMS}"))[0]
