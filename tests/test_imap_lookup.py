@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lanmail import folder, fulltext, indexes, maildir
-from lanmail.imap import casemap, indexing, lookup, search, searchkeys, section, textsearch
+from lanmail.imap import casemap, indexing, lookup, search, searchkeys, section, textsearch, waiting
 from tests import imapserver, odd_messages
 
 GERMAN = ("Die Prüfung der Maßnahmen in der Königstraße ergab: „Überweisungen“ sind größtenteils erledigt.\n"
@@ -237,6 +237,17 @@ async def test_a_damaged_index_changes_nothing_and_is_made_anew(tmp_path: Path, 
         path.unlink()
         assert await found(client, "BODY 0003") == [4]
         assert [job.anew for job in wishes] == [True, False]
+
+
+async def test_a_long_search_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with office(tmp_path, 4) as server:
+        client = await server.client(select="INBOX")
+        monkeypatch.setattr(waiting, "EVERY", 0.0)
+        answer = await client.command("SEARCH BODY 0003")
+        tag = answer[-1].split()[0].decode()
+        assert answer[2] == f'* OK [INPROGRESS ("{tag}" 2 4)] 50 % of the messages are looked at.'.encode()
+        assert answer[4] == b"* SEARCH 4"
+        assert len(await client.command("SORT (DATE) UTF-8 ALL")) == 4 + 2
 
 
 async def test_switched_off(tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch) -> None:

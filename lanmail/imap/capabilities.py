@@ -27,6 +27,7 @@ LOGGED_IN = (
     "STATUS=SIZE",
     "ESEARCH",
     "SEARCH=FUZZY",
+    "INPROGRESS",
     "SEARCHRES",
     "WITHIN",
     "MULTIAPPEND",

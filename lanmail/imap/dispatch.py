@@ -135,7 +135,7 @@ async def _one(session: Session, text: bytes) -> None:
     cursor = parser.Cursor(text)
     tag = b"*"
     try:
-        tag = cursor.tag()
+        session.tag = tag = cursor.tag()
         cursor.space()
         verb = cursor.word()
         if verb == "UID":

@@ -26,6 +26,7 @@ from lanmail.imap import (
     textsearch,
 )
 from lanmail.imap.session import Bad, No, Session
+from lanmail.imap.waiting import Waiting
 
 T = TypeVar("T")
 CHUNK = 10_000
@@ -161,9 +162,11 @@ async def each(session: Session, uids: list[int], ask: "Callable[[Probe], T]", *
     """What `ask` says of each message; those that are gone or cannot be read are left out."""
     messages = session.view.box.messages
     found: list[tuple[int, T]] = []
+    waiting = Waiting(session, len(uids))
     with session.view.box.cache.reading() as kept:
         probe = Probe(session.view, kept)
-        for uid in uids:
+        for place, uid in enumerate(uids):
+            waiting.tell(place)
             entry = messages.get(uid)
             for _ in range(2):
                 if entry is None:

@@ -61,6 +61,7 @@ class Session:
         self.folders: names.Home | None = None
         self.selected: mailbox.View | None = None
         self.enabled: set[str] = set()
+        self.tag = b"*"  # of the command that runs
         self.failed_logins = 0
         self.warned = 0  # per cent of the quota that the client was told of
         self.bad_commands = 0
