@@ -109,6 +109,17 @@ async def test_fetch(server: imapserver.Server) -> None:
         await client.fails(f"FETCH 1 {bad}", "BAD")
 
 
+async def test_of_large_messages(server: imapserver.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lanmail.imap.streaming.LARGE", 100)
+    server.deliver(MESSAGE + b"\0")
+    size = len(MESSAGE) + MESSAGE.count(b"\n") + 1
+    client = await server.client(select="INBOX")
+    assert await client.ok("FETCH 1 (BINARY.SIZE[] BINARY.SIZE[2] UID)") == [
+        b"1 FETCH (BINARY.SIZE[] %d BINARY.SIZE[2] 210 UID 1)" % size]
+    assert (await client.ok("FETCH 1 BINARY.PEEK[]"))[0].startswith(b"1 FETCH (BINARY[] ~{%d}\r\nFrom" % size)
+    assert (await client.fails("FETCH 1 BINARY[3]")).startswith(b"[UNKNOWN-CTE]")
+
+
 async def test_append_with_nul_in_a_binary_part(server: imapserver.Server) -> None:
     message = (b"MIME-Version: 1.0\r\nContent-Type: application/x\r\nContent-Transfer-Encoding: binary\r\n\r\n"
                b"\0 -\xff\n\r\0")

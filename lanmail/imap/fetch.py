@@ -193,6 +193,8 @@ class _Reader:
                 said += b" ".join([*parts, item.label + b" "])
                 await streaming.send(self._session, descriptor, said)
                 said, parts = b" ", []
+            elif large and item.name.startswith("BINARY"):  # decoding it takes its time, too
+                parts += await self._session.worker.run(item.said, [message])
             else:
                 parts += item.said([message])
         if changed:

@@ -43,7 +43,7 @@ class Item:
     @property
     def whole(self) -> bool:
         """Whether this is the message as it is."""
-        return self.cut == section.Section() and self.partial is None
+        return self.name == "SECTION" and self.cut == section.Section() and self.partial is None
 
     @property
     def cost(self) -> Cost:
