@@ -55,7 +55,7 @@ class Client:
         whole = b""
         while True:
             whole += await asyncio.wait_for(self.reader.readuntil(b"\r\n"), 10)
-            literal = LITERAL.search(whole)
+            literal = LITERAL.search(whole, max(0, len(whole) - 24))
             if literal is None:
                 return whole[:-2]
             whole += await asyncio.wait_for(self.reader.readexactly(int(literal.group(1))), 10)

@@ -463,20 +463,3 @@ async def test_status_size_of_known_and_unknown_sizes(server: imapserver.Server)
     client = await server.client()
     total = len(message(body="Eins\n").replace(b"\n", b"\r\n")) + len(b"a: b\r\n\r\nc\r\n")
     assert await client.ok("STATUS INBOX (SIZE MESSAGES)") == [b"STATUS INBOX (SIZE %d MESSAGES 2)" % total]
-
-
-async def test_connections_that_do_not_log_in_are_limited_by_address(tmp_path: Path) -> None:
-    async with running(tmp_path, max_connections_per_client=3) as server:
-        waiting = [await server.client(None) for _ in range(3)]
-        assert (await server.client(None)).greeting.startswith(b"* BYE [LIMIT]")
-        await waiting[0].ok(f"LOGIN meier {PASSWORD}")  # who is let in does not count any more
-        await waiting[1].ok("LOGOUT")
-        assert await waiting[1].closed()
-        for _ in range(2):
-            assert (await server.client(None)).greeting.startswith(b"* OK")
-        assert (await server.client(None)).greeting.startswith(b"* BYE")
-        await waiting[0].ok("LOGOUT")
-        assert await waiting[0].closed()
-        assert (await server.client(None)).greeting.startswith(b"* BYE")
-        assert server.worker._fresh_ones["127.0.0.1"] == 3
-        assert not server.worker._users
