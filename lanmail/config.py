@@ -131,6 +131,7 @@ def check(paths: Paths) -> list[Problem]:
             problems += error.problems
         problems += _account_file_problems(path)
     problems += _postmasters(paths, accounts)
+    problems += _member_problems(paths, accounts, {path.stem for path in account_files(paths)})
     if loaded:
         problems += _alias_problems(paths, loaded, {path.stem for path in account_files(paths)})
     return list(dict.fromkeys(problems))
@@ -151,6 +152,21 @@ def _postmasters(paths: Paths, accounts: Mapping[str, Account]) -> Iterator[Prob
     if len(marked) > 1:
         text = f"only one account can be postmaster, now there are {', '.join(marked)}"
         yield Problem(str(paths.accounts / f"{marked[1]}.toml"), None, text)
+
+
+def _member_problems(paths: Paths, accounts: Mapping[str, Account], names_: set[str]) -> Iterator[Problem]:
+    groups = {group for found in accounts.values() for group in found.groups}
+    for name, found in accounts.items():
+        file = str(paths.accounts / f"{name}.toml")
+        if found.members and not found.shared:
+            yield Problem(file, None, "members count only with shared = true")
+        for member in found.members:
+            who = member.partition("=")[0]
+            kind, colon, group = who.partition(":")
+            if colon and group not in groups:
+                yield Problem(file, None, f"no account is in the group '{group}' of members")
+            elif not colon and kind not in names_:
+                yield Problem(file, None, f"there is no account '{kind}', which members names")
 
 
 def _alias_problems(paths: Paths, loaded: Settings, accounts: set[str]) -> Iterator[Problem]:

@@ -133,7 +133,12 @@ class Shares:
         return any(entry.name and entry.matches(who) and not entry.negative for entry in self.entries(theirs, folder))
 
     def _candidates(self) -> Iterator[tuple[str, str]]:
-        for owner, folder in self._load():
+        try:
+            lines = self._load()
+        except OSError as error:  # nobody loses his own folders because those of others cannot be found
+            self._tell("", "", f"state/shares: {error}")
+            return
+        for owner, folder in lines:
             root = self.root(owner)
             try:
                 if folder != TEAM:

@@ -305,3 +305,19 @@ def test_loading_never_waits(tmp_path: Path) -> None:
     begun = time.monotonic()
     assert len(config.check(where)) == 2
     assert time.monotonic() - begun < 1
+
+
+def test_members_that_are_nobody_are_told(tmp_path: Path) -> None:
+    where = paths.of_root(tmp_path)
+    where.accounts.mkdir(parents=True)
+    where.config_file.write_text(config.sample())
+    for name, text in (
+            ("meier", 'groups = ["sales"]\n'), ("info", 'shared = true\nmembers = ["meier", "group:sales=lr"]\n'),
+            ("bad", 'shared = true\nmembers = ["nobody=lr", "group:none"]\n'), ("odd", 'members = ["meier"]\n')):
+        (where.accounts / f"{name}.toml").write_text(text)
+        (where.accounts / f"{name}.toml").chmod(0o640)
+    assert [(Path(problem.file).stem, problem.text) for problem in config.check(where)] == [
+        ("bad", "there is no account 'nobody', which members names"),
+        ("bad", "no account is in the group 'none' of members"),
+        ("odd", "members count only with shared = true"),
+    ]

@@ -290,3 +290,11 @@ async def test_who_waits_in_a_shared_folder_hears_of_the_others(server: imapserv
         pass
     two.send("DONE\r\n")
     assert (await two.until("i"))[-1].startswith(b"i OK")
+
+
+async def test_without_the_index_everybody_has_his_own_folders(server: imapserver.Server) -> None:
+    server.paths.state.mkdir(exist_ok=True)
+    (server.paths.state / "shares").mkdir()
+    client = await server.client("meier")
+    for how in ("LIST", "LSUB"):
+        assert (await listed(client, how=how))[0] == "INBOX"

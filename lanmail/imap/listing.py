@@ -4,6 +4,7 @@ RFC 3501 §6.3.8, §6.3.9; RFC 2342 (NAMESPACE); RFC 3348 (CHILDREN); RFC 6154 (
 RFC 5258 (LIST-EXTENDED) and RFC 5819 (LIST-STATUS).
 """
 
+import contextlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -218,7 +219,8 @@ async def lsub(session: Session, arguments: List) -> str:
 def _subscribed(home: names.Home, foreign: Collection[str] | None = None) -> list[str]:
     """What the account subscribed to; of the folders of others only those that it may see."""
     there = home.foreign() if foreign is None else foreign
-    home.subscribe_to_new(there)
+    with contextlib.suppress(OSError):  # a full disk: the next look does it
+        home.subscribe_to_new(there)
     return [name for name in subscriptions.load(home.root) if not home.is_foreign(name) or name in there]
 
 
