@@ -30,6 +30,7 @@ from lanmail.imap.waiting import Waiting
 
 T = TypeVar("T")
 CHUNK = 10_000
+Narrowing = searchkeys.Flag | searchkeys.Uids | searchkeys.Numbers | searchkeys.Recent | searchkeys.ModSeq
 FEW = 500
 _NONE: frozenset[int] = frozenset()
 
@@ -138,7 +139,7 @@ async def matching(session: Session, key: searchkeys.Key) -> list[int]:
     uids = [uid for uid in view.uids if uid in messages]
     rest: list[searchkeys.Key] = []
     for part in _conjuncts(key):
-        if isinstance(part, searchkeys.Flag | searchkeys.Uids | searchkeys.Numbers | searchkeys.Recent):
+        if isinstance(part, Narrowing):
             narrowed = []
             for start in range(0, len(uids), CHUNK):
                 narrowed += _narrow(view, [uid for uid in uids[start : start + CHUNK] if uid in messages], part)
@@ -213,8 +214,7 @@ def _conjuncts(key: searchkeys.Key) -> list[searchkeys.Key]:
     return [key]
 
 
-def _narrow(view: mailbox.View, uids: list[int],
-            key: searchkeys.Flag | searchkeys.Uids | searchkeys.Numbers | searchkeys.Recent) -> list[int]:
+def _narrow(view: mailbox.View, uids: list[int], key: Narrowing) -> list[int]:
     """Those of `uids` that match a key which needs no file."""
     messages = view.box.messages
     if isinstance(key, searchkeys.Flag):
@@ -222,6 +222,8 @@ def _narrow(view: mailbox.View, uids: list[int],
         # between two keys others had their turn, and may have removed a message
         return [uid for uid in uids
                 if (entry := messages.get(uid)) and (letter in entry.name.partition(mark)[2]) is wanted]
+    if isinstance(key, searchkeys.ModSeq):
+        return [uid for uid in uids if (entry := messages.get(uid)) and entry.modseq >= key.value]
     if isinstance(key, searchkeys.Uids):
         return [uid for low, high in key.ranges for uid in uids[bisect_left(uids, low) : bisect_right(uids, high)]]
     if isinstance(key, searchkeys.Numbers):
