@@ -1,7 +1,8 @@
-"""mbsync keeps two thousand mails on both sides the same: a full sync, then changes from both, then nothing to do."""
+"""mbsync keeps two thousand mails on both sides the same: all of them, changes from both, nothing, new mail."""
 
 import collections
 import imaplib
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.e2e.office import DOMAIN, HOST, Office, mail, need
 
 pytestmark = pytest.mark.slow
 EACH = 1000
+LATE = 100    # delivered while mbsync runs
 
 CONFIG = """
 IMAPAccount office
@@ -98,3 +100,12 @@ def test_mbsync_two_way(office: Office, account: str) -> None:
     before = sorted(path.name for path in far.glob("cur/*"))
     office.run("mbsync", "-c", rc, "-a", timeout=120)
     assert sorted(path.name for path in far.glob("cur/*")) == before, "a third run has nothing to do"
+
+    late = threading.Thread(target=lambda: [office.put(account, mail(f"late {number}")) for number in range(LATE)])
+    late.start()
+    office.run("mbsync", "-c", rc, "-a", timeout=120)
+    late.join()
+    office.arrived(account, 2 * EACH - 70 + LATE)
+    office.run("mbsync", "-c", rc, "-a", timeout=120)
+    assert len(contents(far)) == 2 * EACH - 70 + LATE
+    assert contents(far) == contents(near / "INBOX")
