@@ -24,7 +24,8 @@ from lanmail.paths import Paths
 @click.option("--folder", "folders", multiple=True, metavar="NAME",
               help="Only this folder of the source and those below it, repeatable; levels are separated by a slash.")
 @click.option("--exclude", multiple=True, metavar="NAME", help="Not this folder, repeatable; * stands for anything.")
-@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only mail that arrived on this day or later.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="YYYY-MM-DD",
+              help="Only mail that arrived on this day or later.")
 @click.option("--keep-uids", is_flag=True, help="Keep the UIDs of a Maildir, where the folder here is new and empty.")
 @click.option("--mbox", "variant", type=click.Choice(mbox.VARIANTS), default="auto",
               help="How mbox files quote lines that begin with From.")

@@ -6,6 +6,7 @@ import gzip
 import lzma
 import os
 from collections.abc import Iterator
+from email.utils import mktime_tz, parsedate_tz
 from functools import partial
 from typing import BinaryIO
 
@@ -152,8 +153,6 @@ def _date_of(path: str) -> float | None:
 
 def _received(header: bytes) -> float | None:
     """The date of the topmost Received, else of Date."""
-    from email.utils import mktime_tz, parsedate_tz
-
     received = (message.field(header, b"received") or b"").rpartition(b";")[2]
     for text in (received, message.field(header, b"date") or b""):
         with contextlib.suppress(ValueError, OverflowError, TypeError, IndexError):
