@@ -24,7 +24,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from lanmail import atomic
@@ -167,7 +167,8 @@ class Reader:
         start = (place >> 16) - self._start
         end = start + size
         if start < 0 or end > len(self._window):
-            start, end = self._move(place >> 16), size
+            self._move(place >> 16, size)
+            start, end = 0, size
         raw = self._window[start:end]
         if len(raw) < size:
             return None
@@ -177,14 +178,19 @@ class Reader:
             return None
         return Record(raw, found[2], found[3], ends)
 
-    def _move(self, to: int) -> int:
-        """Read the file from there on; where in the window that is."""
+    def _move(self, to: int, size: int) -> None:
+        """Read the file from there on; much of it only for who goes forwards."""
+        forwards = 0 <= to - self._start <= len(self._window) + _WINDOW
         self._start = to
         try:
-            self._window = os.pread(self._descriptor, _WINDOW, to)
+            self._window = os.pread(self._descriptor, _WINDOW if forwards else size, to)
         except OSError:
             self._window = b""
-        return 0
+
+    def in_order(self, bases: Iterable[str]) -> list[str]:
+        """These names as their records stand in the file, without those that have none."""
+        places = self._places
+        return sorted([base for base in bases if base in places], key=places.__getitem__)
 
 
 class Cache:
@@ -245,7 +251,7 @@ class Cache:
     def compact(self, bases: Collection[str]) -> None:
         """Write the file anew with the records of these messages and no others."""
         with contextlib.suppress(OSError), self.reading() as reader:
-            self._put_in_place([record for base in bases if (record := reader.get(base))], os.rename)
+            self._put_in_place([record for base in reader.in_order(bases) if (record := reader.get(base))], os.rename)
 
     def _open_to_write(self) -> tuple[int, _File]:
         """A descriptor on a file that is a cache; whatever else is there is replaced by one."""

@@ -215,3 +215,16 @@ def test_compacting(folder: Path, cache: summaries.Cache, monkeypatch: pytest.Mo
     assert kept(cache, "5") is None
     assert not cache.is_wasteful(5)
     assert not list((folder / "tmp").iterdir())
+
+
+def test_records_in_any_order(cache: summaries.Cache) -> None:
+    names = [f"{number}.M{number * 7919 % 1000}" for number in range(400)]
+    cache.write([record(name, header=b"X: %b\r\n" % name.encode() * 50) for name in names])
+    shuffled = random.Random(1).sample(names, len(names))
+    for order in (names, names[::-1], shuffled):
+        with cache.reading() as reader:
+            for name in order:
+                found = reader.get(name)
+                assert found is not None
+                assert (found.header or b"").startswith(b"X: %b\r\n" % name.encode())
+            assert reader.in_order([*shuffled, "unknown"]) == names

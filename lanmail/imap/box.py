@@ -47,6 +47,7 @@ class Box:
         self.views: set[mailbox.View] = set()
         self.unclaimed: set[int] = set()  # stored by our sessions, and \\Recent for the first that looks
         self.cache = summaries.Cache(path)
+        self._compacting = False
         self._events: list[tuple[str, int, str]] = []
         self.dead = False
         self.used = 0.0
@@ -230,9 +231,16 @@ class Box:
         """Put records into the cache, in a thread that nobody waits for."""
         if fresh:
             self.worker.later(functools.partial(self.cache.write, fresh))
-            if self.cache.is_wasteful(len(self.messages)):
-                bases = [entry.base for entry in self.now.entries]
-                self.worker.later(functools.partial(self.cache.compact, bases))
+            if not self._compacting and self.cache.is_wasteful(len(self.messages)):
+                self._compacting = True
+                self.worker.later(functools.partial(self._compact, [entry.base for entry in self.now.entries]))
+
+    def _compact(self, bases: list[str]) -> None:
+        try:
+            self.cache.compact(bases)
+            self.cache.follow()
+        finally:
+            self._compacting = False
 
     def unseen(self) -> tuple[int, int]:
         """How many messages are not \\Seen, and the UID of the first (0: none)."""
