@@ -250,12 +250,11 @@ def _mailbox(values: Sequence[Value]) -> Mailbox | None:
 
 
 def _text(raw: bytes) -> str:
-    """A mailbox name as text: modified UTF-7, or UTF-8 where a server sends that."""
+    """A mailbox name as text: modified UTF-7, or UTF-8 where a server sends that; nothing in it moves a cursor."""
     text = raw.decode("utf-8", "replace")
-    try:
-        return mutf7.decode(text) if text.isascii() else text
-    except ValueError:
-        return text
+    with contextlib.suppress(ValueError):
+        text = mutf7.decode(text) if text.isascii() else text
+    return text if text.isprintable() else "".join(c if c.isprintable() else "_" for c in text)
 
 
 def astring(raw: bytes) -> bytes:

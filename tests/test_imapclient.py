@@ -229,14 +229,14 @@ async def test_mailboxes_as_servers_name_them() -> None:
     lines = (b'* LIST (\\HasChildren \\Noselect) "/" "[Gmail]"\r\n'
              b'* LIST (\\Sent) "/" "[Gmail]/Gesendet &APw-"\r\n'
              b'* LIST () NIL INBOX\r\n* LIST () "." {5}\r\na.b"c\r\n* LIST () "\\\\" "x\\\\y"\r\n'
-             b'* LIST nonsense\r\n%t OK\r\n')
+             b'* LIST nonsense\r\n* LIST () "/" "a&ABs-[31m"\r\n%t OK\r\n')
     async with script(LOGGED_IN, lines) as port:
         client = await imapclient.connect(target(port), PATIENCE)
         found = await client.mailboxes()
         client.wire.close()
     assert [one.levels for one in found] == [
-        ("[Gmail]",), ("[Gmail]", "Gesendet ü"), ("INBOX",), ("a", 'b"c'), ("x", "y")]
-    assert [one.selectable for one in found] == [False, True, True, True, True]
+        ("[Gmail]",), ("[Gmail]", "Gesendet ü"), ("INBOX",), ("a", 'b"c'), ("x", "y"), ("a_[31m",)]
+    assert [one.selectable for one in found] == [False, True, True, True, True, True]
     assert found[1] == Mailbox(b"[Gmail]/Gesendet &APw-", ("[Gmail]", "Gesendet ü"), frozenset({"\\Sent"}))
 
 

@@ -196,6 +196,13 @@ def test_a_mail_that_was_deleted_after_a_kill_does_not_come_back(place: Place, t
     assert lines[-1] == []
 
 
+def test_names_of_files_reach_no_terminal(place: Place, tmp_path: Path) -> None:
+    write_mbox(tmp_path / "tree" / "a\x1b[31mb", message("a"))
+    said = place.call("import", "meier", tmp_path / "tree")
+    assert "\x1b" not in said
+    assert "a_[31mb" in place.state()
+
+
 def test_two_imports_at_once(place: Place, thunderbird: Path) -> None:
     maildir.prepare(place.root())
     with journal.opened(place.paths.state, place.paths.maildirs / "meier", dry_run=False):

@@ -61,7 +61,7 @@ class Progress:
         if total and done:
             parts.append(f"{_clock((total - done) * seconds / done)} left")
         if self.what:
-            parts.append(self.what)
+            parts.append("".join(c if c.isprintable() else "·" for c in self.what))
         return "  ".join(parts)
 
     def clear(self) -> None:
