@@ -21,6 +21,7 @@ _UID = attrgetter("uid")
 _FEW = 1000
 _REMEMBERED = 63
 Sizes = tuple[int | None, int | None]
+MAX_NUMBER = 0xFFFFFFFF
 
 
 class Entry:
@@ -56,7 +57,7 @@ class Entry:
     def sizes(self) -> Sizes:
         """Both sizes, from the file name or the uidlist."""
         if self._sizes is None:  # taken from the name when somebody asks: 100,000 names are a tenth of a second
-            self._sizes = maildir.sizes_of(self.base)
+            self._sizes = _plausible(maildir.sizes_of(self.base))
         return self._sizes
 
     @sizes.setter
@@ -80,6 +81,14 @@ class Entry:
 
     def __repr__(self) -> str:
         return f"Entry({self.uid}, {self.path!r})"
+
+
+def _plausible(sizes: Sizes) -> Sizes:
+    """The sizes that a name tells, unless they cannot be: RFC 3501 §9: numbers of 32 bits; and a mail only grows."""
+    size, wire_size = sizes
+    if wire_size is not None and (wire_size > MAX_NUMBER or (size is not None and not size <= wire_size <= 2 * size)):
+        return None, None
+    return sizes
 
 
 class Snapshot:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import log, maildir
+from lanmail import log, maildir, snapshot
 from lanmail.pop3 import service, session
-from tests import foreign, imapserver
+from tests import foreign, imapserver, imapsyntax
 from tests.imapserver import PASSWORD, message
 
 GOOD = (message("gut eins", "Eins\n"), message("gut zwei", "Zwei\n"))
@@ -146,3 +146,18 @@ async def by_pop3(house: House, watch: Watch) -> None:
 
 def test_there_are_enough_kinds() -> None:
     assert len(foreign.KINDS) > 38
+
+
+@pytest.mark.parametrize(("marks", "sizes"), [
+    ("S=5,W=7", (5, 7)), ("S=0,W=0", (0, 0)), ("W=7", (None, 7)), ("S=5", (5, None)), ("S=5,W=3", (None, None)),
+    ("S=5,W=11", (None, None)), ("S=5000000000,W=5000000001", (None, None)), ("S=-1,W=-2", (None, None)),
+])
+def test_sizes_that_cannot_be_are_measured(marks: str, sizes: tuple[int | None, int | None]) -> None:
+    assert snapshot.Entry(1, f"1.M1P1.fremd,{marks}", f"1.M1P1.fremd,{marks}:2,", "cur").sizes == sizes
+
+
+async def test_what_is_said_of_lying_names_parses(house: House, tmp_path: Path) -> None:
+    foreign.KINDS["sizes that are too large"](house.root, tmp_path)
+    client = await house.server.client(select="INBOX")
+    said = [imapsyntax.fetched(line) for line in await client.ok("FETCH 1:* (UID RFC822.SIZE)")]
+    assert len(foreign.MAIL.replace(b"\n", b"\r\n")) in [one["RFC822.SIZE"] for one in said]
