@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import lanmail
-from lanmail import atomic
+from lanmail import atomic, fulltext
 
 FILLER = "lanmail.imap.indexing"
 _LOCK = "lock"
@@ -110,6 +110,12 @@ class Indexes:
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         temporary.write_text(json.dumps(asdict(progress)) + "\n")
         os.rename(temporary, target)
+
+    def forget(self, account: str) -> None:
+        """Remove what there is of the index: the mail it was made of is gone."""
+        fulltext.remove(self.path(account))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.directory / f"{account}.json")
 
     def filling(self) -> str | None:
         """Whose index is being filled now."""

@@ -153,7 +153,12 @@ def test_remove_keeps_the_mail(run: Run, office: paths.Paths) -> None:
     run("alias", "remove", "info")
     run("account", "add", "schmidt")
     assert mail.exists()
+    index = [office.indexes / f"schmidt.{kind}" for kind in ("sqlite", "sqlite-wal", "json")]
+    index[0].parent.mkdir(parents=True, exist_ok=True)
+    for path in index:
+        path.write_bytes(b"words of his mail")
     assert "mail deleted" in run("account", "remove", "schmidt", "--delete-mail").stdout
+    assert not any(path.exists() for path in index)
     assert not mail.parent.parent.exists()
     run("account", "remove", "meier", "--force")
     assert "no accounts yet" in run("account", "list").stdout

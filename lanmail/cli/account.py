@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lanmail import conffile, config, names, passwords, schema, scram, units
+from lanmail import conffile, config, indexes, names, passwords, schema, scram, units
 from lanmail.accounts import Directory
 from lanmail.cli import command, values
 from lanmail.errors import ConfigError
@@ -210,6 +210,7 @@ def remove(where: Paths, name: str, delete_mail: bool, force: bool) -> None:
         return
     if delete_mail:
         shutil.rmtree(maildir)
+        indexes.Indexes(where.indexes).forget(path.stem)
         click.echo(f"mail deleted: {maildir}")
     else:
         click.echo(f"its mail stays in {maildir}")

@@ -47,7 +47,7 @@ async def run(session: Session, arguments: searchgrammar.Search) -> str:
     if arguments.charset is None:
         raise bad_charset()
     uids = await matching(session, resolved(view, arguments.key, before))
-    found = uids if arguments.uid else [view.number(uid) for uid in uids]
+    found = uids if arguments.uid else _numbers(view, uids)
     modseq = highest_modseq(session, arguments.key, _told(returns, uids))
     if returns is None:
         numbers = "".join(f" {number}" for number in found)
@@ -96,6 +96,14 @@ async def relevancy(session: Session, key: searchkeys.Key, uids: list[int]) -> "
     """The function that says how relevant a message is that was found."""
     known = await lookup.verdicts(session, [key], len(uids))
     return search.relevancy(key, {one: verdict.scores for one, verdict in known.items()})
+
+
+def _numbers(view: mailbox.View, uids: list[int]) -> list[int]:
+    """The sequence numbers of messages, ascending; of many by one walk through all."""
+    if len(uids) < CHUNK:
+        return [view.number(uid) for uid in uids]
+    wanted = set(uids)
+    return [number for number, uid in enumerate(view.uids, 1) if uid in wanted]
 
 
 def bad_charset() -> No:
