@@ -6,7 +6,7 @@ is opened and read once for all items that need it.
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from lanmail import atomic, changes, snapshot, summaries
 from lanmail.imap import binary, fetchgrammar, items, mailbox, parser, records, resync, rights, section, streaming
@@ -62,9 +62,11 @@ async def _from_names(session: Session, columns: list[items.Column], spans: list
     answer = ("* %s FETCH (" + " ".join(column.form for column in columns) + ")\r\n").__mod__
     for span in _pieces(spans):
         found = list(map(view.box.messages.get, view.uids[span.start : span.stop]))
-        entries = [entry for entry in found if entry]
-        missing += len(found) - len(entries)
-        numbers = [number for number, entry in enumerate(found, span.start + 1) if entry]
+        entries = [entry for entry in found if entry is not None]
+        numbers: Iterable[int] = range(span.start + 1, span.stop + 1)
+        if len(entries) < len(found):
+            missing += len(found) - len(entries)
+            numbers = [number for number, entry in zip(numbers, found, strict=True) if entry is not None]
         values = zip(numbers, *[column.values(view, entries) for column in columns], strict=True)
         session.connection.write("".join(map(answer, values)).encode("ascii", "replace"))
         await session.room()

@@ -5,6 +5,7 @@ An item of cost NAME is a column of values, made for many messages at a time; of
 `fetchgrammar` if something follows its name.
 """
 
+import contextlib
 import enum
 import functools
 import math
@@ -96,7 +97,11 @@ def _uids(_view: mailbox.View, entries: list[snapshot.Entry]) -> list[int]:
 
 def _flags(view: mailbox.View, entries: list[snapshot.Entry]) -> list[str]:
     """What many have is looked up by the letters in the file name; \\Recent and rarities are put together."""
-    known, recent, mark = view.box.flag_texts().get, view.recent, maildir.INFO
+    texts, recent, mark = view.box.flag_texts(), view.recent, maildir.INFO
+    if not recent:
+        with contextlib.suppress(KeyError):
+            return [texts[entry.name.partition(mark)[2]] for entry in entries]
+    known = texts.get
     return [text if (text := known(entry.name.partition(mark)[2])) is not None and entry.uid not in recent
             else view.flags(entry) for entry in entries]
 
