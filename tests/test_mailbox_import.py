@@ -196,6 +196,28 @@ def test_a_mail_that_was_deleted_after_a_kill_does_not_come_back(place: Place, t
     assert lines[-1] == []
 
 
+def test_an_account_that_takes_no_more_ends_the_run(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "_MESSAGES", 3)
+    mails = [message(f"mail {number}") for number in range(12)]
+    write_mbox(tmp_path / "Inbox", *mails)
+    real, calls = changes.adopt, []
+
+    def adopt(*arguments):  # type: ignore[no-untyped-def]
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device", "somewhere")
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(changes, "adopt", adopt)
+        assert "the same command goes on" in place.call("import", "meier", tmp_path / "Inbox", code=74)
+    assert texts(place, "INBOX") == mails[:3]
+    assert counts(place, tmp_path / "Inbox") == {"INBOX": (9, 3, 0)}
+    assert texts(place, "INBOX") == mails
+
+
 def test_names_of_files_reach_no_terminal(place: Place, tmp_path: Path) -> None:
     write_mbox(tmp_path / "tree" / "a\x1b[31mb", message("a"))
     said = place.call("import", "meier", tmp_path / "tree")

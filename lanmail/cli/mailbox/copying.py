@@ -106,8 +106,6 @@ class Copying:
             count.octets += size
             self.line.step(octets=size)
         except OSError as error:
-            if error.errno is not None and not error.filename:
-                raise  # our own disk is full, or the like
             count.failed += 1
             self.account.problems.append(f"{mail.place}: {error.strerror or error}")
 

@@ -62,6 +62,8 @@ def import_(
             _run(where, root, paths, at, into, wishes, line, again=again, dry_run=dry_run, as_json=as_json)
         except journal.Running as error:
             command.fail(f"{error}; wait until it is done", os.EX_TEMPFAIL)
+        except intake.Unable as error:
+            command.fail(f"{error}; what came so far stays, and the same command goes on from here", os.EX_IOERR)
         except KeyboardInterrupt:
             line.clear()
             command.fail("stopped; the same command goes on from here", 130)

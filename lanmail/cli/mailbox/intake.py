@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -23,6 +23,18 @@ _FLUSHERS = 8
 Identity = tuple[bytes, int]  # Message-ID, or what stands for it, and size on the wire
 
 
+class Unable(Exception):
+    """The account cannot take mail now. The run must end: what its journal announced did not all come."""
+
+
+@contextlib.contextmanager
+def _able(where: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unable(f"{where}: {error.strerror or error}") from error
+
+
 class Draft:
     """A message being written to tmp/, its line ends made LF."""
 
@@ -30,7 +42,8 @@ class Draft:
         self.path = f"{directory}/{maildir.SUBDIRS[0]}/{spool.new_id()}"
         self.size = self.lines = 0
         self._held = b""
-        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | atomic.SAFE, 0o660)
+        with _able(directory):
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | atomic.SAFE, 0o660)
 
     def write(self, data: bytes) -> None:
         """More of the message, with CRLF, LF or both."""
@@ -40,7 +53,8 @@ class Draft:
         self._put((data[:-1] if self._held else data).replace(b"\r\n", b"\n"))
 
     def _put(self, data: bytes) -> None:
-        atomic.write_all(self._descriptor, data)
+        with _able(self.path):
+            atomic.write_all(self._descriptor, data)
         self.size += len(data)
         self.lines += data.count(b"\n")
 
@@ -208,7 +222,8 @@ class Intake:
         """Put all that waits in place, durably."""
         for target in self._targets.values():
             if target.batch:
-                self._put(target)
+                with _able(target.folder.path):
+                    self._put(target)
         self._waiting = self._octets = 0
 
     def _put(self, target: Target) -> None:
