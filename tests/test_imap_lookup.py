@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lanmail import folder, fulltext, indexes, maildir
-from lanmail.imap import casemap, indexing, lookup, search, searchkeys, section, textsearch, waiting
+from lanmail.imap import casemap, indexer, indexing, lookup, search, searchkeys, section, textsearch, waiting
 from tests import imapserver, odd_messages
 
 GERMAN = ("Die Prüfung der Maßnahmen in der Königstraße ergab: „Überweisungen“ sind größtenteils erledigt.\n"
@@ -318,3 +318,27 @@ def test_a_filler_that_ends_early_leaves_an_index_that_is_right(tmp_path: Path, 
         assert part is not None
         finding = index.lookup(part, (fulltext.BODY,), casemap.fold("Rechnungsnummer"))
         assert finding == fulltext.Finding(frozenset(range(1, 301)), frozenset(range(1, 301)))
+
+
+@pytest.mark.slow
+def test_the_wishes_of_several_workers_are_met_one_after_the_other(tmp_path: Path) -> None:
+    own = indexes.Indexes(tmp_path / "state/index")
+    jobs = []
+    for name in ("meier", "schmidt"):
+        root = str(tmp_path / name)
+        maildir.prepare(root)
+        maildir.put(root, imapserver.message())
+        jobs.append(indexes.Job(root))
+    workers = [indexer.Indexer(own), indexer.Indexer(own)]
+    for worker, job in zip(workers, jobs, strict=True):
+        worker.wish(job)
+    workers[1].wish(jobs[0])
+    deadline = time.monotonic() + 30
+    while not all((done := own.progress(name)) and done.finished for name in ("meier", "schmidt")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+        for worker in workers:
+            worker.tend()
+    for worker in workers:
+        worker.stop()
+    assert own.filling() is None
