@@ -7,6 +7,7 @@ A benchmark is a module with `main(arguments)`; it prints a Markdown table.
 
 import importlib
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ NOT_ONE = {"__init__", "__main__", "peers", "dovecot", "mails"}
 
 def main() -> None:
     """Run them one after the other, never two at a time."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # servers that were started must not stay
     words = sys.argv[1:]
     options = words[words.index("--") + 1 :] if "--" in words else []
     names = words[: words.index("--")] if "--" in words else words
