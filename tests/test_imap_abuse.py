@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lanmail import atomic, log
+from lanmail.imap import tree
 from tests import hostile_mail, imapserver, imapsyntax
 from tests.imapserver import PASSWORD, message, running
 
@@ -367,3 +368,20 @@ async def test_a_message_for_which_there_is_no_room_is_not_executed(
     monkeypatch.undo()
     assert len(await client.ok('LIST "" Sent')) == 1
     assert (await client.append(EVIL)) == []
+
+
+async def test_limits_of_the_settings_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "MAX_DEPTH", tree.MAX_DEPTH)  # put back afterwards
+    monkeypatch.setattr(tree, "MAX_PARTS", tree.MAX_PARTS)
+    async with running(tmp_path, max_folder_depth=2, max_folder_name=10, max_mime_depth=3, max_mime_parts=5) as server:
+        server.deliver(hostile_mail.deep(20))
+        server.deliver(hostile_mail.scaled(300)["many parts"])
+        client = await server.client(select="INBOX")
+        for name in ("a.b.c", "x" * 11, "&AOQA5ADkAOQ-", "a." + "x" * 11):
+            assert (await client.fails(f"CREATE {name}")).startswith(b"[LIMIT]")
+            assert (await client.fails(f"RENAME Sent {name}")).startswith(b"[LIMIT]")
+        await client.ok("CREATE a." + "x" * 10)
+        deep, many = await client.ok("FETCH 1:* BODYSTRUCTURE")
+        assert b"(((" in deep
+        assert b"((((" not in deep
+        assert many.count(b'"TEXT"') + many.count(b'"text"') < 8

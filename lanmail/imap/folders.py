@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lanmail import acl, maildir, objectids, quota, specialuse, subscriptions
+from lanmail import acl, maildir, mutf7, objectids, quota, specialuse, subscriptions
 from lanmail.imap import box, copy, names, parser, quotas
 from lanmail.imap.session import No, Session
 
@@ -87,6 +87,9 @@ def _uses(raw: tuple[bytes, ...]) -> list[str]:
 
 
 def _may_create(session: Session, name: str) -> None:
+    limits, levels = session.worker.limits, name.split(names.SEPARATOR)
+    if len(levels) > limits.max_folder_depth or max(map(len, map(mutf7.encode, levels))) > limits.max_folder_name:
+        raise No("The name has too many levels, or one that is too long.", "LIMIT")
     if not session.home.may_create(name):
         raise No("You have not the right to create mailboxes here.", "NOPERM")
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from lanmail import accounts, daemon, indexes, log, maildir, passwords, quota, settings, shares, sockets, tls, watch
-from lanmail.imap import box, dispatch, held, indexer, names, wire
+from lanmail.imap import box, dispatch, held, indexer, names, tree, wire
 from lanmail.imap.session import Session
 
 T = TypeVar("T")
@@ -44,6 +44,7 @@ class Worker:
         self._reload()
 
     def _reload(self) -> None:
+        tree.MAX_DEPTH, tree.MAX_PARTS = self.limits.max_mime_depth, self.limits.max_mime_parts
         self.checker.configure(self.config)
         self.tls_possible = self.tls_context() is not None
         self.cleartext_networks = [ipaddress.ip_network(network) for network in self.config.auth.cleartext_networks]
