@@ -6,6 +6,7 @@ whether the proxy or the server is to blame.
 
 import asyncio
 import contextlib
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,9 @@ async def _straight(host: str, port: int, seconds: float) -> socket.socket:
         except BaseException:
             one.close()
             raise
-    raise Temporary(f"no connection to {_name(host, port)}: {trouble.strerror or trouble}", 451, "4.4.1") from trouble
+    # asyncio's own words ("Connect call failed …") say less than the system's
+    why = os.strerror(trouble.errno) if trouble.errno else trouble
+    raise Temporary(f"no connection to {_name(host, port)}: {why}", 451, "4.4.1") from trouble
 
 
 async def _through(via: Proxy, host: str, port: int, seconds: float) -> socket.socket:

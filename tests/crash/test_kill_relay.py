@@ -116,3 +116,34 @@ def test_at_random_under_load(office: Rig, sink: Sink) -> None:
     assert doubled <= 10 * kills  # a mail on each of ten connections
     assert not office.errors()
     print(f"{count} mails, {kills} kills: 0 lost, {doubled} sent twice")
+
+
+@pytest.mark.parametrize(("kind", "error"), [("split", "ENOSPC"), ("one refused", "EIO"), ("one refused", "EMFILE")])
+def test_an_error_at_each_step(office: Rig, sink: Sink, kind: str, error: str) -> None:
+    """A disk that is full or broken for a moment: the mail goes out or waits; nobody gets a false bounce."""
+    office.injected = True
+    names, more = MAILS[kind]
+    text = office.paths.config_file.read_text()
+    office.paths.config_file.write_text(text.replace('tls = "none"\n', f'tls = "none"\n{more}'))
+    relay = Stepper(office, "relay")
+    try:
+        for n in range(1, ENOUGH):
+            token = f"e{n:04}"
+            put(office, token, *names)
+            ended = relay.run(n, error, "--once")
+            for _ in range(5):
+                if relay.run(0, "", "--once").code == 0:
+                    break
+                time.sleep(0.01)
+            assert not waiting(office), ended.last
+            for name in names:
+                copies = sink.taken[token, f"{name}@far.example"]
+                bounced = sum(token.encode() in one for one in bounces(office))
+                assert bool(copies) is not name.startswith("no"), ended.last
+                assert (bounced >= 1) if "no" in names else not bounced, ended.last
+                assert copies <= 2, ended.last
+            if ended.calls < n:
+                break
+        assert ended.calls < n
+    finally:
+        relay.close()
