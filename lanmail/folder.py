@@ -26,6 +26,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import repeat
 from weakref import WeakValueDictionary
 
 from lanmail import atomic, dotlock, keywords, listing, maildir, numbering, uidlist
@@ -179,7 +180,7 @@ class Folder:
         for sub, name in twice:
             listing.part(self.path, sub, name)
         self._apply(gone, changed)
-        self._add([(base, uids.uids[base]) for base in known])
+        self._add(known, [uids.uids[base] for base in known])
         if numbers is not None and locked and (back := numbers.back(self._entries)):
             self._apply(back, [])
             reborn += [entry.base for entry in back]
@@ -332,23 +333,22 @@ class Folder:
             self._empty.discard(base)
         return bool(self._touched)
 
-    def _add(self, records: list[tuple[str, int]]) -> None:
+    def _add(self, bases: Sequence[str], numbers: Sequence[int]) -> None:
         """Make entries for files that have a UID, in the order of UIDs."""
         if self._altered is not None:
-            self._altered.update([uid for _, uid in records])
+            self._altered.update(numbers)
         cur, new = self._cur.files, self._new.files
-        entries, bases = self._entries, self._bases
-        found = [(uid, base, name, "cur") if (name := cur.get(base)) is not None else (uid, base, new[base], "new")
-                 for base, uid in records]
-        made = self._numbering.made if self._numbering is not None else lambda records: [0] * len(records)
-        numbers = made([(uid, name) for uid, _, name, _ in found])
-        for (uid, base, name, sub), modseq in zip(found, numbers, strict=True):
-            entries[uid] = bases[base] = Entry(uid, base, name, sub, None, modseq)
+        names: list[str] = list(map(cur.get, bases, map(new.get, bases)))  # type: ignore[arg-type]
+        subs = ["cur" if base in cur else "new" for base in bases] if new else repeat("cur")
+        modseqs = self._numbering.made(numbers, names) if self._numbering is not None else repeat(0)
+        made = list(map(Entry, numbers, bases, names, subs, repeat(None), modseqs))
+        self._entries.update(zip(numbers, made, strict=True))
+        self._bases.update(zip(bases, made, strict=True))
         uids = self._uids
         if not uids or not uids.extras:
             return
-        for uid in uids.extras.keys() & {uid for _, uid in records}:
-            entry = entries[uid]
+        for uid in uids.extras.keys() & set(numbers):
+            entry = self._entries[uid]
             entry.sizes = uids.size(uid, "S") or entry.size, uids.size(uid, "W") or entry.wire_size
 
     # --- giving UIDs ------------------------------------------------------------------------------------------
@@ -368,10 +368,11 @@ class Folder:
             if base in uids.uids:
                 uids.extras.pop(uids.uids.pop(base), None)
                 rewrite = True
-        records = [(base, uids.uidnext + number) for number, base in enumerate(bases)]
+        numbers = range(uids.uidnext, uids.uidnext + len(bases))
+        records = list(zip(bases, numbers, strict=True))
         uids.uids.update(records)
         uids.uidnext += len(records)
-        self._add(records)
+        self._add(bases, numbers)
         if rewrite or len(self._bases) * 4 < len(uids.uids) * 3:
             self._rewrite(uids)
         elif records:

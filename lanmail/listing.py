@@ -85,7 +85,7 @@ class Listing:
 
     def _take(self, names: set[str]) -> Iterable[str]:
         if not self.names:
-            self.names, self.files = names, {name.partition(":")[0]: name for name in names}
+            self.names, self.files = names, dict(zip([name.partition(":")[0] for name in names], names, strict=True))
             return self.files
         added, removed = names - self.names, self.names - names
         self.names = names

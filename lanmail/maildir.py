@@ -26,7 +26,10 @@ import re
 import shutil
 import stat
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable
+from itertools import compress, count
+from operator import eq
 
 from lanmail import atomic, mutf7, specialuse, spool, subscriptions
 
@@ -49,8 +52,8 @@ SLICE = 1 << 20
 _TRASHED = "..DOVECOT-TRASHED"
 _MARKED = re.compile(r",([SW])=([0-9]{1,18})(?=,|\Z)")
 _ARRIVAL = re.compile(r"([0-9]{1,18})(?:\.M([0-9]{1,18}))?", re.ASCII)
-_ARRIVALS = re.compile(r"^(?:([0-9]{1,18})(?:\.M([0-9]{1,18}))?)?", re.ASCII | re.MULTILINE).findall
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROLS = bytes((*range(32), 127))
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -262,14 +265,19 @@ def arrival(base: str) -> tuple[int, int, str]:
 
 
 def by_arrival(bases: Iterable[str]) -> list[str]:
-    """Sorted by `arrival`; for many names at once, which must not hold line ends."""
-    names = list(bases)
-    found = _ARRIVALS("\n".join(names))
-    if len(found) != len(names):
+    """Sorted by `arrival`, and faster: names of our time begin with ten digits and a dot."""
+    names = sorted(bases)
+    seconds = [name[:11] for name in names]
+    joined = "".join(seconds)
+    if (len(joined) != 11 * len(names) or joined[10::11].strip(".") or not joined.isascii()
+            or not joined.replace(".", "").encode().isdigit() or joined.count(".") != len(names)):
         return sorted(names, key=arrival)
-    order = sorted(zip([int(seconds or 0) for seconds, _ in found], [int(number or 0) for _, number in found], names,
-                       strict=True))
-    return [name for _, _, name in order]
+    done = 0  # seconds of equal length compare as their digits do: only within a second more than that counts
+    for index in compress(count(), map(eq, seconds, seconds[1:])):
+        if index >= done:
+            done = bisect_right(seconds, seconds[index], index)
+            names[index:done] = sorted(names[index:done], key=arrival)
+    return names
 
 
 def list_names(directory: str, others: set[str] | None = None) -> set[str]:
@@ -284,9 +292,16 @@ def list_names(directory: str, others: set[str] | None = None) -> set[str]:
         names = {entry.name for entry in entries if entry.is_file(follow_symlinks=False) or note(entry.name)}
     # One look at all of them: of 100,000 names, looking at each takes longer than reading the directory.
     joined = "/" + "/".join(names)
-    if joined.isprintable() and "/." not in joined and "/:" not in joined:
+    if _is_usable(joined) and "/." not in joined and "/:" not in joined:
         return names
     return {name for name in names if name[0] not in ".:" and not _UNUSABLE.search(name)}
+
+
+def _is_usable(text: str) -> bool:
+    """False when it can hold a control character."""
+    if not text.isascii():
+        return text.isprintable()
+    return len(text.encode().translate(None, _CONTROLS)) == len(text)
 
 
 # --- messages --------------------------------------------------------------------------------------------------

@@ -52,13 +52,13 @@ class Numbering:
             modseqs.key(entry.uid, entry.name) == key
             for key in log.said if (entry := entries.get(key & modseqs.UID))))
 
-    def made(self, records: Sequence[tuple[int, str]]) -> list[int]:
-        """The mod-sequences of new entries, given as UID and file name; 0 where there will be one."""
+    def made(self, uids: Sequence[int], names: Sequence[str]) -> list[int]:
+        """The mod-sequences of new entries, given as UIDs and file names; 0 where there will be one."""
         if self._first:
-            return [self._first] * len(records)
+            return [self._first] * len(uids)
         said, bits, mark = self.log.said.pop, modseqs.BITS, maildir.INFO
         found = []
-        for uid, name in records:
+        for uid, name in zip(uids, names, strict=True):
             modseq = said(bits[name.partition(mark)[2]] | uid, 0)
             if not modseq:
                 self._loose.add(uid)
@@ -125,6 +125,7 @@ class Numbering:
         if not log.usable or log.long:
             numbers = {uid: entry.modseq for uid, entry in entries.items()}
             numbers.update((entry.uid, entry.modseq) for entry in (*fresh, *found))
-            log.replace(uidvalidity, [modseqs.key(uid, entry.name) for uid, entry in entries.items()],
+            bits, mark = modseqs.BITS, maildir.INFO
+            log.replace(uidvalidity, [bits[entry.name.partition(mark)[2]] | uid for uid, entry in entries.items()],
                         list(numbers.values()))
         return found

@@ -189,6 +189,14 @@ def test_time_is_not_needed_for_unique_names(monkeypatch: pytest.MonkeyPatch) ->
     assert len({maildir.name_for(1, 1) for _ in range(100)}) == 100
 
 
-def test_many_names_are_sorted_as_they_arrived() -> None:
-    names = ["17.M9P1.h", "17.M10P1.h", "17.M9P0.h", "9.M1.h", "x", "", "17", "0017.M009.h", "17.Mx", "1" * 19 + ".M1"]
+@pytest.mark.parametrize("names", [
+    ["17.M9P1.h", "17.M10P1.h", "17.M9P0.h", "9.M1.h", "x", "", "17", "0017.M009.h", "17.Mx", "1" * 19 + ".M1"],
+    ["1700000002.M1.h", "1700000001.M9.h", "1700000001.M10.h", "1700000001.x", "1700000000.M7", "1700000001.M9.g"],
+    ["1700000001.M9.h", "1700000001.M10.h", "999999999.M1.h.x", "17000000010.M1.h"],
+    ["1700000001.M9.h", "1700000001_M10.h", "170000.001.M1.h"],
+    ["1700000001.M9.h", "\N{ARABIC-INDIC DIGIT ONE}700000001.M10.h"],
+    ["1700000001.M9.h", "\udcff700000001.M10.h"],
+    [],
+])
+def test_many_names_are_sorted_as_they_arrived(names: list[str]) -> None:
     assert maildir.by_arrival(names) == sorted(names, key=maildir.arrival)

@@ -242,13 +242,23 @@ class Box:
         finally:
             self._compacting = False
 
-    def unseen(self) -> tuple[int, int]:
-        """How many messages are not \\Seen, and the UID of the first (0: none)."""
+    def unseen(self) -> int:
+        """How many messages are not \\Seen."""
         snapshot = self.now
-        found: tuple[int, int] | None = snapshot.memo.get("imap-unseen")
+        found: int | None = snapshot.memo.get("imap-unseen")
         if found is None:
-            uids = [entry.uid for entry in snapshot.entries if "S" not in entry.name.partition(maildir.INFO)[2]]
-            found = snapshot.memo["imap-unseen"] = (len(uids), uids[0] if uids else 0)
+            found = sum(["S" not in entry.name.partition(maildir.INFO)[2] for entry in snapshot.entries])
+            snapshot.memo["imap-unseen"] = found
+        return found
+
+    def first_unseen(self) -> int:
+        """The UID of the first message that is not \\Seen (0: none)."""
+        snapshot = self.now
+        found: int | None = snapshot.memo.get("imap-first-unseen")
+        if found is None:
+            found = next((entry.uid for entry in snapshot.entries
+                          if "S" not in entry.name.partition(maildir.INFO)[2]), 0)
+            snapshot.memo["imap-first-unseen"] = found
         return found
 
     # who watches

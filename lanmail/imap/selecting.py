@@ -127,7 +127,7 @@ def _describe(session: Session, view: mailbox.View, may: frozenset[str]) -> None
         session.untagged(f"OK [PERMANENTFLAGS ({' '.join(lasting)})] Flags permitted.")
     session.untagged(b"%d EXISTS" % len(view.uids))
     session.untagged(b"%d RECENT" % len(view.recent))
-    first = view.box.unseen()[1]
+    first = view.box.first_unseen()
     if first and view.number(first):
         session.untagged(f"OK [UNSEEN {view.number(first)}] First unseen.")
     session.untagged(f"OK [UIDVALIDITY {snapshot.uidvalidity}] UIDs valid.")

@@ -12,7 +12,7 @@ ITEMS: dict[str, Callable[[box.Box, Session], int | str]] = {
     "RECENT": lambda found, _: found.recent(),
     "UIDNEXT": lambda found, _: found.now.uidnext,
     "UIDVALIDITY": lambda found, _: found.now.uidvalidity,
-    "UNSEEN": lambda found, _: found.unseen()[0],
+    "UNSEEN": lambda found, _: found.unseen(),
     "DELETED": lambda found, _: sum("T" in entry.letters for entry in found.now.entries),
     "DELETED-STORAGE": lambda found, _: sum(
         entry.wire_size or 0 for entry in found.now.entries if "T" in entry.letters),
