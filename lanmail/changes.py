@@ -19,7 +19,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,21 +82,38 @@ def _rename_all(folder: Folder, table: keywords.Table, entries: list[Entry], mod
     lost = set[int]()
     moved: list[tuple[str, str]] = []
     known: dict[str, str] = {}  # letters → what then stands behind the base name, "" for nothing
+    taken = folder.taken
     try:
-        for entry in entries:
-            info = known.get(old := entry.letters)
-            if info is None:
-                letters = _letters(table, entry, mode, flags)
-                named = maildir.with_letters(entry.name, letters)
-                info = known[old] = named[len(entry.base) :] if letters or old else ""
-            path = _rename(folder, entry, info)
-            if path:
-                moved.append((entry.path, path))
-            elif path is None:
-                lost.add(entry.uid)
+        with _inside(folder) as directory:
+            for entry in entries:
+                info = known.get(old := entry.letters)
+                if info is None:
+                    letters = _letters(table, entry, mode, flags)
+                    named = maildir.with_letters(entry.name, letters)
+                    info = known[old] = named[len(entry.base) :] if letters or old else ""
+                name = entry.base + info
+                if not info or name == entry.name:
+                    continue
+                try:
+                    if taken(name):
+                        lost.add(entry.uid)
+                    elif _put(directory, entry, name):
+                        moved.append((entry.path, f"cur/{name}"))
+                except FileNotFoundError:
+                    lost.add(entry.uid)
     finally:
         folder.moved(moved)
     return lost
+
+
+@contextlib.contextmanager
+def _inside(folder: Folder) -> Iterator[int]:
+    """The folder's directory to name files from: the way there is not searched for again with each of them."""
+    directory = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield directory
+    finally:
+        os.close(directory)
 
 
 def _among(snapshot: Snapshot, uids: set[int]) -> list[Entry]:
@@ -117,23 +134,10 @@ def _letters(table: keywords.Table, entry: Entry, mode: str, flags: Sequence[str
     return "".join(given | (old - maildir.FLAGS.keys() - table.by_letter.keys()))
 
 
-def _rename(folder: Folder, entry: Entry, info: str) -> str | None:
-    """Give the file these letters; its new path, "" when it has them, None when it is not where we thought."""
-    name = entry.base + info
-    if entry.name == name or not info:
-        return ""
-    if folder.taken(name):
-        return None
-    try:
-        return f"cur/{name}" if _put(folder, entry, name) else ""
-    except FileNotFoundError:
-        return None
-
-
-def _put(folder: Folder, entry: Entry, name: str) -> bool:
+def _put(directory: int, entry: Entry, name: str) -> bool:
     """Rename the file to cur/NAME; False when another program's name leaves no room for letters. OSError."""
     try:
-        os.rename(f"{folder.path}/{entry.path}", f"{folder.path}/cur/{name}")
+        os.rename(entry.path, f"cur/{name}", src_dir_fd=directory, dst_dir_fd=directory)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:  # the other messages must not suffer
             raise
@@ -168,12 +172,13 @@ def take_recent(folder: Folder) -> tuple[Snapshot, frozenset[int]]:
     with folder.locked(flush=False):
         snapshot = folder.sync()
         try:
-            for entry in folder.arrived():
-                name = entry.name if maildir.INFO in entry.name else maildir.with_letters(entry.name, "")
-                with contextlib.suppress(FileNotFoundError):
-                    if not folder.taken(name) and _put(folder, entry, name):
-                        taken.add(entry.uid)
-                        moved.append((entry.path, f"cur/{name}"))
+            with _inside(folder) as directory:
+                for entry in folder.arrived():
+                    name = entry.name if maildir.INFO in entry.name else maildir.with_letters(entry.name, "")
+                    with contextlib.suppress(FileNotFoundError):
+                        if not folder.taken(name) and _put(directory, entry, name):
+                            taken.add(entry.uid)
+                            moved.append((entry.path, f"cur/{name}"))
         finally:
             folder.moved(moved)
         return folder.sync() if moved else snapshot, frozenset(taken)
@@ -187,12 +192,13 @@ def expunge(folder: Folder, uids: Iterable[int]) -> Snapshot:
             lost = False
             removed: list[tuple[str, str]] = []
             try:
-                for entry in _among(folder.sync(), wanted):
-                    try:
-                        os.unlink(f"{folder.path}/{entry.path}")
-                        removed.append((entry.path, ""))
-                    except FileNotFoundError:
-                        lost = True
+                with _inside(folder) as directory:
+                    for entry in _among(folder.sync(), wanted):
+                        try:
+                            os.unlink(path := entry.path, dir_fd=directory)
+                            removed.append((path, ""))
+                        except FileNotFoundError:
+                            lost = True
             finally:
                 folder.moved(removed)
             if not lost:

@@ -194,8 +194,7 @@ class Folder:
         numbers = self._numbering
         if numbers is not None:
             numbers.went(gone)
-            for entry in changed:
-                numbers.changed(self._entries[entry.uid], entry)
+            numbers.changed([(self._entries[entry.uid], entry) for entry in changed])
         for entry in gone:
             del self._entries[entry.uid], self._bases[entry.base]
         for entry in changed:
@@ -285,7 +284,7 @@ class Folder:
                 if name is None:
                     gone.append(entry)
                 elif entry.name != name or entry.sub != sub:
-                    changed.append(Entry(entry.uid, base, name, sub, entry.sizes, entry.modseq))
+                    changed.append(entry.renamed(name, sub))
             elif name is not None:
                 uid = uids.uids.get(base)
                 if uid is None:
@@ -399,11 +398,11 @@ class Folder:
         self._keyword_stamp = keywords.stamp(self.path)
         return self._table
 
-    def moved(self, pairs: Iterable[tuple[str, str]]) -> None:
+    def moved(self, pairs: Sequence[tuple[str, str]]) -> None:
         """What we did to files under the lock, as (old path, new path), "" for none: no directory is read for it."""
         for listed, sub in ((self._cur, "cur/"), (self._new, "new/")):
-            removed = [old[4:] for old, _ in pairs if old.startswith(sub)]
-            added = [new[4:] for _, new in pairs if new.startswith(sub)]
+            removed = [old[4:] for old, _ in pairs if old[:4] == sub]
+            added = [new[4:] for _, new in pairs if new[:4] == sub]
             if removed or added:
                 self._touched.update(listed.applied(removed, added))
                 if listed is self._new:  # short as it is, reading it costs less than mail that is noticed late

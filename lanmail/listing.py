@@ -18,7 +18,7 @@ takes. (A mailbox of 100,000 takes 0.2 s to read: nobody wants that after each m
 import contextlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lanmail import atomic, maildir, spool
 
@@ -98,20 +98,18 @@ class Listing:
         touched += [name.partition(":")[0] for name in added]
         return touched
 
-    def applied(self, removed: Iterable[str], added: Iterable[str]) -> list[str]:
+    def applied(self, removed: Sequence[str], added: Sequence[str]) -> list[str]:
         """Names that we removed and made under the folder's lock; returns their base names."""
-        touched = []
-        for name in removed:
-            self.names.discard(name)
-            base = name.partition(":")[0]
-            if self.files.get(base) == name:
-                del self.files[base]
-            touched.append(base)
-        for name in added:
-            self.names.add(name)
-            base = name.partition(":")[0]
-            self.files[base] = name
-            touched.append(base)
+        files = self.files
+        self.names.difference_update(removed)
+        self.names.update(added)
+        touched = [name.partition(":")[0] for name in removed]
+        for base, name in zip(touched, removed, strict=True):
+            if files.get(base) == name:
+                del files[base]
+        fresh = [name.partition(":")[0] for name in added]
+        files.update(zip(fresh, added, strict=True))
+        touched += fresh
         self._mtime, self._inode = self._stamp()
         if not self._reread:
             self._reread = time.monotonic() + max(TRUST, 10 * self._cost)

@@ -51,6 +51,7 @@ TMP_AGE = 36 * 3600
 SLICE = 1 << 20
 _TRASHED = "..DOVECOT-TRASHED"
 _MARKED = re.compile(r",([SW])=([0-9]{1,18})(?=,|\Z)")
+_USUAL = re.compile(r",S=([0-9]{1,18}),W=([0-9]{1,18})\Z").search
 _ARRIVAL = re.compile(r"([0-9]{1,18})(?:\.M([0-9]{1,18}))?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROLS = bytes((*range(32), 127))
@@ -238,6 +239,8 @@ def with_letters(filename: str, letters: str) -> str:
 
 def sizes_of(base: str) -> tuple[int | None, int | None]:
     """Size on disk and size on the wire (CRLF) from S= and W= in the base name."""
+    if both := _USUAL(base):
+        return int(both[1]), int(both[2])
     if "=" not in base:
         return None, None
     found = {key: int(digits) for key, digits in _MARKED.findall(base)}

@@ -11,7 +11,7 @@
     .highest                            the last mod-sequence given
     .remembers(modseq) -> bool          False: take it for 0
     .expunged_since(modseq) -> list of UIDs | None    None: that is longer ago than the log remembers
-    key(uid, name) -> int               UID and flag letters of a file name in one number
+    key(uid, name) -> int               UID and flag letters of a file name in one number; keys(entries) for many
 
 A record is 16 octets: UID, a bit for each flag letter (D F P R S T a-z), the mod-sequence with a bit for "expunged".
 The Maildir stays the truth: a file whose letters differ from its last record was changed by somebody who does not
@@ -31,6 +31,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from lanmail import atomic, maildir
+from lanmail.snapshot import Entry
 
 NAME = "lanmail-modseqs"
 MAX_KEPT = 20_000  # expunges that are remembered
@@ -64,6 +65,12 @@ BITS = _Letters()
 def key(uid: int, name: str) -> int:
     """UID and flag letters of a file name in one number."""
     return BITS[name.partition(maildir.INFO)[2]] | uid
+
+
+def keys(entries: Iterable[Entry]) -> list[int]:
+    """The same for many messages."""
+    bits, mark = BITS, maildir.INFO
+    return [bits[entry.name.partition(mark)[2]] | entry.uid for entry in entries]
 
 
 class Log:
@@ -161,7 +168,7 @@ class Log:
             else:
                 self.said.pop(latest.pop(uid, 0), None)
                 if value & _EXPUNGED:
-                    self._lose(uid, number)
+                    self._lose((uid,), number)
                     self.gone.add(uid)
                 else:
                     self.said[word] = number
@@ -188,9 +195,9 @@ class Log:
         """All that was taken in has been used."""
         self.said, self.gone, self.anew = {}, set(), False
 
-    def _lose(self, uid: int, modseq: int) -> None:
-        self._expunged.append(uid)
-        self._since.append(modseq)
+    def _lose(self, uids: Sequence[int], modseq: int) -> None:
+        self._expunged.extend(uids)
+        self._since.extend([modseq] * len(uids))
         if len(self._since) > 2 * MAX_KEPT:
             self._shorten()
 
@@ -206,18 +213,16 @@ class Log:
         """A number larger than all that were given; the dotlock is held and the log is caught up with."""
         return max(self.highest + 1, time.time_ns() // 1000)
 
-    def append(self, keys: Iterable[int], gone: Iterable[int]) -> int:
+    def append(self, keys: Sequence[int], gone: Sequence[int]) -> int:
         """Give messages with these keys one new mod-sequence, and note that others are gone; returns it."""
         number = self.next()
         words = array("Q")
         if self._boot != boot():
             self._break(boot(), self.highest, number)
             words.extend((self._boot, number))
-        for one in keys:
-            words.extend((one, number))
-        for uid in gone:
-            words.extend((uid, number | _EXPUNGED))
-            self._lose(uid, number)
+        words += _records(keys, number)
+        words += _records(gone, number | _EXPUNGED)
+        self._lose(gone, number)
         self.highest = number
         try:
             self._write(words.tobytes())
@@ -283,6 +288,12 @@ class Log:
         if modseq < self.floor or not self.remembers(modseq):
             return None
         return self._expunged[bisect_right(self._since, modseq) :].tolist()
+
+
+def _records(keys: Sequence[int], number: int) -> "array[int]":
+    words = array("Q", [number]) * (2 * len(keys))
+    words[0::2] = array("Q", keys)
+    return words
 
 
 def _put(path: str, data: bytes) -> os.stat_result:

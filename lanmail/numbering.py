@@ -65,13 +65,15 @@ class Numbering:
             found.append(modseq)
         return found
 
-    def changed(self, before: Entry, after: Entry) -> None:
-        """A file has another name now; if it has other flags, too, the old number is not its own any more."""
-        key = modseqs.key(after.uid, after.name)
-        if key != modseqs.key(before.uid, before.name):
-            after.modseq = self.log.said.pop(key, 0)
-            if not after.modseq:
-                self._loose.add(after.uid)
+    def changed(self, pairs: Iterable[tuple[Entry, Entry]]) -> None:
+        """Files have other names now; one that has other flags, too, has its old number no more."""
+        said, bits, mark = self.log.said.pop, modseqs.BITS, maildir.INFO
+        for before, after in pairs:
+            flags = bits[after.name.partition(mark)[2]]
+            if flags != bits[before.name.partition(mark)[2]]:
+                after.modseq = said(flags | after.uid, 0)
+                if not after.modseq:
+                    self._loose.add(after.uid)
 
     def touched(self, uids: Iterable[int]) -> None:
         """Something changed about messages that file names do not tell."""
@@ -116,16 +118,18 @@ class Numbering:
 
     def _give(self, entries: dict[int, Entry], fresh: list[Entry], uidvalidity: int) -> list[Entry]:
         """New numbers for what is loose, and a note of what was lost."""
-        log, found = self.log, []
+        log, found = self.log, list[Entry]()
         loose, self._loose = sorted(self._loose & entries.keys()), set()
         if loose or self._lost:
-            keys = (modseqs.key(uid, entries[uid].name) for uid in loose)
-            modseq = log.append(keys, sorted(self._lost)) if log.usable else log.next()
-            found = [entries[uid].renumbered(modseq) for uid in loose]
+            unnumbered = [entries[uid] for uid in loose]
+            modseq = log.append(modseqs.keys(unnumbered), sorted(self._lost)) if log.usable else log.next()
+            for entry in unnumbered:
+                if entry.modseq:
+                    found.append(entry.renumbered(modseq))
+                else:  # made in this look: nobody has it yet
+                    entry.modseq = modseq
         if not log.usable or log.long:
             numbers = {uid: entry.modseq for uid, entry in entries.items()}
             numbers.update((entry.uid, entry.modseq) for entry in (*fresh, *found))
-            bits, mark = modseqs.BITS, maildir.INFO
-            log.replace(uidvalidity, [bits[entry.name.partition(mark)[2]] | uid for uid, entry in entries.items()],
-                        list(numbers.values()))
+            log.replace(uidvalidity, modseqs.keys(entries.values()), list(numbers.values()))
         return found

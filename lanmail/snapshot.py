@@ -43,6 +43,10 @@ class Entry:
         """The same message with another mod-sequence."""
         return Entry(self.uid, self.base, self.name, self.sub, self._sizes, modseq)
 
+    def renamed(self, name: str, sub: str) -> "Entry":
+        """The same message under another name."""
+        return Entry(self.uid, self.base, name, sub, self._sizes, self.modseq)
+
     @property
     def size(self) -> int | None:
         """Octets on disk; None when only `fill_sizes` can tell."""

@@ -435,8 +435,8 @@ def test_what_another_program_did_at_the_same_moment_is_seen_a_little_later(
     monkeypatch.setattr(listing, "TRUST", 50.0)
     take, status = os.rename, os.stat(f"{root}/cur")
 
-    def rename(old: str, new: str) -> None:
-        take(old, new)
+    def rename(old: str, new: str, **inside: int) -> None:
+        take(old, new, **inside)
         drop(root, "2.y:2,F", sub="cur")
 
     monkeypatch.setattr(changes.os, "rename", rename)

@@ -144,9 +144,8 @@ class View:
         if session.qresync:
             session.untagged(f"VANISHED {copy.compact(sorted(gone))}")
         else:  # highest first: then the numbers of the others still stand while we say it
-            write = session.connection.write
-            for uid in sorted(gone, reverse=True):
-                write(b"* %d EXPUNGE\r\n" % self.number(uid))
+            numbers = sorted(map(self.number, gone), reverse=True)
+            session.connection.write(b"".join([b"* %d EXPUNGE\r\n" % number for number in numbers]))
         self.uids = box.without(self.uids, gone)
         self.recent -= gone
         for uid in gone:

@@ -8,6 +8,7 @@ from lanmail.imap.session import EXPUNGED, No, Session
 from lanmail.snapshot import Entry, Snapshot
 
 MAX_KEYWORD = 64
+CHUNK = 100  # messages told of between two looks at the clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +105,24 @@ class _Telling:
         self._guessed: dict[tuple[str, str], bool] = {}
 
     async def tell(self, before: dict[int, Entry], uids: list[int]) -> None:
-        view, silent = self._view, self._arguments.silent
-        known = view.flags_known
-        for uid in uids:
-            entry = view.box.messages.get(uid)
-            if entry is None:
-                continue
-            old = before[uid]
-            quiet = silent and uid not in self._kept
-            if not quiet:
-                self._session.connection.write(view.flags_answer(entry))
-            elif max(known, view.told.get(uid, 0)) < old.modseq or not self._guesses(old, entry):
+        for start in range(0, len(uids), CHUNK):
+            self._tell([(before[uid], entry) for uid in uids[start : start + CHUNK]
+                        if (entry := self._view.box.messages.get(uid))])
+            await self._session.room()
+
+    def _tell(self, pairs: list[tuple[Entry, Entry]]) -> None:
+        view, silent, write = self._view, self._arguments.silent, self._session.connection.write
+        known, told = view.flags_known, view.told
+        for old, entry in pairs:
+            uid = entry.uid
+            if not silent or uid in self._kept:
+                write(view.flags_answer(entry))
+            elif max(known, told.get(uid, 0)) < old.modseq or not self._guesses(old, entry):
                 continue  # more happened to it than this command: that will be told in full
             elif self._session.condstore and (entry is not old or self._arguments.unchanged_since is not None):
                 # RFC 7162 §3.1.3: .SILENT keeps back the flags, never the mod-sequence
-                self._session.connection.write(view.flags_answer(entry, flags=False))
-            view.knows([uid])
-            await self._session.room()
+                write(view.flags_answer(entry, flags=False))
+            told[uid] = entry.modseq
 
     def _guesses(self, old: Entry, new: Entry) -> bool:
         """Whether the flags are what a client expects that knew the old ones."""
