@@ -46,7 +46,7 @@ class Shares:
         """The account as its file says now; None when there is none, or none that can be used."""
         with self._guard:
             try:
-                return self._directory.account(name, fresh=False)
+                return self._directory.account(name)
             except Temporary:
                 return None
 
@@ -134,6 +134,8 @@ class Shares:
 
     def _candidates(self) -> Iterator[tuple[str, str]]:
         try:
+            if self._age() is None:
+                self.rebuild(wait=True)
             lines = self._load()
         except OSError as error:  # nobody loses his own folders because those of others cannot be found
             self._tell("", "", f"state/shares: {error}")
@@ -150,10 +152,8 @@ class Shares:
                 continue
 
     def _load(self) -> tuple[tuple[str, str], ...]:
-        if self._age() is None:
-            self.rebuild(wait=True)
         status = os.stat(self._index)
-        stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
+        stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
         if stamp != self._stamp:
             text = atomic.read(self._index, _LIMIT).decode("utf-8", "surrogateescape")
             self._lines, self._stamp = tuple(_parse(text)), stamp
@@ -177,15 +177,22 @@ class Shares:
         """Look through all accounts and Maildirs; one process does it, the others go on with what there is, or wait."""
         with self._locked(wait=wait) as held:
             if held and not (wait and self._age() is not None):
-                self._write([line for name in self._names() for line in self._shared_by(name)])
+                self._look_at_all()
 
     def renew(self, *owners: str) -> None:
         """Look through the Maildirs of some accounts, whose folders just changed."""
         with self._locked(wait=True):
-            known = os.path.exists(self._index)
-            lines = [line for line in self._load() if line[0] not in owners] if known else []
-            self._write([*lines, *(line for name in (owners if known else self._names())
-                                   for line in self._shared_by(name))])
+            if self._age() is None:
+                self._look_at_all()
+                return
+            made = os.stat(self._index).st_mtime_ns  # the others were looked at then
+            kept = [line for line in self._load() if line[0] not in owners]
+            self._write([*kept, *(line for name in owners for line in self._shared_by(name))], made)
+
+    def _look_at_all(self) -> None:
+        """With the lock. What changes meanwhile, or just changed and may again, is looked at the next time."""
+        made = time.time_ns() - int(accounts.RACY * 1e9)
+        self._write([line for name in self._names() for line in self._shared_by(name)], made)
 
     def _names(self) -> tuple[str, ...]:
         with self._guard:
@@ -215,9 +222,10 @@ class Shares:
             if any(entry.rights and not entry.negative and entry.kind != "owner" for entry in entries):
                 yield name, folder
 
-    def _write(self, lines: list[tuple[str, str]]) -> None:
+    def _write(self, lines: list[tuple[str, str]], made: int) -> None:
         text = "".join(f"{owner}\t{mutf7.encode(folder)}\n" for owner, folder in sorted(lines))
         atomic.write(self._index, text, mode=0o660)
+        os.utime(self._index, ns=(made, made))
 
     @contextmanager
     def _locked(self, *, wait: bool = False) -> Iterator[bool]:
