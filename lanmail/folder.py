@@ -368,14 +368,13 @@ class Folder:
                 uids.extras.pop(uids.uids.pop(base), None)
                 rewrite = True
         numbers = range(uids.uidnext, uids.uidnext + len(bases))
-        records = list(zip(bases, numbers, strict=True))
-        uids.uids.update(records)
-        uids.uidnext += len(records)
+        uids.uids.update(zip(bases, numbers, strict=True))
+        uids.uidnext += len(bases)
         self._add(bases, numbers)
         if rewrite or len(self._bases) * 4 < len(uids.uids) * 3:
             self._rewrite(uids)
-        elif records:
-            self._stamp = uidlist.append(self._uidlist, uids, records)
+        elif bases:
+            self._stamp = uidlist.append(self._uidlist, uids, zip(bases, numbers, strict=True))
             self._unflushed = self._unflushed or 1
         return uids
 

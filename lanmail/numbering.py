@@ -129,7 +129,6 @@ class Numbering:
                 else:  # made in this look: nobody has it yet
                     entry.modseq = modseq
         if not log.usable or log.long:
-            numbers = {uid: entry.modseq for uid, entry in entries.items()}
-            numbers.update((entry.uid, entry.modseq) for entry in (*fresh, *found))
-            log.replace(uidvalidity, modseqs.keys(entries.values()), list(numbers.values()))
+            latest = {**entries, **{entry.uid: entry for entry in (*fresh, *found)}}.values()
+            log.replace(uidvalidity, modseqs.keys(latest), [entry.modseq for entry in latest])
         return found

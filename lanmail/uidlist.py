@@ -218,7 +218,7 @@ def _read_from(descriptor: int, start: int, end: int) -> bytes:
     return data
 
 
-def append(path: str, uids: UidList, records: list[tuple[str, int]]) -> Stamp:
+def append(path: str, uids: UidList, records: Iterable[tuple[str, int]]) -> Stamp:
     """Append records `(base name, UID)`, which must already be in `uids`; the dotlock must be held. No flush."""
     descriptor = atomic.open_regular(path, flags=os.O_WRONLY | os.O_APPEND)
     try:
