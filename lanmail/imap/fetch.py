@@ -4,16 +4,31 @@ What the file name tells (UID, FLAGS, RFC822.SIZE) costs no file access and is s
 is opened and read once for all items that need it.
 """
 
+import contextlib
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from lanmail import atomic, changes, snapshot, summaries
-from lanmail.imap import binary, fetchgrammar, items, mailbox, parser, records, resync, rights, section, streaming
+from lanmail.imap import (
+    binary,
+    fetchgrammar,
+    items,
+    mailbox,
+    parser,
+    records,
+    resync,
+    rights,
+    section,
+    source,
+    streaming,
+)
 from lanmail.imap.fetchgrammar import Fetch
 from lanmail.imap.items import Cost, Item
 from lanmail.imap.session import EXPUNGED, Bad, No, Session
 
+MANY = 8  # messages answered from small files between two looks at the clock
 BATCH = 200  # messages that are marked \Seen at a time
 CHUNK = 500  # messages answered from file names between two looks at the clock
 
@@ -90,7 +105,7 @@ async def _from_files(session: Session, wanted: tuple[Item, ...], spans: list[ra
         for start in range(span.start, span.stop, BATCH):
             batch = view.uids[start : min(start + BATCH, span.stop)]
             seen = await _mark_seen(view, list(batch)) if marks else frozenset()
-            with view.box.cache.reading() as kept:
+            with view.box.cache.reading() as kept, reader.inside():
                 await reader.batch(start + 1, batch, kept, seen)
             view.box.keep(reader.fresh)
             reader.fresh = []
@@ -123,8 +138,25 @@ class _Reader:
         self._summarizes = Cost.SUMMARY in costs
         self._sections = any(item.cost == Cost.SUMMARY and item.cut for item in wanted)
         self._structures = any(item.cost == Cost.SUMMARY and not item.cut for item in wanted)
+        whole = [item.whole for item in wanted]
+        self._plain = any(whole) and all(one or item.cost < Cost.SUMMARY
+                                         for one, item in zip(whole, wanted, strict=True))
+        self._directory = -1
         self._flags_asked = any(item.name == "FLAGS" for item in wanted)
         self._modseq_asked = any(item.name == "MODSEQ" for item in wanted)
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Have the folder's directory open: the way there is not searched for again with each message."""
+        try:
+            self._directory = os.open(self._view.box.path, os.O_RDONLY | os.O_DIRECTORY) if self._plain else -1
+        except OSError:
+            self._directory = -1
+        try:
+            yield
+        finally:
+            if self._directory >= 0:
+                os.close(self._directory)
 
     async def batch(self, first: int, uids: Sequence[int], kept: summaries.Reader, seen: frozenset[int]) -> None:
         """Answer for messages that follow one another, as many at a time as are kept; `seen`: their flags, too."""
@@ -141,6 +173,10 @@ class _Reader:
                 continue
             self._say(run)
             run = []
+            if self._directory >= 0 and self._at_once(number, message, changed=uid in seen):
+                if self._session.connection.full or not number % MANY:
+                    await self._session.room()
+                continue
             await self._one(number, message, changed=uid in seen)
         self._say(run)
         await self._session.room()
@@ -153,6 +189,43 @@ class _Reader:
             self._session.connection.write(b"".join([
                 b"* %d FETCH (%b)\r\n" % (number, b" ".join(parts))
                 for (number, _), parts in zip(run, zip(*columns, strict=True), strict=True)]))
+
+    def _at_once(self, number: int, message: items.Message, *, changed: bool) -> bool:
+        """Answer with the whole of a small message; False, and nothing is said, when that is not so simple."""
+        data = self._small(message)
+        if data is None:
+            return False
+        write, before = self._session.connection.write, b"* %d FETCH (" % number
+        on_wire = source.on_wire(data, 0, len(data))
+        for item in self._items:
+            if item.whole:
+                write(b"%b%b {%d}\r\n" % (before, item.label, len(on_wire)))
+                write(on_wire)
+            else:
+                write(before + item.said([message])[0])
+            before = b" "
+        for said in self._news(message) if changed else ():
+            write(b" " + said)
+        write(b")\r\n")
+        return True
+
+    def _small(self, message: items.Message) -> bytes | None:
+        """The whole file, and its status noted; None when it is large, or not there, or no plain file."""
+        try:
+            descriptor = os.open(message.entry.path, os.O_RDONLY | atomic.SAFE, dir_fd=self._directory)
+        except OSError:
+            return None
+        try:
+            message.status = status = os.fstat(descriptor)
+            size = status.st_size
+            if not stat.S_ISREG(status.st_mode) or not 0 < size <= streaming.LARGE:
+                return None
+            data = os.read(descriptor, size)
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
+        return data if len(data) == size else None
 
     async def _one(self, number: int, message: items.Message, *, changed: bool) -> None:
         try:
