@@ -80,7 +80,7 @@ def decode_words(value: bytes) -> str:
 @functools.lru_cache(maxsize=2048)  # the same names and subjects stand over many messages
 def _run(run: bytes) -> str:
     """Encoded words with at most blanks between them, which do not count."""
-    words = [_word(*match.groups()) for match in _WORD.finditer(run)]
+    words = [_word(*word) for word in _WORD.findall(run)]
     # neighbours of one charset may split a character between them
     return "".join([charset.decode(b"".join([raw for raw, _ in group]), name)
                     for name, group in itertools.groupby(words, key=operator.itemgetter(1))])

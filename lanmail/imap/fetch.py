@@ -256,7 +256,7 @@ class _Reader:
         message.status = status = os.fstat(descriptor)
         large = status.st_size > streaming.LARGE
         message.source = (await self._large(message.entry.uid, descriptor, status) if large
-                          else section.Source(fd=descriptor))
+                          else section.Source(fd=descriptor, size=status.st_size))
         if large and self._structures:
             await self._session.worker.run(self._learn, message, message.source, status)
         elif self._summarizes:

@@ -43,7 +43,7 @@ def _stored(target: box.Box, entries: list[snapshot.Entry]) -> None:
         try:
             status = os.fstat(descriptor)
             if status.st_size <= streaming.LARGE and records.is_complete(entry, status, time.time()):
-                made.append(records.of(section.Source(fd=descriptor), entry.base, status.st_mtime))
+                made.append(records.of(section.Source(fd=descriptor, size=status.st_size), entry.base, status.st_mtime))
         finally:
             os.close(descriptor)
     target.cache.write(made)

@@ -32,8 +32,9 @@ _name = re.compile(rb"[!-9;-~]+").fullmatch
 
 def of(source: section.Source, base: str, moment: float) -> summaries.Record:
     """All that is kept of a message."""
-    root = tree.scan(source.data)
-    kept = _kept(source.header)
+    data = source.data
+    root = tree.scan(data)
+    kept = _kept(data[: root.middle])
     return summaries.make(base, math.floor(moment), header=kept, texts=_texts(root.fields) if kept else None,
                           summary=(envelopes.envelope(root.fields), *bodystructure.write(root)))
 

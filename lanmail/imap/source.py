@@ -11,11 +11,14 @@ STEP = 1 << 16
 class Source:
     """A message, given as bytes or as a descriptor that stays the caller's; reading may raise OSError."""
 
-    __slots__ = ("_data", "_fd", "_header", "_size", "_tree")
+    __slots__ = ("_data", "_fd", "_header", "_octets", "_size", "_tree")
 
-    def __init__(self, data: bytes | None = None, *, fd: int = -1, tree: tree.Part | None = None) -> None:
+    def __init__(
+        self, data: bytes | None = None, *, fd: int = -1, size: int = -1, tree: tree.Part | None = None,
+    ) -> None:
         self._data = data
         self._fd = fd
+        self._octets = size
         self._tree = tree
         self._header: bytes | None = None
         self._size = -1
@@ -24,7 +27,7 @@ class Source:
     def data(self) -> bytes:
         """The whole message as on disk (read once)."""
         if self._data is None:
-            self._data = _read(self._fd)
+            self._data = _read(self._fd, self._octets)
         return self._data
 
     def beginning(self, size: int) -> bytes:
@@ -103,15 +106,13 @@ def _seek(data: bytes, start: int, end: int, offset: int) -> tuple[int, int]:
     return start, skipped
 
 
-def _read(fd: int) -> bytes:
-    """All of a file; one call for most."""
-    pieces: list[bytes] = []
-    offset = 0
-    wanted = os.fstat(fd).st_size + 1
-    while piece := os.pread(fd, wanted if wanted > 1 else STEP, offset):
-        pieces.append(piece)
-        offset += len(piece)
-        wanted -= len(piece)
-        if wanted == 1:
-            break
+def _read(fd: int, size: int) -> bytes:
+    """All of a file; one call for most. `size`: what it was a moment ago, negative if nobody looked."""
+    wanted = (size if size >= 0 else os.fstat(fd).st_size) + 1
+    pieces = [os.pread(fd, wanted, 0)]
+    offset = len(pieces[0])
+    if offset != wanted - 1:
+        while piece := os.pread(fd, STEP, offset):
+            pieces.append(piece)
+            offset += len(piece)
     return b"".join(pieces)
