@@ -7,7 +7,7 @@ import hypothesis
 import pytest
 
 from lanmail import summaries
-from lanmail.imap import records, section, structure, textsearch
+from lanmail.imap import records, searchkeys, section, structure, textsearch
 from tests import imapserver, odd_messages
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus" / "mail-dev" / "messages"
@@ -44,9 +44,10 @@ def same_answers(data: bytes) -> bool:
     for text in NEEDLES:
         needle = textsearch.Needle(text)
         for name in (b"subject", b"from", b"to", b"cc", b"bcc", b"received", b"dkim-signature"):
-            found = records.in_field(record, name, needle)
             expected = textsearch.in_field(section.Source(data), name, needle)
-            assert found is None or found is expected, (text, name)
+            field = records.kept_text(searchkeys.Header(name.decode(), text))
+            if field and (folded := record.text(field[0])) is not None:
+                assert (field[1] in folded) is expected, (text, name)
             if (kept := records.as_source(record)) is not None and records.keeps(name):
                 assert textsearch.in_field(kept, name, needle) is expected, (text, name)
     return record.header is not None

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 
 from lanmail import message, snapshot, summaries
-from lanmail.imap import bodystructure, casemap, envelopes, headers, section, textsearch, tree
+from lanmail.imap import bodystructure, casemap, envelopes, headers, searchkeys, section, textsearch, tree
 
 # Signatures, traces of filters, keys and pictures: half of many a header, and told apart by how their names begin.
 BULKY = (b"dkim-", b"domainkey-", b"arc-", b"authentication-results", b"received-spf", b"autocrypt", b"x-autocrypt",
@@ -67,12 +67,12 @@ def fields(header: bytes, names: tuple[bytes, ...]) -> bytes:
     return b"".join(_chooser(frozenset([name.lower() for name in names]))(header)) + b"\r\n"
 
 
-def in_field(record: summaries.Record, name: bytes, needle: textsearch.Needle) -> bool | None:
-    """What `textsearch.in_field` would say of the message, when it is one of the fields that are kept folded."""
+def kept_text(key: searchkeys.Header) -> tuple[int, bytes] | None:
+    """Which `Record.text` to look in, and for what; None when only the message tells."""
+    name, needle = key.name.lower().encode("ascii", "replace"), textsearch.Needle(key.text)
     if name not in SEARCHED or not needle.text or "\n" in needle.text:
         return None
-    text = record.text(SEARCHED.index(name))
-    return None if text is None else needle.folded in text
+    return SEARCHED.index(name), needle.folded
 
 
 def as_source(record: summaries.Record) -> section.Source | None:

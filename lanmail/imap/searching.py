@@ -5,6 +5,7 @@ is looked at message by message, and opened if it must be.
 """
 
 import functools
+import itertools
 import os
 import time
 from array import array
@@ -23,7 +24,6 @@ from lanmail.imap import (
     searchkeys,
     section,
     streaming,
-    textsearch,
 )
 from lanmail.imap.session import Bad, No, Session
 from lanmail.imap.waiting import Waiting
@@ -200,18 +200,18 @@ async def each(session: Session, uids: list[int], ask: "Callable[[Probe], T]", *
 async def _narrow_by_texts(session: Session, uids: list[int], keys: list[searchkeys.Key]) -> list[int]:
     """Those of `uids` that may match, as far as what is kept of Subject and From tells."""
     box = session.view.box
-    wanted = [(name, textsearch.Needle(key.text)) for key in keys if isinstance(key, searchkeys.Header)
-              and (name := key.name.lower().encode("ascii", "replace")) in records.SEARCHED]
+    wanted = [field for key in keys if isinstance(key, searchkeys.Header) and (field := records.kept_text(key))]
     if not wanted:
         return uids
     await box.follow_cache()
     narrowed = []
     for start in range(0, len(uids), FEW):
+        some = [uid for uid in uids[start : start + FEW] if uid in box.messages]
         with box.cache.reading() as kept:
-            for uid in uids[start : start + FEW]:
-                record = kept.get(entry.base) if (entry := box.messages.get(uid)) else None
-                if record is None or all(records.in_field(record, *one) is not False for one in wanted):
-                    narrowed.append(uid)
+            for number, text in wanted:
+                bases = [box.messages[uid].base for uid in some]
+                some = list(itertools.compress(some, kept.may_have(bases, number, text)))
+        narrowed += some
         await session.breathe()
     return narrowed
 
