@@ -57,7 +57,7 @@ class Folder:
         self._table = keywords.Table()
         self._entries: dict[int, Entry] = {}
         self._bases: dict[str, Entry] = {}
-        self._touched: set[str] = set()
+        self._touched: dict[str, None] = {}  # in the order of what happened: neighbours in memory stay neighbours
         self._empty: set[str] = set()  # base names of files that were empty: their content may come later
         self._snapshot: Snapshot | None = None
         self._unflushed = 0  # 1: UIDs were given, 2: also the list is new
@@ -165,8 +165,8 @@ class Folder:
         numbers = self._numbering
         if numbers is not None and not numbers.read(uids.uidvalidity, self._entries, locked=locked):
             self.distrust()
-        self._touched.update(self._new.look())  # new/ first: mail moves from there to cur/
-        self._touched.update(self._cur.look())
+        self._touched.update(dict.fromkeys(self._new.look()))  # new/ first: mail moves from there to cur/
+        self._touched.update(dict.fromkeys(self._cur.look()))
         self._look_at_keywords()
         gone, changed, known, reborn, unknown = self._sort_out(uids)
         many = len(unknown) > _BULK  # a whole store is taken over: no stat per message
@@ -186,7 +186,7 @@ class Folder:
             reborn += [entry.base for entry in back]
         if fresh or reborn or uids.damaged:
             uids = self._assign(uids, [*reborn, *fresh], order)
-        self._touched = set()
+        self._touched = {}
         return self._settle(uids, locked=locked) and not twice
 
     def _apply(self, gone: list[Entry], changed: list[Entry]) -> None:
@@ -241,7 +241,7 @@ class Folder:
         cur, new = self._cur.files, self._new.files
         if not all(base in cur or base in new for base in bases):
             self.distrust()
-        self._touched.update(bases)
+        self._touched.update(dict.fromkeys(bases))
 
     def _compare(self, uids: uidlist.UidList) -> None:
         """After the whole list was read: when UIDs are not what they were, all entries are made anew."""
@@ -251,7 +251,7 @@ class Folder:
                 uids.uids.get(entry.base, entry.uid if uids.damaged else 0) != entry.uid
                 for entry in self._entries.values()):
             self._begin_anew()
-        self._touched.update(self._bases, self._new.files, self._cur.files)
+        self._touched.update(dict.fromkeys([*self._bases, *self._new.files, *self._cur.files]))
 
     def _begin_anew(self) -> None:
         self._entries, self._bases, self._altered = {}, {}, None
@@ -326,7 +326,7 @@ class Folder:
             try:
                 if self._is_begun(base, os.lstat("/".join((self.path, *self._file(base))))):
                     continue
-                self._touched.add(base)
+                self._touched[base] = None
             except (OSError, KeyError):
                 pass
             self._empty.discard(base)
@@ -403,7 +403,7 @@ class Folder:
             removed = [old[4:] for old, _ in pairs if old[:4] == sub]
             added = [new[4:] for _, new in pairs if new[:4] == sub]
             if removed or added:
-                self._touched.update(listed.applied(removed, added))
+                self._touched.update(dict.fromkeys(listed.applied(removed, added)))
                 if listed is self._new:  # short as it is, reading it costs less than mail that is noticed late
                     listed.forget()
 

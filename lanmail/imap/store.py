@@ -117,7 +117,7 @@ class _Telling:
             uid = entry.uid
             if not silent or uid in self._kept:
                 write(view.flags_answer(entry))
-            elif max(known, told.get(uid, 0)) < old.modseq or not self._guesses(old, entry):
+            elif known < old.modseq > told.get(uid, 0) or not self._guesses(old, entry):
                 continue  # more happened to it than this command: that will be told in full
             elif self._session.condstore and (entry is not old or self._arguments.unchanged_since is not None):
                 # RFC 7162 §3.1.3: .SILENT keeps back the flags, never the mod-sequence
