@@ -261,6 +261,14 @@ class Box:
             snapshot.memo["imap-first-unseen"] = found
         return found
 
+    def waiting(self) -> list[int]:
+        """UIDs of the messages in new/, ascending."""
+        snapshot = self.now
+        found: list[int] | None = snapshot.memo.get("imap-waiting")
+        if found is None:
+            found = snapshot.memo["imap-waiting"] = [entry.uid for entry in snapshot.entries if entry.sub == "new"]
+        return found
+
     # who watches
 
     def enter(self, view: "mailbox.View") -> None:

@@ -166,10 +166,11 @@ class View:
 
     async def claim(self) -> None:
         """Make messages in new/ \\Recent for this session; one that may write takes them for itself."""
-        messages, unclaimed = self.box.messages, self.box.unclaimed
-        highest = self.uids[-1] if self.uids else 0
-        theirs = self.box.uids
-        fresh = [uid for uid in theirs[bisect_right(theirs, highest) :] if messages[uid].sub == "new"]
+        messages, unclaimed, theirs = self.box.messages, self.box.unclaimed, self.box.uids
+        if self.uids:
+            fresh = [uid for uid in theirs[bisect_right(theirs, self.uids[-1]) :] if messages[uid].sub == "new"]
+        else:  # all: SELECT, which mostly finds the mailbox as it was
+            fresh = self.box.waiting()
         if self.read_only:
             self.recent.update(fresh, unclaimed)
             return
