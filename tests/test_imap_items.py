@@ -34,3 +34,9 @@ def test_internal_date() -> None:
         expected = (f'"{local.tm_mday:2d}-{month}-{local.tm_year:04d} {time.strftime("%H:%M:%S", local)} '
                     f'{sign}{minutes // 60:02d}{minutes % 60:02d}"')
         assert items.internal_date(moment).decode() == expected
+
+
+def test_percent_signs_in_the_name_of_a_field_stay() -> None:
+    item = items.Item("SECTION", b'BODY[HEADER.FIELDS ("%d%b")]')
+    assert item.form % b"{2}\r\n\r\n" == b'BODY[HEADER.FIELDS ("%d%b")] {2}\r\n\r\n'
+    assert items.Item("FLAGS", b"FLAGS").form % b"\\Seen" == b"FLAGS (\\Seen)"

@@ -131,6 +131,7 @@ class _Reader:
         self._session = session
         self._view = session.view
         self._items = wanted
+        self._form = b"* %d FETCH (" + b" ".join([item.form for item in wanted]) + b")\r\n"
         self.missing = self.unreadable = self.undecoded = 0
         self.fresh: list[summaries.Record] = []
         costs = {item.cost for item in wanted}
@@ -184,11 +185,10 @@ class _Reader:
     def _say(self, run: list[tuple[int, items.Message]]) -> None:
         """Answer for messages without opening them."""
         if run:
-            messages = [message for _, message in run]
-            columns = [item.said(messages) for item in self._items]
-            self._session.connection.write(b"".join([
-                b"* %d FETCH (%b)\r\n" % (number, b" ".join(parts))
-                for (number, _), parts in zip(run, zip(*columns, strict=True), strict=True)]))
+            numbers, messages = zip(*run, strict=True)
+            columns = [item.values(messages) for item in self._items]
+            answers = map(self._form.__mod__, zip(numbers, *columns, strict=True))
+            self._session.connection.write(b"".join(answers))
 
     def _at_once(self, number: int, message: items.Message, *, changed: bool) -> bool:
         """Answer with the whole of a small message; False, and nothing is said, when that is not so simple."""

@@ -21,6 +21,8 @@ from lanmail.imap import binary, mailbox, preview, records, section, strings
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
+_CLOCK = [b"%02d:%02d:%%02d" % divmod(minute, 60) for minute in range(1440)]
+
 
 class Cost(enum.IntEnum):
     """What must be at hand for an item; each includes those before it."""
@@ -50,9 +52,20 @@ class Item:
     def cost(self) -> Cost:
         return Cost.SUMMARY if records.answers(self.cut) else TABLE[self.name].cost
 
+    @property
+    def form(self) -> bytes:
+        """The item with its name, and %b for its value."""
+        kind = TABLE[self.name]
+        return kind.form.replace("%s", "%b").encode() if isinstance(kind, Column) else (
+            self.label.replace(b"%", b"%%") + b" %b")
+
+    def values(self, messages: Sequence["Message"]) -> list[bytes]:
+        """The item without its name, for each of these messages of one mailbox."""
+        return TABLE[self.name].written(messages, self)
+
     def said(self, messages: Sequence["Message"]) -> list[bytes]:
-        """The item with its name, for each of these messages of one mailbox."""
-        return TABLE[self.name].said(messages, self)
+        """The item with its name."""
+        return list(map(self.form.__mod__, self.values(messages)))
 
 
 class Message:
@@ -75,9 +88,9 @@ class Column(NamedTuple):
     values: Callable[[mailbox.View, list[snapshot.Entry]], Iterable[object]]
     cost: Cost = Cost.NAME
 
-    def said(self, messages: Sequence[Message], _item: Item) -> list[bytes]:
-        form, values = self.form, self.values(messages[0].view, [message.entry for message in messages])
-        return [(form % (value,)).encode("ascii", "replace") for value in values]
+    def written(self, messages: Sequence[Message], _item: Item) -> list[bytes]:
+        values = self.values(messages[0].view, [message.entry for message in messages])
+        return [str(value).encode("ascii", "replace") for value in values]
 
 
 class Single(NamedTuple):
@@ -86,9 +99,20 @@ class Single(NamedTuple):
     cost: Cost
     value: Callable[[Message, Item], bytes]
 
-    def said(self, messages: Sequence[Message], item: Item) -> list[bytes]:
-        label, value = item.label, self.value
-        return [b"%b %b" % (label, value(message, item)) for message in messages]
+    def written(self, messages: Sequence[Message], item: Item) -> list[bytes]:
+        value = self.value
+        return [value(message, item) for message in messages]
+
+
+class Kept(NamedTuple):
+    """An item that stands in the record as it is said."""
+
+    part: Callable[[summaries.Record], bytes | None]
+    cost: Cost = Cost.SUMMARY
+
+    def written(self, messages: Sequence[Message], _item: Item) -> list[bytes]:
+        part = self.part
+        return [(None if message.record is None else part(message.record)) or b"NIL" for message in messages]
 
 
 def _uids(_view: mailbox.View, entries: list[snapshot.Entry]) -> list[int]:
@@ -123,12 +147,7 @@ def _saved(base: str) -> str:
 def _date(message: Message, _item: Item) -> bytes:
     if message.status is not None:
         return internal_date(message.status.st_mtime)
-    return internal_date(message.record.date if message.record else 0)
-
-
-def _kept(part: Callable[[summaries.Record], bytes | None]) -> Callable[[Message, Item], bytes]:
-    """An item that stands in the record as it is said."""
-    return lambda message, _item: (message.record and part(message.record)) or b"NIL"
+    return internal_date(message.record.date if message.record is not None else 0)
 
 
 def _section(message: Message, item: Item) -> bytes:
@@ -170,8 +189,7 @@ def internal_date(moment: float) -> bytes:
     if offset is None:
         offset = time.localtime(seconds).tm_gmtoff
     day, clock = divmod(seconds + offset, 86400)
-    minutes, second = divmod(clock, 60)
-    return b'"%b %02d:%02d:%02d %b"' % (_day(day), minutes // 60, minutes % 60, second, _zone(offset))
+    return b'"%b %b %b"' % (_day(day), _CLOCK[clock // 60] % (clock % 60), _zone(offset))
 
 
 @functools.lru_cache(maxsize=8192)
@@ -193,15 +211,15 @@ def _zone(offset: int) -> bytes:
     return f"{sign}{seconds // 3600:02d}{seconds % 3600 // 60:02d}".encode()
 
 
-TABLE: dict[str, Column | Single] = {
+TABLE: dict[str, Column | Single | Kept] = {
     "UID": Column("UID %s", _uids),
     "FLAGS": Column("FLAGS (%s)", _flags),
     "RFC822.SIZE": Column("RFC822.SIZE %s", _sizes),
     "MODSEQ": Column("MODSEQ (%s)", _modseqs),  # RFC 7162 §3.1.5
     "INTERNALDATE": Single(Cost.STATUS, _date),
-    "ENVELOPE": Single(Cost.SUMMARY, _kept(operator.attrgetter("envelope"))),
-    "BODY": Single(Cost.SUMMARY, _kept(operator.attrgetter("body"))),
-    "BODYSTRUCTURE": Single(Cost.SUMMARY, _kept(operator.attrgetter("structure"))),
+    "ENVELOPE": Kept(operator.attrgetter("envelope")),
+    "BODY": Kept(operator.attrgetter("body")),
+    "BODYSTRUCTURE": Kept(operator.attrgetter("structure")),
     "EMAILID": Column("EMAILID (%s)", lambda _, entries: [objectids.of_message(entry.base) for entry in entries]),
     "THREADID": Column("THREADID %s", lambda _, entries: ["NIL"] * len(entries)),
     "SAVEDATE": Column("SAVEDATE %s", lambda _, entries: [_saved(entry.base) for entry in entries]),
