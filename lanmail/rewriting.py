@@ -1,4 +1,4 @@
-"""What is changed on a mail on its way out: the sender is overwritten, then S/MIME, then DKIM; splitting comes after.
+"""What is changed on a mail on its way out: no Bcc, another sender, then S/MIME, then DKIM; splitting comes after.
 
 The stored message is never touched; the result lives for one try. relay asks `wanted` for every mail, in the loop,
 so that is quick and opens no file; when it says True, `rewrite` runs in a thread, once for each try of an entry,
@@ -7,6 +7,7 @@ before the entry is split. `job.recipients` are all recipients of the entry, als
 What a later try makes may differ in bytes from an earlier one (a signature's time), never in meaning.
 """
 
+import re
 import time
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from lanmail.settings import Settings
 from lanmail.transports import House, Job, conf_file
 
 CERTIFICATES = "smime/certs"  # of recipients, below conf/
+_BCC = re.compile(rb"^(?:resent-)?bcc[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
 
 
 class Hold(Exception):
@@ -37,7 +39,8 @@ class Rewritten:
 
 def wanted(job: Job, settings: Settings) -> bool:
     """True when something about this mail is to be changed."""
-    return bool(job.way.overwrite_sender or (job.ours and (settings.dkim.keys or _is_smime(job))))
+    return bool(job.way.overwrite_sender
+                or (job.ours and (settings.dkim.keys or _is_smime(job) or _BCC.search(job.message.header))))
 
 
 def _is_smime(job: Job) -> bool:
@@ -51,6 +54,9 @@ def rewrite(job: Job, house: House) -> Rewritten:
     sender = job.sender
     # as the wire has it, but for the line ends: what is signed must not change any more
     data = b"".join(smtptext.plain(job.message)).replace(b"\r\n", b"\n")
+    if job.ours:  # RFC 5322 §3.6.3: nobody learns who got a blind copy, whatever the mail program left in
+        end = message.header_end(data)
+        data = _BCC.sub(b"", data[:end]) + data[end:]
     if job.way.overwrite_sender:
         end = message.header_end(data)
         new = newsender.of(job.way.overwrite_sender, job.account, data[:end], sender)

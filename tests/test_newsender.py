@@ -1,10 +1,14 @@
 """newsender.py: who the outside sees as the author."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lanmail import address, newsender
+from tests.relayroot import Root, smarthost
+from tests.smtppeer import Peer
 
 NEW = address.parse("info@firma.example")
 
@@ -60,3 +64,15 @@ def test_nothing_an_author_writes_makes_another_line(value: bytes, other: bytes)
     assert lines[0].startswith(b"From: ")
     assert b"info@firma.example" in lines[0]
     assert len(lines) in (4, 5)
+
+
+async def test_a_bcc_that_was_left_in_goes_out_to_nobody(tmp_path: Path) -> None:
+    text = b"From: m@office.lan\nBCC: a@far.example,\n b@far.example\nSubject: x\nX-Bcc: 1\n\nBcc: body\n"
+    async with Peer("PIPELINING") as peer:
+        root = Root(tmp_path, smarthost(peer.port))
+        root.put("a@far.example", message=text)
+        root.put("b@far.example", message=text, origin="mx", client="192.0.2.1")
+        assert await root.once() == 0
+    ours, passed_on = sorted(peer.taken, key=lambda mail: mail.recipients)
+    assert ours.text == b"From: m@office.lan\r\nSubject: x\r\nX-Bcc: 1\r\n\r\nBcc: body\r\n"
+    assert passed_on.text == text.replace(b"\n", b"\r\n")
