@@ -3,12 +3,12 @@
 import asyncio
 import os
 import re
-import socket
 from pathlib import Path
 
 import pytest
 
 from lanmail import backlog, daemon, relay, spool
+from tests import ports
 from tests.relayroot import Root, Running, smarthost, until
 from tests.smtppeer import Peer, Session
 
@@ -128,9 +128,7 @@ async def test_dead_host_burns_no_tries_and_blocks_nobody(tmp_path: Path) -> Non
 
 
 async def test_recovers_when_the_host_is_back(tmp_path: Path) -> None:
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
+    port = ports.free()
     root = Root(tmp_path, smarthost(port), settings='[relay]\nretry = ["100ms"]')
     for number in range(20):
         root.put(f"{number}@far.example")

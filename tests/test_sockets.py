@@ -9,13 +9,12 @@ import pytest
 
 from lanmail import sockets
 from lanmail.sockets import Listener
+from tests import ports
 
 
 @pytest.fixture
 def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    return ports.free()
 
 
 def test_bound_and_listening(free_port):

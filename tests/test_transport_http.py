@@ -15,6 +15,7 @@ from lanmail import paths, transports
 from lanmail.outgoing import Outgoing
 from lanmail.settings import Settings
 from lanmail.transports import http
+from tests import ports
 from tests.httppeer import Peer, ok
 from tests.relayroot import Root
 
@@ -120,9 +121,7 @@ def php(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     web.mkdir()
     target.mkdir()
     (web / "in.php").write_text(RECEIVER)
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    port = ports.free()
     running = subprocess.Popen(
         [program, "-n", "-d", "file_uploads=1", "-S", f"127.0.0.1:{port}", "-t", str(web)],
         env={**os.environ, "TARGET": str(target)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

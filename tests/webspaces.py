@@ -15,18 +15,14 @@ import asyncssh
 import pytest
 import trustme
 
+from tests import ports
+
 CAPTURE = """#!/bin/sh
 name="{target}/$(date +%s%N).$$"
 printf '%s\\n' "$@" > "$name.args"
 cat > "$name.mail"
 exit $(cat "{target}/exit" 2>/dev/null || echo 0)
 """
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def await_port(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -58,7 +54,7 @@ def php(base: Path, *options: str, sendmail: bool = True) -> Iterator[tuple[str,
     program = shutil.which("php")
     if program is None:
         pytest.skip("no PHP here: apt install php-cli")
-    web, target, port = base / "web", base / "sent", free_port()
+    web, target, port = base / "web", base / "sent", ports.free()
     web.mkdir(exist_ok=True)
     target.mkdir()
     script = base / "capture"
@@ -83,7 +79,7 @@ def sshd(base: Path) -> Iterator[tuple[int, str, str, Path]]:
         key.write_private_key(str(base / name))
         (base / name).chmod(0o600)
     user.write_public_key(str(base / "authorized"))
-    port = free_port()
+    port = ports.free()
     (base / "sshd.conf").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {base}/host\nAuthorizedKeysFile {base}/authorized\n"
         f"StrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile {base}/sshd.pid\nSubsystem sftp internal-sftp\n")
@@ -98,7 +94,7 @@ def vsftpd(base: Path, web: Path, *, tls: bool = True) -> Iterator[tuple[int, Pa
     program = shutil.which("vsftpd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None or os.geteuid():
         pytest.skip("vsftpd needs root: apt install vsftpd")
-    ca, port = trustme.CA(), free_port()
+    ca, port = trustme.CA(), ports.free()
     ca.cert_pem.write_to_path(base / "ca.pem")
     server = ca.issue_cert("127.0.0.1")
     server.private_key_and_cert_chain_pem.write_to_path(base / "ftp.pem")

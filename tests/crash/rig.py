@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from lanmail import passwords, paths, spool
+from tests import ports
 
 CHECKOUT = Path(__file__).parents[2]
 ACCOUNTS = tuple(f"user{number}" for number in range(5))
@@ -107,7 +108,7 @@ class Rig:
     def __init__(self, root: Path, *, smtpd: str = "", deliver: str = ""):
         self.root = root
         self.paths = paths.of_root(root)
-        self.port, self.pop3_port, self.imap_port = _free_ports(3)
+        self.port, self.pop3_port, self.imap_port = (ports.free() for _ in range(3))
         self.running: list[Process] = []
         self.injected = False  # errors that no disk makes: the log may be full of them
         for directory in (self.paths.accounts, self.paths.maildirs, self.paths.pickup, self.paths.run):
@@ -169,19 +170,3 @@ def wait_for(condition, timeout: float, explain=lambda: "") -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout} s: {explain()}")
         time.sleep(0.02)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports below the range that the kernel gives to clients, so that no connection takes them between two starts."""
-    found: list[int] = []
-    port = 10_000 + os.getpid() * 37 % 20_000
-    while len(found) < count:
-        port += 1
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found.append(port)
-    return found

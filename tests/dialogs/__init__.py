@@ -34,6 +34,7 @@ from functools import cache
 from pathlib import Path
 
 from lanmail import config, maildir, passwords, paths, tls
+from tests import ports
 
 HERE = Path(__file__).resolve().parent
 TIMEOUT = 10.0
@@ -47,25 +48,12 @@ def hashed(password: str) -> str:
     return passwords.hash(password)
 
 
-def free_offset(ports: tuple[int, ...] = (24, 25, 110, 143, 465, 587, 993, 995)) -> int:
-    """A port_offset with which all ports are free."""
-    for offset in range(21000 + time.time_ns() // 1000 % 9000, 60000, 1009):
-        try:
-            for port in ports:
-                with socket.socket() as one:
-                    one.bind(("127.0.0.1", port + offset))
-        except OSError:
-            continue
-        return offset
-    raise OSError("no free ports")
-
-
 class Site:
     """An installation in a directory, and programs that run on it."""
 
     def __init__(self, root: Path, settings: str = "", offset: int | None = None) -> None:
         self.paths = paths.of_root(root)
-        self.offset = free_offset() if offset is None else offset
+        self.offset = ports.offset() if offset is None else offset
         self.paths.accounts.mkdir(parents=True)
         self.paths.config_file.write_text(
             f'[server]\ndomain = "office.lan"\nlisten = ["127.0.0.1"]\nport_offset = {self.offset}\n{settings}\n')

@@ -4,7 +4,6 @@ Clients are not ours, so they run with a time limit, an empty environment and a 
 """
 
 import os
-import random
 import shutil
 import signal
 import socket
@@ -17,12 +16,12 @@ from typing import TypeVar
 import pytest
 
 from lanmail import config, envelope, paths, programs, settings
+from tests import ports
 
 HERE = Path(__file__).resolve().parent.parent.parent
 BIN = HERE / "bin"
 DOMAIN = "office.lan"
 HOST = "127.0.0.1"
-STANDARD = (25, 587, 465, 24, 110, 995, 143, 993)
 T = TypeVar("T")
 
 
@@ -46,18 +45,6 @@ def until(condition: Callable[[], T], seconds: float = 20, what: str = "it") -> 
     return value
 
 
-def free_offset() -> int:
-    """A port offset with which all our ports are free now."""
-    for _ in range(200):
-        offset = random.randrange(10_000, 31_000, 1_000) + random.randrange(0, 9) * 2
-        try:
-            for number in STANDARD:
-                with socket.socket() as probe:
-                    probe.bind((HOST, number + offset))
-        except OSError:
-            continue
-        return offset
-    raise RuntimeError("no free ports")
 
 
 class Office:
@@ -68,7 +55,7 @@ class Office:
         self.where = paths.of_root(root)
         self.passwords: dict[str, str] = {}
         self.process: subprocess.Popen[str] | None = None
-        self.offset = free_offset()
+        self.offset = ports.offset()
         self.home = root / "home"
         self.lanmail("init", "--domain", DOMAIN, "--port-offset", str(self.offset))
         config.edit(self.where.config_file, keys)

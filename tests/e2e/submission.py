@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests import ports
 from tests.e2e import office
 
 CONFIG = """
@@ -54,12 +55,6 @@ service submission-login {{
 """
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 class Sink:
     """smtp-sink; each mail becomes a file."""
 
@@ -67,7 +62,7 @@ class Sink:
         program = shutil.which("smtp-sink", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
             pytest.skip("no smtp-sink here: apt install postfix")
-        self.directory, self.port = base / "sink", free_port()
+        self.directory, self.port = base / "sink", ports.free()
         self.directory.mkdir(parents=True)
         self.directory.chmod(0o777)
         user = ["-u", "nobody"] if os.geteuid() == 0 else []
@@ -104,7 +99,7 @@ class Submission:
         for parent in (base, *base.parents):
             if parent != Path("/") and not parent.stat().st_mode & 0o001:
                 parent.chmod(parent.stat().st_mode | 0o011)
-        self.base, self.port, self.tls_port = base, free_port(), free_port()
+        self.base, self.port, self.tls_port = base, ports.free(), ports.free()
         self._run = Path(tempfile.mkdtemp(prefix="dovecot"))  # names of sockets must be short
         self._run.chmod(0o755)
         ca, entry = trustme.CA(), pwd.getpwnam("mail")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import ports
 from tests.e2e.dovecot import Dovecot
-from tests.e2e.office import HOST, Office, free_offset, need
+from tests.e2e.office import HOST, Office, need
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus" / "mail-dev" / "messages"
 PARTS = ("1", "2", "3", "1.1", "1.2", "2.1", "2.2", "1.1.1", "1.2.1", "2.1.1")
@@ -78,7 +79,7 @@ def test_parts(office: Office, tmp_path_factory: pytest.TempPathFactory) -> None
     for directory in (base, *base.parents[:3]):
         directory.chmod(0o755)
     shutil.copytree(root, base / "maildirs" / "corpus")
-    offset = free_offset()
+    offset = ports.offset()
     dovecot = Dovecot(base / "dovecot", base / "maildirs", {"corpus": password}, 143 + offset, 110 + offset)
     dovecot.start()
     try:
