@@ -108,6 +108,21 @@ def test_the_mark_goes_when_there_is_room(root: Root) -> None:
     assert own.marked() == []
 
 
+def test_a_mail_counts_once_while_it_arrives(root: Root) -> None:
+    own = room.Room(root.paths, lambda: root.context().settings)
+    new = root.paths.maildirs / "meier" / "new"
+    new.mkdir(parents=True)
+    limits = quota.Limits(0, 3)
+    assert own.take("meier", limits, 10) is None
+    assert own.take("meier", limits, 10) is None
+    with own.arriving("meier", limits, 10):
+        (new / "1.a,S=10").touch()
+    assert own.take("meier", limits, 10) is None  # one is there, one underway
+    assert own.take("meier", limits, 10) is not None
+    own.give_back("meier", 10)
+    assert own.take("meier", limits, 10) is None
+
+
 def test_maildirsize_hears_of_deliveries(root: Root) -> None:
     (root.paths.maildirs / "meier").mkdir(parents=True)
     file = root.paths.maildirs / "meier" / quota.MAILDIRSIZE

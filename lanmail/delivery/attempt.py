@@ -48,6 +48,7 @@ class Attempt:
         self.saved = False  # a state file exists
         self.trouble: list[str] = []  # why something is left for the next try
         self.ready: list[progress.Handing] = []  # sealed in some tmp/, not yet in place
+        self.taken: set[str] = set()  # mailboxes whose room is taken for this mail, which is not there yet
         self.after: list[Callable[[], None]] = []  # log lines for what the journal promises
         self.fd = -1
         self.header = b""
@@ -134,30 +135,33 @@ class Attempt:
     @contextlib.contextmanager
     def _room(self, todo: list[str]) -> Iterator[None]:
         """Take room in those mailboxes that have a limit; the full ones come off the list."""
-        octets, taken = maildir.sizes_of(self.entry.name)[0] or 0, []
+        octets = maildir.sizes_of(self.entry.name)[0] or 0
         try:
             for name in [name for name in todo if name in self.route.limits]:
                 refusal = self.office.room.take(name, self.route.limits[name], octets)
                 if refusal is None:
-                    taken.append(name)
+                    self.taken.add(name)
                 else:
                     todo.remove(name)
                     self.trouble.append(str(refusal))
             yield
         finally:
-            for name in taken:
+            for name in self.taken:
                 self.office.room.give_back(name, octets)
+            self.taken.clear()
 
     def _link(self, name: str, temporary: str, final: str) -> None:
+        limits = self.route.limits.get(name)
         try:
-            self.office.drop.link(name, final, self.office.queue.fd(spool.TMP), temporary)
+            with self.office.room.arriving(name, limits, maildir.sizes_of(self.entry.name)[0] or 0):
+                self.office.drop.link(name, final, self.office.queue.fd(spool.TMP), temporary)
+            self.taken.discard(name)
             if not self.office.queue.one_fsync:
                 self.office.drop.sync(name)
         except OSError as error:
             self.trouble.append(_reason(error))
             return
         self.progress.delivered.append(name)
-        limits = self.route.limits.get(name)
         if self.office.room.delivered(name, limits, maildir.sizes_of(final)[0] or 0) and limits is not None:
             self.after.append(partial(self.office.room.notify, name, limits))
         to = str(self.route.accounts[name].address) if name in self.route.accounts else "postmaster"

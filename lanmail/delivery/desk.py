@@ -180,10 +180,11 @@ class Desk:
     def _file(self, one: entry.Entry, account: str, way: route.Route) -> None:
         """The short way: the entry is renamed into the Maildir."""
         queue, room, to = self.office.queue, self.office.room, str(one.head.recipients[0].address)
-        limits, octets = way.limits.get(account), maildir.sizes_of(one.name)[0] or 0
+        limits, octets, arrived = way.limits.get(account), maildir.sizes_of(one.name)[0] or 0, False
         try:
-            self.office.drop.rename(account, one.name, queue.fd(spool.NEW))
-            self.gone = True
+            with room.arriving(account, limits, octets):
+                self.office.drop.rename(account, one.name, queue.fd(spool.NEW))
+            self.gone = arrived = True
             if not queue.one_fsync:
                 self.office.drop.sync(account)
             log.delivered(id=one.id, to=to, account=account, delay=one.delay())
@@ -192,7 +193,7 @@ class Desk:
             if self.say:
                 self.say(f"{one.id}: <{to}> is account {account} alone: renamed")
         finally:
-            if limits is not None:
+            if limits is not None and not arrived:
                 room.give_back(account, octets)
 
     def look_at_the_full(self) -> None:

@@ -11,7 +11,7 @@ import email.utils
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from lanmail import log, maildir, quota
 from lanmail.errors import Temporary
@@ -78,13 +78,28 @@ class Room:
         return self._underway.get(name, quota.Usage())
 
     def give_back(self, name: str, octets: int) -> None:
-        """The mail that room was taken for is delivered, and counts like all others, or could not be delivered."""
+        """The mail that room was taken for could not be delivered."""
         with self._turn:
-            left = self._coming(name) + quota.Usage(-octets, -1)
-            if left.messages > 0:
-                self._underway[name] = left
-            else:
-                self._underway.pop(name, None)
+            self._no_longer_underway(name, octets)
+
+    def _no_longer_underway(self, name: str, octets: int) -> None:
+        left = self._coming(name) + quota.Usage(-octets, -1)
+        if left.messages > 0:
+            self._underway[name] = left
+        else:
+            self._underway.pop(name, None)
+
+    @contextlib.contextmanager
+    def arriving(self, name: str, limits: quota.Limits | None, octets: int) -> Iterator[None]:
+        """Around the rename or link that brings in a mail that room was taken for: whoever looks at the Maildir
+        meanwhile finds it underway or there, never both."""
+        if limits is None:
+            yield
+            return
+        with self._turn:
+            yield
+            self._no_longer_underway(name, octets)
+            self.meter.add(self.root(name), octets, 1)
 
     def delivered(self, name: str, limits: quota.Limits | None, octets: int) -> bool:
         """A mail was delivered; True when it is time for a notice."""
@@ -92,7 +107,6 @@ class Room:
         quota.note(root, octets, 1)
         if limits is None:
             return False
-        self.meter.add(root, octets, 1)
         usage = self.meter.known(root)
         if usage is None:
             return False
