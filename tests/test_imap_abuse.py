@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lanmail import atomic, log
-from lanmail.imap import tree
+from lanmail.mime import tree
 from tests import hostile_mail, imapserver, imapsyntax
 from tests.imapserver import PASSWORD, message, running
 

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 
-from lanmail.imap import addresses, strings
+from lanmail.mime import addresses, strings
 from tests import odd_messages
 
 TEAM, END = (None, None, b"team", None), (None,) * 4

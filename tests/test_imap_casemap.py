@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings, strategies
 
-from lanmail.imap import casemap
+from lanmail.mime import casemap
 
 LATIN = "aAäÄoö ßsS½1\N{NO-BREAK SPACE}µe\u0308nñª¨é"
 _texts = strategies.text(LATIN + "“ﬁ€Ωΐ", max_size=12)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lanmail.imap import structure
+from lanmail.mime import structure
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus" / "mail-dev"
 GOLDEN = Path(__file__).with_name("golden") / "structures.json"

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lanmail import folder, fulltext, indexes, maildir
-from lanmail.imap import casemap, indexer, indexing, lookup, search, searchkeys, section, textsearch, waiting
+from lanmail.imap import indexer, indexing, lookup, search, searchkeys, section, waiting
+from lanmail.mime import casemap, textsearch
 from tests import imapserver, odd_messages
 
 GERMAN = ("Die Prüfung der Maßnahmen in der Königstraße ergab: „Überweisungen“ sind größtenteils erledigt.\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lanmail.imap import mime
+from lanmail.mime import values
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ from lanmail.imap import mime
         (b"a/b; c=", (b"a", b"b", [(b"c", b"")])),
     ],
 )
-def test_content_type(value: bytes, expected: tuple[bytes, bytes, mime.Parameters]) -> None:
-    assert mime.content_type(value) == expected
+def test_content_type(value: bytes, expected: tuple[bytes, bytes, values.Parameters]) -> None:
+    assert values.content_type(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -43,20 +43,20 @@ def test_content_type(value: bytes, expected: tuple[bytes, bytes, mime.Parameter
         (b"; n*99999999999999999999=a", [(b"n*999999999", b"a")]),
     ],
 )
-def test_rfc2231_parameters(value: bytes, expected: mime.Parameters) -> None:
-    assert mime.parameters(value, 0) == expected
+def test_rfc2231_parameters(value: bytes, expected: values.Parameters) -> None:
+    assert values.parameters(value, 0) == expected
 
 
 def test_parameters_are_bounded() -> None:
-    assert len(mime.parameters(b"; a=b" * 1000, 0)) == mime.MAX_STEPS
-    assert mime.parameters(b"; a=b " + b"x" * 200 + b"; c=d", 0) == [(b"a", b"b")]
+    assert len(values.parameters(b"; a=b" * 1000, 0)) == values.MAX_STEPS
+    assert values.parameters(b"; a=b " + b"x" * 200 + b"; c=d", 0) == [(b"a", b"b")]
 
 
 def test_disposition_encoding_languages() -> None:
-    assert mime.disposition(b"attachment; filename=x") == (b"attachment", [(b"filename", b"x")])
-    assert mime.disposition(b"; filename=x") == (b"", [(b"filename", b"x")])
-    assert mime.disposition(b"(open") is None
-    assert mime.encoding(b" base64 (really)") == b"base64"
-    assert mime.encoding(b"base64; x") is None
-    assert mime.encoding(b"") is None
-    assert mime.languages(b"en, de (Deutsch) , fr;q=1, it") == [b"en", b"de", b"fr"]
+    assert values.disposition(b"attachment; filename=x") == (b"attachment", [(b"filename", b"x")])
+    assert values.disposition(b"; filename=x") == (b"", [(b"filename", b"x")])
+    assert values.disposition(b"(open") is None
+    assert values.encoding(b" base64 (really)") == b"base64"
+    assert values.encoding(b"base64; x") is None
+    assert values.encoding(b"") is None
+    assert values.languages(b"en, de (Deutsch) , fr;q=1, it") == [b"en", b"de", b"fr"]

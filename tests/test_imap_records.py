@@ -7,7 +7,8 @@ import hypothesis
 import pytest
 
 from lanmail import summaries
-from lanmail.imap import records, searchkeys, section, structure, textsearch
+from lanmail.imap import records, searchkeys, section
+from lanmail.mime import structure, textsearch
 from tests import imapserver, odd_messages
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus" / "mail-dev" / "messages"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lanmail.imap import strings
+from lanmail.mime import strings
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from lanmail import wire
-from lanmail.imap import structure, tree
+from lanmail.mime import structure, tree
 from tests import odd_messages
 
 

@@ -6,8 +6,9 @@ import time
 import pytest
 from hypothesis import given, strategies
 
-from lanmail.imap import casemap, subjects
+from lanmail.imap import subjects
 from lanmail.imap.subjects import Subject
+from lanmail.mime import casemap
 
 
 @pytest.mark.parametrize(("subject", "base", "reply"), [

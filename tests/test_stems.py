@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanmail import stems
-from lanmail.imap import casemap
+from lanmail.mime import casemap
 
 
 def rank(word: str, term: str) -> int:

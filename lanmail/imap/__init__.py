@@ -1,1 +1,1 @@
-"""The IMAP server's package: the wire, the commands, the folders, and reading one message."""
+"""The IMAP server's package: the wire, the commands, the folders."""

@@ -7,7 +7,8 @@ import base64
 import re
 
 from lanmail import wire
-from lanmail.imap import contents, decoding, headers, section, tree
+from lanmail.imap import section
+from lanmail.mime import contents, decoding, headers, tree
 
 AS_IT_IS = (b"", b"7bit", b"8bit", b"binary")
 _encoding_line = re.compile(

@@ -11,22 +11,11 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from lanmail import atomic, changes, snapshot, summaries
-from lanmail.imap import (
-    binary,
-    fetchgrammar,
-    items,
-    mailbox,
-    parser,
-    records,
-    resync,
-    rights,
-    section,
-    source,
-    streaming,
-)
+from lanmail.imap import binary, fetchgrammar, items, mailbox, parser, records, resync, rights, section, streaming
 from lanmail.imap.fetchgrammar import Fetch
 from lanmail.imap.items import Cost, Item
 from lanmail.imap.session import EXPUNGED, Bad, No, Session
+from lanmail.mime import source
 
 MANY = 8  # messages answered from small files between two looks at the clock
 BATCH = 200  # messages that are marked \Seen at a time

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from lanmail import message, stems, terms
-from lanmail.imap import casemap, headers, searchkeys, source, textsearch
+from lanmail.imap import searchkeys
+from lanmail.mime import casemap, headers, source, textsearch
 
 if TYPE_CHECKING:
     from lanmail.imap import search

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lanmail import folder, fulltext, indexes, maildir, snapshot
-from lanmail.imap import source, textsearch
+from lanmail.mime import source, textsearch
 
 STAMP = f"imap 1 {unicodedata.unidata_version}"  # with another folding the terms are others
 LARGE = 32 << 20  # messages above are looked through at each search

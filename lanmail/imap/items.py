@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lanmail import maildir, objectids, snapshot, summaries
-from lanmail.imap import binary, mailbox, preview, records, section, strings
+from lanmail.imap import binary, mailbox, preview, records, section
+from lanmail.mime import strings
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 

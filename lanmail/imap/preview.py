@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from lanmail import charset
-from lanmail.imap import decoding, tree
+from lanmail.mime import decoding, tree
 
 MAX_CHARACTERS = 256  # RFC 8970 §3.1
 MAX_OCTETS = 1 << 19

@@ -7,8 +7,9 @@ them. Limits are the administrator's: SETQUOTA is refused.
 from dataclasses import dataclass
 
 from lanmail import quota
-from lanmail.imap import names, parser, strings
+from lanmail.imap import names, parser
 from lanmail.imap.session import No, Session
+from lanmail.mime import strings
 from lanmail.settings import Account
 
 UNIT = 1024  # RFC 9208 §5.1: STORAGE counts units of 1024 octets

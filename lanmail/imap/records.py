@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable
 
 from lanmail import message, snapshot, summaries
-from lanmail.imap import bodystructure, casemap, envelopes, headers, searchkeys, section, textsearch, tree
+from lanmail.imap import searchkeys, section
+from lanmail.mime import bodystructure, casemap, envelopes, headers, textsearch, tree
 
 # Signatures, traces of filters, keys and pictures: half of many a header, and told apart by how their names begin.
 BULKY = (b"dkim-", b"domainkey-", b"arc-", b"authentication-results", b"received-spf", b"autocrypt", b"x-autocrypt",

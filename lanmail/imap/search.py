@@ -8,7 +8,8 @@ from datetime import date, timedelta
 from typing import Protocol
 
 from lanmail import stems
-from lanmail.imap import fuzzy, headers, records, searchkeys, section, textsearch
+from lanmail.imap import fuzzy, records, searchkeys, section
+from lanmail.mime import headers, textsearch
 
 Test = Callable[["Message"], bool]
 Known = Mapping[searchkeys.Key, Callable[[int], bool | None]]  # by UID

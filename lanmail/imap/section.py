@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from lanmail.imap import source, strings, tree
+from lanmail.mime import source, strings, tree
 
 Source = source.Source
 

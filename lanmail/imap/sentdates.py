@@ -4,7 +4,8 @@ import calendar
 import datetime
 import re
 
-from lanmail.imap import dates, headers
+from lanmail.imap import dates
+from lanmail.mime import headers
 
 MAX_DATE = 200
 _comment = re.compile(rb"\([^()]*\)")

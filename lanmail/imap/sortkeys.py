@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 
 from lanmail import message
-from lanmail.imap import addresses, casemap, headers, search, sentdates, subjects, threads
+from lanmail.imap import search, sentdates, subjects, threads
+from lanmail.mime import addresses, casemap, headers
 
 Key = str | float
 Keys = tuple[Key, ...]

@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple
 
 from lanmail import message
-from lanmail.imap import casemap
+from lanmail.mime import casemap
 
 MAX_SUBJECT = 16_384
 

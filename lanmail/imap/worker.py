@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from lanmail import accounts, daemon, indexes, log, maildir, passwords, quota, settings, shares, sockets, tls, watch
-from lanmail.imap import box, dispatch, held, indexer, names, tree, wire
+from lanmail.imap import box, dispatch, held, indexer, names, wire
 from lanmail.imap.session import Session
+from lanmail.mime import tree
 
 T = TypeVar("T")
 THREADS = 8  # concurrent fsyncs share journal commits; more threads only wait for the GIL

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanmail import acl, address, charset, keywords, maildir, message, modseqs, mutf7, subscriptions, uidlist
-from lanmail.imap import dispatch, names, parser, section, session, structure
+from lanmail.imap import dispatch, names, parser, section, session
+from lanmail.mime import structure
 from tests import hostile_mail, imapsyntax, odd_messages
 from tests.fuzz.budget import linear, tries
 

@@ -8,7 +8,7 @@ would do), inside a part's header as well, which then ends there.
 
 from typing import NamedTuple
 
-from lanmail.imap import contents, headers
+from lanmail.mime import contents, headers
 
 MAX_DEPTH = 100
 MAX_PARTS = 10_000

@@ -5,7 +5,7 @@ The values are plain tuples, numbers and bytes, so that a cache can keep them.
 
 from typing import NamedTuple
 
-from lanmail.imap import bodystructure, envelopes, headers, tree
+from lanmail.mime import bodystructure, envelopes, headers, tree
 
 Part = tree.Part
 Size = tree.Size

@@ -1,6 +1,6 @@
 """BODY and BODYSTRUCTURE (RFC 3501 §7.4.2) of a scanned message."""
 
-from lanmail.imap import contents, envelopes, mime, strings, tree
+from lanmail.mime import contents, envelopes, strings, tree, values
 
 _EMPTY = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0'
 
@@ -124,7 +124,7 @@ def _tail(node: tree.Node) -> bytes:
     return b" %b %b %b %b)" % (first, disposition, languages, strings.unfolded(content.location))
 
 
-def _parameters(parameters: mime.Parameters) -> bytes:
+def _parameters(parameters: values.Parameters) -> bytes:
     if not parameters:
         return b"NIL"
     nstring = strings.nstring

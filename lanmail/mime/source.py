@@ -3,7 +3,7 @@
 import os
 
 from lanmail import wire
-from lanmail.imap import headers, tree
+from lanmail.mime import headers, tree
 
 STEP = 1 << 16
 

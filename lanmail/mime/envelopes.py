@@ -4,7 +4,7 @@ A text field that comes twice counts as it stands last; addresses of repeated fi
 hides one behind another. 8-bit and RFC 2047 words are left as they are.
 """
 
-from lanmail.imap import addresses, headers, mime, strings
+from lanmail.mime import addresses, headers, strings, values
 
 _EMPTY = b"(" + b" ".join([b"NIL"] * 10) + b")"
 
@@ -24,7 +24,7 @@ def envelope(fields: headers.Fields) -> bytes:
             if room > 0:
                 written += addresses.written(value, room)
         else:
-            texts[number] = value.replace(b"\0", mime.NUL_REPLACEMENT) if b"\0" in value else value
+            texts[number] = value.replace(b"\0", values.NUL_REPLACEMENT) if b"\0" in value else value
     if not fields:
         return _EMPTY
     author = _list(lists[headers.FROM])

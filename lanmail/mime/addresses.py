@@ -9,7 +9,7 @@ import functools
 import re
 from typing import NamedTuple
 
-from lanmail.imap import mime, strings, words
+from lanmail.mime import strings, values, words
 
 MAX_ADDRESSES = 10_000
 SHORT = 200
@@ -27,7 +27,7 @@ class Mailbox(NamedTuple):
 _END_OF_GROUP = Mailbox(None, None, None, None)
 
 # The addresses that most mail has, up to the next one: plain ASCII, a name of plain or quoted words, nothing unusual.
-_ATEXT = mime.ATEXT.replace(rb"\x80-\xff", b"")
+_ATEXT = values.ATEXT.replace(rb"\x80-\xff", b"")
 _DOTTED = _ATEXT.replace(b"[", b"[.", 1)
 _ADDRESS = rb"(%b++)@(%b++(?:\.%b++)*+)" % (_DOTTED, _ATEXT, _ATEXT)
 _NAME = rb'(?:"([^"\\\n\0]*+)"|(%b%b*+(?: %b++)*+))[ \t\r\n]*+' % (_ATEXT, _DOTTED, _DOTTED)

@@ -6,11 +6,11 @@ it ended.
 
 import re
 
-from lanmail.imap import mime
+from lanmail.mime import values
 
-_DOTTED = mime.ATEXT.replace(b"[", b"[.", 1)
+_DOTTED = values.ATEXT.replace(b"[", b"[.", 1)
 _blanks = re.compile(rb"[ \t\r\n]*+").match
-_atom = re.compile(mime.ATEXT + rb"++").match
+_atom = re.compile(values.ATEXT + rb"++").match
 _dotted = re.compile(_DOTTED + rb"*+").match
 _word_starts = re.compile(rb'%b|["]' % _DOTTED).match
 _comment_special = re.compile(rb"[()\\\n\0]").search
@@ -94,7 +94,7 @@ class Reader:
         return self.blanks()
 
     def quoted(self) -> int:
-        content, at = mime.quoted(self.value, self.at)
+        content, at = values.quoted(self.value, self.at)
         self.text += content
         self.at = self.size if at < 0 else at
         return BROKEN if at < 0 else self.blanks()
@@ -118,7 +118,7 @@ class Reader:
                     self.text += self.value[start:here].removesuffix(b"\r")
                     start = self.at
                 case _:
-                    self.text += self.value[start:here] + mime.NUL_REPLACEMENT
+                    self.text += self.value[start:here] + values.NUL_REPLACEMENT
                     start = self.at
         self.at = self.size
         return BROKEN
@@ -133,7 +133,7 @@ class Reader:
             if self.value[self.at] != _OPEN:
                 return MORE
             self.comment = self.at + 1
-            end = mime.comment_end(self.value, self.at + 1)
+            end = values.comment_end(self.value, self.at + 1)
             if end < 0:
                 self.at = self.size
                 return BROKEN
@@ -166,6 +166,6 @@ class Reader:
                     text += self.value[start:here].removesuffix(b"\r")
                     start = at
                 case _:
-                    text += self.value[start:here] + mime.NUL_REPLACEMENT
+                    text += self.value[start:here] + values.NUL_REPLACEMENT
                     start = at
         return bytes(text)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from lanmail import charset, message
-from lanmail.imap import addresses, casemap, decoding, headers, source, tree
+from lanmail.mime import addresses, casemap, decoding, headers, source, tree
 
 _ADDRESS_FIELDS = frozenset((b"from", b"to", b"cc", b"bcc", b"sender", b"reply-to"))
 _words = re.compile(rb"[a-z0-9]+").findall

@@ -6,7 +6,7 @@ The same few headers stand over most parts of most mail, so what short ones say 
 import functools
 from collections.abc import Iterable
 
-from lanmail.imap import headers, mime
+from lanmail.mime import headers, values
 
 LEAF, TEXT, MULTIPART, MESSAGE = range(4)
 
@@ -39,9 +39,9 @@ class Content:
     def __init__(self, fields: Iterable[tuple[int, bytes]], *, inside_multipart: bool = False) -> None:
         self.type: bytes | None = None
         self.subtype = b""
-        self.parameters: mime.Parameters = []
+        self.parameters: values.Parameters = []
         self.encoding: bytes | None = None
-        self.disposition: tuple[bytes, mime.Parameters] | None = None
+        self.disposition: tuple[bytes, values.Parameters] | None = None
         self.id: bytes | None = None
         self.description: bytes | None = None
         self.md5: bytes | None = None
@@ -55,13 +55,13 @@ class Content:
                     self.mime = True
                 if number == headers.CONTENT_TYPE:
                     if self.type is None:
-                        self.type, self.subtype, self.parameters = mime.content_type(value)
+                        self.type, self.subtype, self.parameters = values.content_type(value)
                 elif number == headers.CONTENT_ENCODING:
                     if self.encoding is None:
-                        self.encoding = mime.encoding(value)
+                        self.encoding = values.encoding(value)
                 elif number == headers.CONTENT_DISPOSITION:
                     if self.disposition is None or not self.disposition[1]:
-                        self.disposition = mime.disposition(value) or self.disposition
+                        self.disposition = values.disposition(value) or self.disposition
                 elif number > headers.CONTENT_DISPOSITION:
                     self._take(number, value)
         if not self.mime:
@@ -77,9 +77,9 @@ class Content:
 
     def _take(self, number: int, value: bytes) -> None:
         if number == headers.CONTENT_LANGUAGE:
-            self.languages = self.languages or mime.languages(value)
+            self.languages = self.languages or values.languages(value)
             return
-        value = value.replace(b"\0", mime.NUL_REPLACEMENT)
+        value = value.replace(b"\0", values.NUL_REPLACEMENT)
         if number == headers.CONTENT_ID:
             self.id = value if self.id is None else self.id
         elif number == headers.CONTENT_DESCRIPTION:
