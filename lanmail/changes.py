@@ -25,6 +25,7 @@ from pathlib import Path
 
 from lanmail import atomic, keywords, maildir, objectids, spool
 from lanmail.folder import Folder
+from lanmail.numbering import Numbering
 from lanmail.snapshot import Entry, Sizes, Snapshot
 
 Steps = Sequence[tuple[str, Sequence[str]]]
@@ -160,12 +161,14 @@ def _set_further(folder: Folder, table: keywords.Table, entries: list[Entry], mo
 
 
 def take_recent(folder: Folder) -> tuple[Snapshot, frozenset[int]]:
-    """Move everything from new/ to cur/; the UIDs are \\Recent for the caller and for nobody else.
+    """Move everything from new/ to cur/; the UIDs, and those of messages that were stored in cur/ and no session was
+    told of, are \\Recent for the caller and for nobody else, in whichever process.
 
     New UIDs are not flushed: that would keep the news from whoever waits for it. `folder.flush()` later does it.
     """
+    numbers = folder.number()
     snapshot = folder.glance()
-    if snapshot is not None and not folder.arrived():
+    if snapshot is not None and not folder.arrived() and not _unclaimed(snapshot, numbers):
         return snapshot, frozenset()
     taken: set[int] = set()
     moved: list[tuple[str, str]] = []
@@ -181,7 +184,14 @@ def take_recent(folder: Folder) -> tuple[Snapshot, frozenset[int]]:
                             moved.append((entry.path, f"cur/{name}"))
         finally:
             folder.moved(moved)
+        if unclaimed := _unclaimed(snapshot, numbers):
+            taken.update(unclaimed)
+            numbers.claim(unclaimed[-1])
         return folder.sync() if moved else snapshot, frozenset(taken)
+
+
+def _unclaimed(snapshot: Snapshot, numbers: Numbering) -> list[int]:
+    return [entry.uid for entry in snapshot.entries[snapshot.position(numbers.claimed + 1) :]]
 
 
 def expunge(folder: Folder, uids: Iterable[int]) -> Snapshot:

@@ -8,6 +8,7 @@
     .settled()                          all that was taken in has been used
     .append(keys, gone) -> int          one new mod-sequence for these messages; the folder's dotlock must be held
     .replace(uidvalidity, keys, modseqs) -> None      the whole log anew, with all that live; under the dotlock, too
+    .claim(uid), .claimed               up to which UID sessions were told of messages first, which makes them \\Recent
     .highest                            the last mod-sequence given
     .remembers(modseq) -> bool          False: take it for 0
     .expunged_since(modseq) -> list of UIDs | None    None: that is longer ago than the log remembers
@@ -81,6 +82,7 @@ class Log:
         self.usable = False
         self.anew = False  # what was taken in is all of it, not only what was appended
         self.highest = self.floor = 0
+        self.claimed = 0
         self.said: dict[int, int] = {}
         self.gone: set[int] = set()
         self._uidvalidity = self._boot = 0
@@ -152,6 +154,7 @@ class Log:
         self.gone = set(self._expunged)
         self.said = dict(zip(keys[gone:], modseqs[gone:], strict=True))
         self._offset, self._appended, self._sorted = end, 0, alive
+        self.claimed = keys[-1] & UID if alive else 0
         return self._take(memoryview(data)[end:], highest)
 
     def _take(self, data: memoryview, last: int) -> bool:
@@ -163,7 +166,9 @@ class Log:
             number, uid = value & ~_EXPUNGED, word & UID
             if not last <= number < _HIGHEST:
                 return False
-            if not uid:
+            if not uid and value & _EXPUNGED:
+                self.claimed = word >> 32
+            elif not uid:
                 self._break(word, last, number)
             else:
                 self.said.pop(latest.pop(uid, 0), None)
@@ -230,6 +235,17 @@ class Log:
             self._do_without()
         return number
 
+    def claim(self, uid: int) -> None:
+        """Note that all messages up to this UID are known to a session; the dotlock is held."""
+        self.claimed = uid
+        try:
+            self._write(self._mark())
+        except OSError:
+            self._do_without()
+
+    def _mark(self) -> bytes:
+        return _RECORD.pack(self.claimed << 32, self.highest | _EXPUNGED)
+
     def _write(self, data: bytes) -> None:
         descriptor = atomic.open_regular(self.path, flags=os.O_WRONLY | os.O_APPEND)
         try:
@@ -256,6 +272,7 @@ class Log:
         if not self.usable:  # who went before is not known
             self.floor = self.highest = max(self.highest, *modseqs, 0) or self.next()
             self._expunged, self._since, self._breaks, self._boot = array("I"), array("Q"), [], boot()
+            self.claimed = keys[-1] & UID if keys else 0
         if self._boot != boot():
             number = self.next()
             self._break(boot(), self.highest, number)
@@ -266,10 +283,10 @@ class Log:
         words[1::2] = array("Q", [*self._since, *modseqs])
         data = _HEADER.pack(_MAGIC, uidvalidity, self.floor, self.highest, self._boot, len(self._breaks),
                             len(self._since), len(keys))
-        data += b"".join(_RECORD.pack(*pair) for pair in self._breaks) + words.tobytes()
+        data += b"".join(_RECORD.pack(*pair) for pair in self._breaks) + words.tobytes() + self._mark()
         self.usable = True
         self.settled()
-        self._uidvalidity, self._offset, self._appended, self._sorted = uidvalidity, len(data), 0, len(keys)
+        self._uidvalidity, self._offset, self._appended, self._sorted = uidvalidity, len(data), 1, len(keys)
         try:
             self._stamp = _stamp(_put(self.path, data))
         except OSError:

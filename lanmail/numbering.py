@@ -25,6 +25,15 @@ class Numbering:
         """The mod-sequence of the last change, the folder's HIGHESTMODSEQ."""
         return self.log.highest
 
+    @property
+    def claimed(self) -> int:
+        """Messages above this UID are known to no session yet: \\Recent for the first that may claim them."""
+        return self.log.claimed
+
+    def claim(self, uid: int) -> None:
+        """From now on all messages up to this UID are known; the lock is held."""
+        self.log.claim(uid)
+
     def expunged_since(self, modseq: int) -> list[int] | None:
         """UIDs of messages that went after `modseq`; None when that is not known any more."""
         return self.log.expunged_since(modseq)

@@ -345,6 +345,32 @@ async def test_many_hands_on_one_mailbox(scene: Scene) -> None:
     scene.ledger.audit(remaining(scene.inbox))
 
 
+async def test_stored_messages_are_recent_for_one_session_of_all_workers(scene: Scene) -> None:
+    """RFC 3501 §2.3.2: for the first session that is told of them, whoever stored them, also with flags."""
+    one, two = await scene.one_each()
+    for client in (one, two):
+        await client.ok("SELECT Archiv")
+    flags = b"APPEND INBOX (\\Seen) {13+}\r\nSubject: a\n\nx"
+    await one.ok(flags)
+    await one.ok(flags)
+    assert b"STATUS INBOX (RECENT 2)" in await two.ok("STATUS INBOX (RECENT)")
+    assert b"2 RECENT" in await two.ok("EXAMINE INBOX")
+    assert b"2 RECENT" in await two.ok("SELECT INBOX")
+    await one.ok("STATUS INBOX (RECENT)")
+    assert b"0 RECENT" in await one.ok("SELECT INBOX")
+    await two.ok("COPY 1:2 Archiv")
+    await two.ok("MOVE 1 Archiv")
+    assert b"3 RECENT" in await one.ok("SELECT Archiv")
+    assert b"SEARCH 1 2 3" in await one.ok("SEARCH RECENT")
+    assert b"0 RECENT" in await two.ok("SELECT Archiv")
+    await one.ok("CLOSE")
+    maildir.put(f"{scene.inbox}/.Archiv", b"Subject: b\n\nx\n")
+    await two.ok("COPY 1 Archiv")
+    told = await two.ok("FETCH 4:5 FLAGS")
+    assert [b"\\Recent" in line for line in told] == [True, True]
+    assert b"0 RECENT" in await one.ok("SELECT Archiv")
+
+
 def test_the_audit_bites() -> None:
     ledger = Ledger({"m1", "m2", "m3"}, {"m3"})
     ledger.audit(["m2", "m1"])

@@ -244,6 +244,22 @@ def test_a_log_written_anew_changes_nothing(root: str) -> None:
     assert numbers(after) == numbers(one.sync())
 
 
+def test_what_one_process_claimed_another_does_not(root: str) -> None:
+    drop(root, "1.a:2,", "2.b:2,S")
+    one, two = process(root), process(root)
+    assert changes.take_recent(one)[1] == frozenset(), "a folder that is seen for the first time holds old mail"
+    changes.append(one, MAIL, ["\\Seen"])
+    drop(root, "3.c", sub="new")
+    assert changes.take_recent(two)[1] == {3, 4}
+    for other in (one, two, process(root)):
+        assert changes.take_recent(other)[1] == frozenset()
+    changes.append(one, MAIL)
+    for number in range(1100):
+        changes.store(one, [1], "+-"[number % 2], ["\\Seen"])
+    assert changes.take_recent(process(root))[1] == {5}, "also in a log that was written anew"
+    assert changes.take_recent(two)[1] == frozenset()
+
+
 def test_an_expunged_uid_does_not_come_back(root: str) -> None:
     drop(root, "1.a:2,S", "2.b:2,S")
     one, two = process(root), process(root)

@@ -153,7 +153,6 @@ async def take(session: Session, into: destination.Destination, message: Message
         uids = await _commit(session, batch)
     finally:
         batch.drop()
-    into.box.arrived(uids)
     filling.stored(into.box, uids)
     session.worker.stored(into.owner, batch.octets, len(uids))
     return uids

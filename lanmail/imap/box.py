@@ -45,7 +45,7 @@ class Box:
         self.changed: dict[int, int] = {}  # UID → mod-sequence of its last flag change, oldest first
         self.expunged: list[tuple[int, int]] = []  # (mod-sequence, UID)
         self.views: set[mailbox.View] = set()
-        self.unclaimed: set[int] = set()  # stored by our sessions, and \\Recent for the first that looks
+        self.unclaimed: set[int] = set()  # claimed by this process, and \\Recent for the first session that looks
         self.cache = summaries.Cache(path)
         self._compacting = False
         self._events: list[tuple[str, int, str]] = []
@@ -189,14 +189,15 @@ class Box:
             if self.expunged[0][0] <= known:
                 self.expunged = [item for item in self.expunged if item[0] > known]
 
-    def arrived(self, uids: Iterable[int]) -> None:
-        """Messages that a session of ours stored: \\Recent, although they never lay in new/."""
-        self.unclaimed.update(uid for uid in uids if not self.uids or uid in self.messages)
-
     def recent(self) -> int:
         """How many messages no session has been told of."""
-        unclaimed = self.unclaimed
-        return sum(entry.sub == "new" or entry.uid in unclaimed for entry in self.now.entries)
+        return len(self.unclaimed.union(self.fresh()))
+
+    def fresh(self) -> list[int]:
+        """UIDs of the messages that no session of any process has claimed, ascending."""
+        snapshot = self.now
+        above = [entry.uid for entry in snapshot.entries[snapshot.position(self.numbers.claimed + 1) :]]
+        return sorted({*above, *self.waiting()}) if self.waiting() else above
 
     def changed_since(self, modseq: int) -> list[int]:
         """UIDs whose flags changed after `modseq`, ascending."""

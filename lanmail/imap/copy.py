@@ -69,7 +69,6 @@ async def _transfer(session: Session, arguments: Copy, *, move: bool) -> str:
     await target.refresh()
     if not result:
         return ""
-    target.arrived(pair[1] for pair in result)
     filling.copied(source, target, [(bases[old], target.messages[new].base) for old, new in result
                                     if old in bases and new in target.messages])
     if giver != found.owner:

@@ -165,12 +165,11 @@ class View:
         session.untagged(b"%d RECENT" % len(self.recent))
 
     async def claim(self) -> None:
-        """Make messages in new/ \\Recent for this session; one that may write takes them for itself."""
-        messages, unclaimed, theirs = self.box.messages, self.box.unclaimed, self.box.uids
+        """Make messages that nobody knows \\Recent for this session; one that may write takes them for itself."""
+        unclaimed = self.box.unclaimed
+        fresh = self.box.fresh()
         if self.uids:
-            fresh = [uid for uid in theirs[bisect_right(theirs, self.uids[-1]) :] if messages[uid].sub == "new"]
-        else:  # all: SELECT, which mostly finds the mailbox as it was
-            fresh = self.box.waiting()
+            fresh = fresh[bisect_right(fresh, self.uids[-1]) :]
         if self.read_only:
             self.recent.update(fresh, unclaimed)
             return

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,16 @@ STATES = {
                    "check=10", "disconnect=5"],
     "QRESYNC": ["qresync", "copybox=Trash", "move=10,10"],
 }
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
+def office(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """What one worker did the other must know at once."""
+    made = Office(tmp_path_factory.mktemp("office"), **{"imapd.workers": request.param})
+    made.start()
+    yield made
+    assert made.stop() == 0
+    assert "Traceback" not in made.log() + (made.root / "stderr").read_text()
 
 
 def imaptest(office: Office, program: Path, account: str, *arguments: str, seconds: int = 300) -> str:
