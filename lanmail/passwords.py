@@ -34,7 +34,7 @@ from typing import Protocol
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-from lanmail import atomic, backoff, errors, log, oauth, sasl, scram, tally
+from lanmail import atomic, backoff, errors, grants, log, sasl, scram, tally
 from lanmail.settings import Account, Settings
 
 _HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=argon2.Type.ID)
@@ -268,7 +268,7 @@ class Checker:
     async def _by_token(self, cred: sasl.Credentials, place: str, user: str, service: str) -> Account:
         attempt = _Attempt(place, user, None, "")
         await self._hold(attempt)
-        name = oauth.verify_token(cred.token or "", user=cred.user, service=service)
+        name = grants.verify_token(cred.token or "", user=cred.user, service=service)
         account = self._directory.account(name) if name else None
         if account is None:
             self._backoff.failed(place, user, self._digest(user, "token", (cred.token or "").encode()))
