@@ -1,7 +1,8 @@
 """OAuth2 access tokens as sending and fetching find them: small files, read anew at every connection.
 
-    state/tokens/APP/ADDRESS.json     clear head (state, expires, fingerprint) and the token, encrypted (Fernet)
-    state/tokens/request/             a reader that needs a fresh token drops a file here
+    state/tokens/APP/ADDRESS.json         clear head (state, expires, fingerprint) and the token, encrypted (Fernet)
+    state/tokens/APP/ADDRESS,graph.json   the same for a resource other than mail
+    state/tokens/request/                 a reader that needs a fresh token drops a file here
 
 Only tokend writes tokens. The keys are oauth-access.keys, one a line, handed over by systemd or in conf/secrets/. The
 plaintext repeats app, address and expiry, so files cannot be swapped. Whatever is wrong with a file is temporary and is
@@ -20,13 +21,16 @@ from urllib.parse import quote
 
 from lanmail import atomic
 from lanmail.errors import Temporary
+from lanmail.oauth import keys
 from lanmail.paths import Paths
 from lanmail.secret import Secret
 
 ENOUGH = 120  # seconds that a token must still live
 WAIT = 20.0  # seconds to wait for a fresh one
+NOBODY = 5.0  # and for tokend to say that there will be none
 POLL = 0.25
-KEYS = "oauth-access.keys"
+KEYS = keys.ACCESS
+MAIL = "mail"  # the resource whose tokens mail servers take
 _STUCK = {"needs_consent": "somebody has to log in at the provider again", "app_error": "the app is misconfigured",
           "paused": "fetching tokens is switched off"}
 
@@ -39,36 +43,48 @@ class Token:
     address: str
     secret: Secret
     fingerprint: str
+    resource: str = MAIL
 
 
-def file_of(paths: Paths, app: str, address: str) -> Path:
+def file_of(paths: Paths, app: str, address: str, resource: str = MAIL) -> Path:
     """Where the token of an address lies."""
-    return paths.state / "tokens" / quote(app, safe="") / f"{quote(address.lower(), safe='@')}.json"
+    suffix = "" if resource == MAIL else f",{part(resource)}"
+    return paths.state / "tokens" / part(app) / f"{part(address.lower())}{suffix}.json"
 
 
-async def access(paths: Paths, app: str, address: str) -> Token:
-    """A token that lives long enough; waits a moment for tokend when it does not. Temporary."""
-    limit = time.monotonic() + WAIT
-    asked = False
+def part(text: str) -> str:
+    """A text as one part of a file's name: never hidden, no comma or slash in it."""
+    quoted = quote(text, safe="@")
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
+
+
+async def access(paths: Paths, app: str, address: str, resource: str = MAIL, *, unlike: str = "") -> Token:
+    """A token that lives long enough; waits a moment for tokend when there is none. Temporary.
+
+    `unlike` is the fingerprint of one that a server refused: another one is waited for.
+    """
+    begun, asked = time.monotonic(), False
     while True:
-        head = _load(paths, app, address)
+        head = _load(file_of(paths, app, address, resource), app, address)
         state = str(head.get("state", "ok"))
         if state in _STUCK:
             raise _trouble(app, address, _STUCK[state])
-        if _number(head.get("expires")) - time.time() >= ENOUGH:
-            return Token(app, address, _decrypt(paths, app, address, head), str(head.get("fingerprint", "")))
+        fresh = str(head.get("fingerprint", "")) != unlike or not unlike
+        if fresh and _number(head.get("expires")) - time.time() >= ENOUGH:
+            return Token(app, address, _decrypt(paths, app, address, head), str(head["fingerprint"]), resource)
         if not asked:
             asked = True
-            request(paths, app, address, "expired")
-        if time.monotonic() > limit:
-            raise _trouble(app, address, "it has expired and no fresh one came; does lanmail-tokend run?")
+            request(paths, app, address, f"rejected-{unlike}" if unlike else "expired", resource)
+        if time.monotonic() - begun > (WAIT if head else NOBODY):
+            missing = "nobody has logged in at the provider" if not head else "it has expired and no fresh one came"
+            raise _trouble(app, address, f"{missing}; does lanmail-tokend run?")
         await asyncio.sleep(POLL)
 
 
-def request(paths: Paths, app: str, address: str, reason: str) -> None:
+def request(paths: Paths, app: str, address: str, reason: str, resource: str = MAIL) -> None:
     """Ask tokend for a fresh token; a full disk only means that nobody asks."""
     directory = paths.state / "tokens" / "request"
-    name = f"{quote(app, safe='')},{quote(address.lower(), safe='@')},{quote(reason, safe='')}"
+    name = ",".join(map(part, (app, address.lower(), resource, reason)))
     with contextlib.suppress(OSError):
         directory.mkdir(mode=0o770, parents=True, exist_ok=True)
         temporary = directory / f".{name}.{os.getpid()}.tmp"
@@ -78,15 +94,15 @@ def request(paths: Paths, app: str, address: str, reason: str) -> None:
 
 def rejected(paths: Paths, token: Token) -> None:
     """A server did not take a token that should have been good."""
-    request(paths, token.app, token.address, f"rejected-{token.fingerprint}")
+    request(paths, token.app, token.address, f"rejected-{token.fingerprint}", token.resource)
 
 
-def _load(paths: Paths, app: str, address: str) -> dict[str, Any]:
-    path = file_of(paths, app, address)
+def _load(path: Path, app: str, address: str) -> dict[str, Any]:
+    """The file's head, empty when there is no file."""
     try:
         head = json.loads(atomic.read(path, 256 << 10))
     except FileNotFoundError:
-        raise _trouble(app, address, f"{path} is not there; has somebody logged in at the provider?") from None
+        return {}
     except (OSError, ValueError) as error:
         raise _trouble(app, address, f"{path} cannot be read: {error}") from error
     if not isinstance(head, dict):
@@ -95,26 +111,17 @@ def _load(paths: Paths, app: str, address: str) -> dict[str, Any]:
 
 
 def _decrypt(paths: Paths, app: str, address: str, head: dict[str, Any]) -> Secret:
-    from cryptography.fernet import Fernet, InvalidToken, MultiFernet  # only who logs in by token needs it
-
-    directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    candidates = [*([Path(directory) / KEYS] if directory else []), paths.secrets / KEYS]
-    for path in candidates:
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                lines = atomic.read(path, 64 << 10).decode("ascii").split()
-                plain = json.loads(MultiFernet([Fernet(line) for line in lines]).decrypt(str(head.get("token", ""))))
-                same = (plain["app"], str(plain["address"]).lower(), _number(plain["expires"]))
-                word = str(plain["token"])
-            except FileNotFoundError:
-                raise
-            except (OSError, ValueError, KeyError, TypeError, InvalidToken) as error:
-                why = f"it cannot be decrypted with {path.name}: {type(error).__name__}"
-                raise _trouble(app, address, why) from None
-            if same != (app, address.lower(), _number(head.get("expires"))) or not word:
-                raise _trouble(app, address, "the file holds another account's token")
-            return Secret(word)
-    raise _trouble(app, address, f"the keys ({KEYS}) are not there")
+    try:
+        plain = keys.load(paths, KEYS).decrypt(str(head.get("token", "")))
+        same = (plain["app"], str(plain["address"]).lower(), _number(plain["expires"]))
+        word = str(plain["token"])
+    except keys.Unusable as error:
+        raise _trouble(app, address, error.text) from None
+    except KeyError:
+        raise _trouble(app, address, "the file is damaged") from None
+    if same != (app, address.lower(), _number(head.get("expires"))) or not word:
+        raise _trouble(app, address, "the file holds another account's token")
+    return Secret(word)
 
 
 def _number(value: object) -> float:
