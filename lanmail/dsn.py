@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Literal
 
-from lanmail import address, envelope, message
+from lanmail import address, envelope, message, printable
 from lanmail.errors import MailError
 
 Action = Literal["failed", "delayed", "delivered", "relayed"]
@@ -205,7 +205,7 @@ def _ascii(text: str) -> str:
 
 def _one_line(text: str) -> str:
     """Answers of other servers come from the network: no line of theirs starts one of ours."""
-    return "".join(c if c.isprintable() else " " for c in text)[:500].strip()
+    return printable.line(text)[:500].strip()
 
 
 def _atom(text: str) -> str:

@@ -18,7 +18,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
-from lanmail import imaplogin, mutf7, smtplogin, tlsclient, tunnel
+from lanmail import imaplogin, mutf7, printable, smtplogin, tlsclient, tunnel
 from lanmail.errors import Temporary
 from lanmail.imapwire import Broken, Response, Sink, Value, Wire
 
@@ -254,7 +254,7 @@ def _text(raw: bytes) -> str:
     text = raw.decode("utf-8", "replace")
     with contextlib.suppress(ValueError):
         text = mutf7.decode(text) if text.isascii() else text
-    return text if text.isprintable() else "".join(c if c.isprintable() else "_" for c in text)
+    return printable.line(text, "_")
 
 
 def astring(raw: bytes) -> bytes:

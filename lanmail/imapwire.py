@@ -15,6 +15,8 @@ import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
+from lanmail import printable
+
 MAX_LINE = 1 << 20
 MAX_LITERAL = 1 << 20  # of everything but message bodies
 MAX_RESPONSE = 8 << 20
@@ -239,5 +241,4 @@ def quoted(text: str) -> bytes | None:
 
 def _plain(raw: bytes) -> str:
     """What a server says goes to terminals and logs: no control characters."""
-    text = raw.decode("utf-8", "replace")[:4000]
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+    return printable.line(raw.decode("utf-8", "replace")[:4000])

@@ -7,7 +7,7 @@ from typing import Self
 
 import asyncssh
 
-from lanmail import secret, tunnel
+from lanmail import printable, secret, tunnel
 from lanmail.errors import Temporary
 from lanmail.outgoing import Outgoing
 from lanmail.transports import Unreachable
@@ -139,5 +139,4 @@ class Sftp:
 
 
 def _clean(error: BaseException) -> str:
-    text = str(error)[:200] or type(error).__name__
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return printable.line(str(error)[:200]) or type(error).__name__

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import cast
 
+from lanmail import printable
 from lanmail.errors import MailError, Permanent, Temporary
 
 MAX_LINE = 4096  # RFC 5321 §4.5.3.1.5 says 512
@@ -102,10 +103,10 @@ class Wire(asyncio.Protocol):
         code = line[:3]
         if len(line) > MAX_LINE or self._size > MAX_REPLY or not code.isdigit() or line[3:4] not in (b" ", b"-", b""):
             shown = line[:60].decode("ascii", "replace")
-            self.fail(f"the server does not speak SMTP: {_plain(shown)!r}" if len(line) <= MAX_LINE
+            self.fail(f"the server does not speak SMTP: {printable.line(shown)!r}" if len(line) <= MAX_LINE
                       else "the server sends endless replies")
             return
-        self._lines.append(_plain(line[4:].decode("utf-8", "replace")))
+        self._lines.append(printable.line(line[4:].decode("utf-8", "replace")))
         if line[3:4] == b"-":
             return
         reply = Reply(int(code), tuple(self._lines))
@@ -227,8 +228,3 @@ class Wire(asyncio.Protocol):
             self.transport.write(b"QUIT\r\n")
             self.transport.close()
             self.broken = "closed"
-
-
-def _plain(text: str) -> str:
-    """What a server says goes into logs, bounces and terminals: no control characters."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)

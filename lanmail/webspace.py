@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 from urllib.parse import urlencode
 
-from lanmail import httpclient, secret, tlsclient, tunnel
+from lanmail import httpclient, printable, secret, tlsclient, tunnel
 from lanmail.errors import Temporary
 from lanmail.outgoing import Outgoing, Webspace
 from lanmail.transports import House, Unreachable
@@ -111,7 +111,7 @@ def _understood(answer: httpclient.Answer, section: Webspace) -> dict[str, Any]:
         return found
     said = f"HTTP {answer.status} {answer.reason}"
     if isinstance(found, dict) and isinstance(found.get("error"), str):
-        why = "".join(letter if letter.isprintable() else " " for letter in found["error"])[:200]
+        why = printable.line(found["error"])[:200]
         raise (Temporary if answer.status in (404, 409, 423) else Unreachable)(f"{said}: {why}", 451, "4.3.0")
     if answer.status in _NOWHERE:
         raise Unreachable(f"{said}: {url_of(section)} is not our script; correct webspace.url or webspace.directory, "

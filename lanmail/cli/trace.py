@@ -5,7 +5,7 @@ from datetime import datetime
 
 import click
 
-from lanmail import history
+from lanmail import history, printable
 from lanmail.cli import command
 from lanmail.paths import Paths
 
@@ -39,7 +39,7 @@ def trace(where: Paths, id: str, as_json: bool) -> None:
     command.print_table(["TIME", "PROGRAM", "EVENT", "DETAILS"], rows, "no log line names it any more")
     click.echo()
     for place in found.places:
-        click.echo(f"now in {_printable(place)}")
+        click.echo(f"now in {printable.line(place, '·')}")
     if not found.places:
         click.echo("now nowhere: handed on, removed, or moved by a client to another name")
 
@@ -57,7 +57,3 @@ def _time(text: str, first: str) -> str:
     except ValueError:
         return text
     return f"+{seconds:.3f} s".rjust(len(first))
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "·" for c in text)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from lanmail import printable
 from lanmail.cli import command
 from lanmail.cli.mailbox import caches, contents, home, layout, leftovers, progress, records, rights, tally
 from lanmail.cli.mailbox.damage import Damage
@@ -121,7 +122,7 @@ def _show(account: str, one: Damage, line: progress.Progress) -> None:
     line.say(f"{click.style(one.level.ljust(4), fg=_COLOURS[one.level])}  {place}: {one.text}")
     line.say(f"      {one.meaning}")
     for file in one.files[:_SHOWN]:
-        line.say(f"      {_printable(file)}")
+        line.say(f"      {printable.line(file, '·')}")
     if len(one.files) > _SHOWN:
         line.say(f"      … and {len(one.files) - _SHOWN} more")
     line.say(f"      → {f'repair: {one.remedy}' if one.remedy else 'a person has to look'}")
@@ -165,7 +166,3 @@ def _mend(where: Paths, one: Damage) -> None:
 
 def _advice(one: Damage) -> str:
     return "; run this as root" if one.privileged and os.geteuid() != 0 else ""
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "·" for c in text)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from lanmail import printable
 from lanmail.cli import command, values
 from lanmail.cli.mailbox.progress import Progress
 
@@ -30,19 +31,14 @@ def tell(counts: Iterable[Count], problems: list[str], line: Progress, *, dry_ru
     if as_json:
         command.print_json({"folders": [_data(one) for one in found], "problems": problems, "dry_run": dry_run})
         return
-    rows = [[printable(one.source), one.target, str(one.copied), str(one.there), str(one.failed),
+    rows = [[printable.line(one.source, "·"), one.target, str(one.copied), str(one.there), str(one.failed),
              values.size(one.octets)] for one in found]
     head = ["FOLDER", "INTO", "WOULD COPY" if dry_run else "COPIED", "THERE", "FAILED", "SIZE"]
     command.print_table(head, rows, "no mail found", right=(2, 3, 4, 5))
     for text in problems[:_SHOWN]:
-        line.say(f"lanmail: {printable(text)}", err=True)
+        line.say(f"lanmail: {printable.line(text, '·')}", err=True)
     if len(problems) > _SHOWN:
         line.say(f"lanmail: … and {len(problems) - _SHOWN} more problems", err=True)
-
-
-def printable(text: str) -> str:
-    """Nothing in a name moves the cursor or changes a colour."""
-    return "".join(c if c.isprintable() else "·" for c in text)
 
 
 def _data(one: Count) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import click
 
+from lanmail import printable
 from lanmail.cli import values
 
 _EVERY = 0.2
@@ -61,7 +62,7 @@ class Progress:
         if total and done:
             parts.append(f"{_clock((total - done) * seconds / done)} left")
         if self.what:
-            parts.append("".join(c if c.isprintable() else "·" for c in self.what))
+            parts.append(printable.line(self.what, "·"))
         return "  ".join(parts)
 
     def clear(self) -> None:

@@ -1,0 +1,11 @@
+"""Text from outside on its way to a log, a bounce or a terminal: nothing in it moves a cursor or begins a line.
+
+    line(text, mark=" ") -> str     the text with `mark` for each character that is not printable
+
+What mails, servers, file names and providers say goes through here before a person sees it.
+"""
+
+
+def line(text: str, mark: str = " ") -> str:
+    """One line; quick for the usual text, which has nothing to be replaced."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else mark for c in text)
