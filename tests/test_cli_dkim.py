@@ -98,3 +98,12 @@ async def test_check(run: Run, where: paths.Paths, published: str, change: Calla
             None, lambda: run("check", "--json", code=1 if problem else 0))
     (row,) = json.loads(done.stdout)
     assert (problem in row["problem"]) if problem else row["problem"] is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for another user")
+def test_a_key_made_by_root_belongs_to_the_programs(run: Run, where: paths.Paths) -> None:
+    """conf/ is root's, and relay, which is not root, signs with the key."""
+    os.chown(where.var, 65534, 65534)
+    run("genkey", "firma.example", "--selector", "s1")
+    made = (where.conf / "dkim/firma.example/s1.pem").stat()
+    assert (made.st_uid, stat.S_IMODE(made.st_mode)) == (65534, 0o600)

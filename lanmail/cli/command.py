@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from lanmail import config, paths
+from lanmail import atomic, config, paths
 from lanmail.errors import ConfigError
 from lanmail.paths import Paths
 from lanmail.settings import Settings
@@ -140,6 +140,15 @@ def become_owner_of(directory: Path) -> None:
         owner = directory.stat()
         os.setegid(owner.st_gid)
         os.seteuid(owner.st_uid)
+
+
+def private_file(where: Paths, path: Path, data: bytes | str) -> None:
+    """Write a secret of the programs below conf/: only they read it, also when root makes it (conf/ is root's)."""
+    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    atomic.write(path, data, mode=0o600)
+    if os.geteuid() == 0 and where.var.exists():
+        owner = where.var.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def print_json(value: Any) -> None:

@@ -11,7 +11,7 @@ import click
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from lanmail import atomic, config, dkim, resolver, units
+from lanmail import config, dkim, resolver, units
 from lanmail.cli import command
 from lanmail.errors import MailError
 from lanmail.outgoing import DkimKey
@@ -52,7 +52,7 @@ def genkey(where: Paths, domain: str, selector: str | None, kind: str, bits: int
     if any(one.domain == domain and one.selector == name for one in keys):
         command.fail(f"there is a key {name} for {domain} already; choose another --selector", os.EX_CANTCREAT)
     file = f"dkim/{domain}/{name}.pem"
-    _make(where.conf / file, kind, bits)
+    _make(where, where.conf / file, kind, bits)
     known = [{"domain": one.domain, "selector": one.selector, "key": one.key} for one in keys]
     config.edit(where.config_file, {("dkim", "keys"): [*known, {"domain": domain, "selector": name, "key": file}]})
     click.echo(f"made {where.conf / file} and noted it in {where.config_file}")
@@ -61,15 +61,13 @@ def genkey(where: Paths, domain: str, selector: str | None, kind: str, bits: int
     click.echo(f"\nthen: {command.typed()} dkim check, and reload relay (SIGHUP, systemctl reload lanmail-relay)")
 
 
-def _make(path: Path, kind: str, bits: int) -> None:
+def _make(where: Paths, path: Path, kind: str, bits: int) -> None:
     private = ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else rsa.generate_private_key(65537, bits)
     data = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    command.become_owner_of(path.parents[2])
-    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     if os.path.lexists(path):
         command.fail(f"{path} exists already", os.EX_CANTCREAT)
-    atomic.write(path, data, mode=0o600)
+    command.private_file(where, path, data)
 
 
 def _zone_line(key: dkim.Key) -> str:

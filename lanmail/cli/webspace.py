@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lanmail import accounts, atomic, config, outgoing, paths, transports, webspace
+from lanmail import accounts, config, outgoing, paths, transports, webspace
 from lanmail.cli import account, command
 from lanmail.errors import MailError
 from lanmail.outgoing import Outgoing
@@ -89,10 +89,8 @@ def _make_password(where: paths.Paths, file: Path, name: str | None, way: Outgoi
         return
     reference = f"secrets/webspace-{name}" if name is not None else "secrets/webspace"
     path = where.conf / reference
-    command.become_owner_of(where.conf)
-    path.parent.mkdir(mode=0o750, exist_ok=True)
     if not os.path.lexists(path):
-        atomic.write(path, secrets.token_urlsafe(PASSWORD_LENGTH)[:PASSWORD_LENGTH] + "\n", mode=0o600)
+        command.private_file(where, path, secrets.token_urlsafe(PASSWORD_LENGTH)[:PASSWORD_LENGTH] + "\n")
     config.edit(file, {("outgoing", "webspace", "script_password"): f"file:{reference}"})
     click.echo(f"made a script password: {path}")
 
