@@ -39,6 +39,18 @@ class Address:
         """False when the address can only go to a server that offers SMTPUTF8 (RFC 6531)."""
         return self.local.isascii() and self.domain.isascii()
 
+    @property
+    def in_ascii(self) -> str | None:
+        """For a server without SMTPUTF8, the domain as A-labels (RFC 5890); None when the local part is not ASCII."""
+        if self.is_ascii:
+            return str(self)
+        if not self.local.isascii():
+            return None
+        try:
+            return str(Address(self.local, self.domain.encode("idna").decode("ascii")))
+        except UnicodeError:
+            return None
+
 
 def quote_local(local: str) -> str:
     """The local part as it stands in an address: quoted when it is not a dot-string (RFC 5321 §4.1.2)."""

@@ -414,12 +414,4 @@ def _path(one: address.Address | None, utf8: bool) -> str | None:
     """An address as it goes over the wire; None when that needs SMTPUTF8 and there is none."""
     if one is None:
         return ""
-    if one.is_ascii or utf8:
-        return str(one)
-    if not one.local.isascii():
-        return None
-    try:
-        domain = one.domain.encode("idna").decode("ascii")  # RFC 5890: the same domain in ASCII
-    except UnicodeError:
-        return None
-    return f"{address.quote_local(one.local)}@{domain}"
+    return str(one) if utf8 else one.in_ascii

@@ -171,6 +171,18 @@ async def test_sent_as_it_is(ready: Space) -> None:
     assert not ready.root.waiting()
     assert not list((ready.web / "mail/spool").glob("*.eml"))
     assert len([line for line in ready.root.events("sent") if entry_id in line]) == 2
+    assert not any(PASSWORD in log.read_text() for log in ready.root.paths.log.glob("*"))
+
+
+async def test_addresses_that_php_would_change_are_refused_one_by_one(ready: Space) -> None:
+    strange = ("gr\u00fcn@far.example", '"a b"@far.example', "-x@far.example")
+    ready.root.put("x@far.example", "y@\u00fcber.example", *strange, message=TEXT)
+    assert await ready.root.once() == os.EX_OK
+    ((arguments, _mail),) = webspaces.captured(ready.target)
+    assert arguments[4:] == ["x@far.example", "y@xn--ber-goa.example"]
+    ((_, bounce),) = ready.root.queued()
+    told = [line.split("; ")[1] for line in bounce.decode().splitlines() if line.startswith("Final-Recipient:")]
+    assert sorted(told) == sorted([r"gr\x{FC}n@far.example", *strange[1:]])  # RFC 6533 §3
 
 
 async def test_a_lost_answer_sends_nothing_twice(ready: Space) -> None:

@@ -150,7 +150,8 @@ function lanmail_envelope($file)
 
 function lanmail_is_address($text)
 {
-    return strlen($text) < 500 && preg_match('/^[^\s<>@\x00-\x20\x7f-][^\s<>@\x00-\x20\x7f]*@[^\s<>@\x00-\x20\x7f]+\z/', $text);
+    // ASCII only: escapeshellarg() may drop other octets, and make another address of it
+    return strlen($text) < 500 && preg_match('/^[!-,.-;=?A-~][!-;=?A-~]*@[!-;=?A-~]+\z/', $text);
 }
 
 function lanmail_send($config, $spool, $call)
