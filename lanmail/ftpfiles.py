@@ -1,24 +1,28 @@
 """Files to a server by FTP or FTPS (RFC 959, RFC 4217), for the web space.
 
-ftplib does the work, in a thread; connections, control and data, go through our proxies, and TLS is as the settings
-wish. Data connections go to the host we know, whatever address the server names.
+ftplib does the work, in a thread of each connection's own, for a server may keep it waiting; connections, control and
+data, go through our proxies, and TLS is as the settings wish. Data connections go to the host we know, whatever
+address the server names.
 """
 
 import asyncio
+import contextlib
 import ftplib
 import io
 import socket
 import ssl
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
 
-from lanmail import secret, tlsclient, tunnel
+from lanmail import printable, secret, tlsclient, tunnel
 from lanmail.errors import Temporary
 from lanmail.outgoing import Outgoing
 from lanmail.transports import Unreachable
 
 T = TypeVar("T")
+MAX_LINES = 1000  # of one answer
 
 
 class _Client(ftplib.FTP_TLS):
@@ -36,6 +40,16 @@ class _Client(ftplib.FTP_TLS):
         self.file = self.sock.makefile("r", encoding=self.encoding)
         self.welcome = self.getresp()
         return self.welcome
+
+    def getmultiline(self) -> str:
+        lines = [self.getline()]
+        if lines[0][3:4] != "-":
+            return lines[0]
+        while len(lines) < MAX_LINES:
+            lines.append(self.getline())
+            if lines[-1][:3] == lines[0][:3] and lines[-1][3:4] != "-":
+                return "\n".join(lines)
+        raise ftplib.error_proto("an answer without end")
 
     def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, int | None]:
         _, port = self.makepasv()
@@ -62,12 +76,17 @@ class Ftp:
     def __init__(self, way: Outgoing, conf: Path) -> None:
         self._way, self._conf = way, conf
         self._client: _Client | None = None
+        self._thread = ThreadPoolExecutor(1, "ftp")
 
     async def _run(self, work: Callable[[], T], what: str) -> T:
         section = self._way.webspace
         where = f"{section.upload}://{section.host}"
         try:
-            return await asyncio.get_running_loop().run_in_executor(None, work)
+            async with asyncio.timeout(section.timeout):
+                return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except TimeoutError as error:
+            self._hang_up()  # ends the thread's waiting, too
+            raise Unreachable(f"{where}: {what}: no end within {section.timeout:.0f} s", 451, "4.4.2") from error
         except ssl.SSLError as error:
             raise Unreachable(f"{where}: {tlsclient.reason(error)}", 454, "4.7.5") from error
         except ftplib.error_perm as error:
@@ -93,8 +112,14 @@ class Ftp:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        if self._client is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self._client.close)
+        self._hang_up()
+        self._thread.shutdown(wait=False)
+
+    def _hang_up(self) -> None:
+        if self._client is not None and self._client.sock is not None:
+            with contextlib.suppress(OSError):
+                self._client.sock.shutdown(socket.SHUT_RDWR)
+            self._client.close()
 
     @property
     def _made(self) -> _Client:
@@ -159,5 +184,4 @@ class Ftp:
 
 
 def _clean(error: BaseException) -> str:
-    text = str(error)[:200]
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return printable.line(str(error)[:200])

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lanmail import atomic, envelope
@@ -27,22 +28,24 @@ class Transport:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._pool = ThreadPoolExecutor(4, "folder")  # a directory on a network may keep a thread waiting
 
     async def send(self, job: Job) -> list[Result]:
         """Put one message into the directory. Unreachable when it takes no files, Temporary."""
         directory = _directory(job.way)
-        await asyncio.get_running_loop().run_in_executor(None, _put, directory, job)
+        await asyncio.get_running_loop().run_in_executor(self._pool, _put, directory, job)
         return sent(job, f"stored as {directory / _name(job)}", str(directory))
 
     async def probe(self, way: Outgoing, _account: str | None, say: Callable[[str], None]) -> None:
         """See whether files can be made there, and leave none."""
         directory = _directory(way)
         say(f"making a file in {directory}")
-        await asyncio.get_running_loop().run_in_executor(None, _try, directory)
+        await asyncio.get_running_loop().run_in_executor(self._pool, _try, directory)
         say("made, flushed and removed again")
 
     async def close(self) -> None:
         """Nothing is kept open."""
+        self._pool.shutdown(wait=False)
 
 
 def _directory(way: Outgoing) -> Path:
