@@ -20,12 +20,15 @@ from urllib.parse import urlsplit
 
 import h11
 
-from lanmail import tlsclient, tunnel
+from lanmail import printable, tlsclient, tunnel
 from lanmail.errors import Temporary
 
 LIMIT = 64 << 10
 USER_AGENT = "lanmail"
 _READ = 64 << 10
+
+
+LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Answer:
         """The start of the body as one line of text, without mark-up and control characters."""
         text = self.body[: 20 * size].decode("utf-8", "replace")
         words = "".join(_outside_tags(text)).split()
-        line = "".join(letter if letter.isprintable() else " " for letter in " ".join(words))
+        line = printable.line(" ".join(words))
         return line if len(line) <= size else line[: size - 1] + "…"
 
 
@@ -71,6 +74,9 @@ async def send(
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Temporary(f"{request.url!r} is no http or https URL", 451, "4.3.5")
     where = f"{parts.scheme}://{parts.netloc}"
+    if parts.scheme == "http" and parts.hostname not in LOCAL and any(
+            name.lower() == "authorization" for name, _ in request.headers):
+        raise Temporary(f"{where}: a password or token goes by https only", 451, "4.3.5")
     step = f"no connection to {where}"
     writer: asyncio.StreamWriter | None = None
     try:
@@ -176,5 +182,5 @@ class _Exchange:
 
 def _made(head: h11.Response, body: bytearray, *, whole: bool) -> Answer:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-    reason = "".join(letter for letter in head.reason.decode("latin-1") if letter.isprintable())[:100]
+    reason = printable.line(head.reason.decode("latin-1"))[:100]
     return Answer(head.status_code, reason, headers, bytes(body[:LIMIT]), whole)

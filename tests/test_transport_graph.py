@@ -131,7 +131,7 @@ async def test_no_token_in_clear(tmp_path: Path) -> None:
                    'graph.url = "http://graph.example/v1.0"\n')
     root.put("x@far.example")
     assert await root.once() == os.EX_TEMPFAIL
-    assert "a token goes by https only" in "".join(one.read_text() for one in root.paths.log.glob("*.log"))
+    assert "a password or token goes by https only" in "".join(one.read_text() for one in root.paths.log.glob("*.log"))
 
 
 async def test_probe(tmp_path: Path) -> None:

@@ -11,14 +11,13 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from lanmail import address, httpclient, message, smtptext, tlsclient, tokens, tunnel
+from lanmail import address, httpclient, message, printable, smtptext, tlsclient, tokens, tunnel
 from lanmail.errors import MailError, Permanent, Temporary
 from lanmail.outgoing import Outgoing
 from lanmail.transports import House, Job, Result, Unreachable, sent
 
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 _field = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*\n)*").findall
 # error codes of the service that no later try changes
 _TOO_LARGE = frozenset({"ErrorMessageSizeExceeded", "RequestEntityTooLarge"})
@@ -40,8 +39,8 @@ class Transport:
         way, place = job.way, _place(job.way)
         answer = await self._ask(way, "POST", f"{place}/sendMail", body)
         if answer.status == 202:
-            request = answer.headers.get("request-id", "")[:64]
-            return sent(job, f"HTTP 202 {answer.reason} {request if request.isprintable() else ''}".rstrip(), place)
+            request = printable.line(answer.headers.get("request-id", "")[:64])
+            return sent(job, f"HTTP 202 {answer.reason} {request}".rstrip(), place)
         raise _refused(answer)
 
     async def probe(self, way: Outgoing, _account: str | None, say: Callable[[str], None]) -> None:
@@ -54,9 +53,6 @@ class Transport:
         say(f"the token is taken: HTTP {answer.status}")
 
     async def _ask(self, way: Outgoing, method: str, url: str, body: bytes) -> httpclient.Answer:
-        parts = urlsplit(url)
-        if parts.scheme != "https" and parts.hostname not in _LOCAL:
-            raise Unreachable("a token goes by https only; graph.url is another", 451, "4.3.5")
         conf = self._house.paths.conf
         try:
             token = await tokens.access(self._house.paths, way.app, way.user)
@@ -136,7 +132,7 @@ def _refused(answer: httpclient.Answer) -> MailError:
         error = json.loads(answer.body)["error"]
         code = str(error["code"])
         said = f"{code}: {error['message']}"
-        text = "".join(letter if letter.isprintable() else " " for letter in said)[:300]
+        text = printable.line(said)[:300]
     except (ValueError, KeyError, TypeError):
         pass
     text = f"HTTP {answer.status} {answer.reason} {text}".strip()
