@@ -48,6 +48,7 @@ NAMES = ("smtp", "mx", "folder", "http", "webspace", "graph")  # modules of this
 
 CHUNK = 256 << 10
 MAX_HEADER = 1 << 20
+FIRST_HEADER = 1 << 14
 
 
 class Unreachable(Temporary):
@@ -82,8 +83,12 @@ class Message:
     def header(self) -> bytes:
         """The header section, at most 1 MB of it."""
         if self._header is None:
-            start = self._pread(MAX_HEADER if self.size > 65536 else 65536, 0)
-            self._header = start[: message.header_end(start)]
+            step = FIRST_HEADER  # most headers are short, and most messages with a long body have one
+            start = self._pread(step, 0)
+            while (end := message.header_end(start)) == len(start) == step and step < MAX_HEADER:
+                step *= 8
+                start = self._pread(step, 0)
+            self._header = start[:end]
         return self._header
 
     def chunks(self, size: int = CHUNK) -> Iterator[bytes]:
