@@ -205,7 +205,10 @@ class Sending:
             self.desk.give_back(one, f"451 4.3.0 {error}" if isinstance(error, OSError) else "it is being looked at")
             return
         if one.held is None and not one.refused:
-            for group in _groups(one, part):
+            for number, group in enumerate(_groups(one, part)):
+                if number and where.blocked:  # it broke down over the group before
+                    self.block(one, group, where)
+                    continue
                 await self._send(one, group, where)
                 if (one.several and one.left > 1) or group is not part:
                     await self.desk.save(one)
