@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -78,6 +78,16 @@ class Context:
                 callback()
             log.reloaded()
         notify("READY=1")
+
+    async def until_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run work that ends by an error only, until the program is told to stop; then it is cancelled."""
+        working = asyncio.create_task(work)
+        stop = asyncio.create_task(self.stopping.wait())
+        await asyncio.wait({working, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+        working.cancel()
+        stop.cancel()
 
     def say(self, text: str) -> None:
         """With --trace: one line of explanation on stderr."""

@@ -140,12 +140,7 @@ async def serve(context: daemon.Context) -> None:
     try:
         deliver.begin()
         context.ready()
-        sweeper = asyncio.create_task(deliver.sweep())
-        stop = asyncio.create_task(context.stopping.wait())
-        await asyncio.wait({sweeper, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if sweeper.done():
-            sweeper.result()  # it never ends but by an error
-        sweeper.cancel()
+        await context.until_stopped(deliver.sweep())
         try:
             await asyncio.wait_for(deliver.settle(patience=0.0), STOP_WORKING)
         except TimeoutError:

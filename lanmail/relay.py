@@ -138,12 +138,7 @@ async def serve(context: daemon.Context) -> None:
     try:
         relay.begin()
         context.ready()
-        sweeper = asyncio.create_task(relay.sweep())
-        stop = asyncio.create_task(context.stopping.wait())
-        await asyncio.wait({sweeper, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if sweeper.done():
-            sweeper.result()  # it never ends but by an error
-        sweeper.cancel()
+        await context.until_stopped(relay.sweep())
     finally:
         await relay.close()
 
