@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 import lanmail
-from lanmail import config, programs, schema, settings
+from lanmail import config, incoming, programs, schema, settings
 
 HERE = Path(__file__).resolve().parent.parent
 MAN = HERE / "docs/man"
@@ -138,6 +138,9 @@ def settings_page() -> str:
         f"## Description\n\n{about}", "## Settings", keys_of(settings.Settings),
         "## Accounts\n\n`conf/accounts/NAME.toml`. A key of `[account_defaults]` that is left out has its default from "
         "there.", account,
+        "### [sources.NAME]\n\nOne external mailbox of this account. A key that is left out has its default from "
+        "`[incoming]`; a source that names a host or port of its own takes nothing of the server, TLS and log-in "
+        "there.\n\n" + keys_of(incoming.Source).replace("### Top", "").strip(),
         '## Aliases\n\n`conf/aliases.toml`: `"info" = ["meier", "schmidt"]`. A name without a domain counts in all '
         "local domains; targets are accounts, other aliases, or addresses elsewhere.",
         "## See also\n\n[lanmail](lanmail.md)(1)"]))

@@ -1,24 +1,21 @@
 """The ways out: [outgoing] in lanmail.toml for all, [outgoing] in an account's file for this one.
 
-`of` puts both together, and is the only place that does. An account that says nothing uses the default, and a changed
-default counts for all of those at once. One that names a server or a transport of its own (`OWN_WAY`) takes nothing
-of the default's server, TLS and log-in, for a password must never go to another server than the one it is for; one
-that only names `user` and `password` logs in with them at the default's server. Limits, proxy, overwrite_sender and
-smime come from the default key by key, and a limit of an account never exceeds that of the default.
+`of` puts both together by the rule of remote.py, and is the only place that does: who names a server or a transport
+of its own (`OWN_WAY`) takes nothing of the default's. Limits, proxy, overwrite_sender and smime come from the default
+key by key, and a limit of an account never exceeds that of the default.
 """
 
 from typing import Any, Literal
 
-from lanmail import keys, secret
+from lanmail import keys, remote, secret
 from lanmail.keys import Model
-from lanmail.units import Directory, Domain, Duration, Fingerprint, Host, Hostname, NewSender, Proxy, Size, Url
+from lanmail.units import Directory, Domain, Duration, Host, Hostname, NewSender, Size, Url
 
 _key, _section = keys.key, keys.section
 
+given = remote.given
+
 Transport = Literal["smtp", "mx", "folder", "http", "webspace", "graph"]
-Tls = Literal["none", "auto", "starttls", "implicit"]
-TlsVersion = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
-Mechanism = Literal["", "PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER"]
 Secret = secret.Reference
 
 
@@ -83,27 +80,16 @@ class Smime(Model):
     expired: Literal["hold", "unsigned"] = _key("hold", "What becomes of mail when the own certificate has expired.")
 
 
-class Outgoing(Model):
+class _Way(Model):
+    transport: Transport = _key("smtp", "By a smarthost (smtp), straight to the recipients' servers (mx), or as below.")
+
+
+class Outgoing(remote.Remote, _Way):
     """The way out: how mail to the outside is sent. Keys that an account's file leaves out have these values."""
 
-    transport: Transport = _key("smtp", "By a smarthost (smtp), straight to the recipients' servers (mx), or as below.")
     host: Host = _key("", "The smarthost; empty with transport smtp: mail waits until one is named.")
     port: int = _key(0, "Its port; 0 is 465 with tls = implicit, 25 without TLS and log-in, else 587.", ge=0, le=65535)
-    tls: Tls = _key("auto", "TLS when it is offered (auto), by STARTTLS, from the first octet (implicit), or none.")
-    tls_min: TlsVersion = _key("TLSv1.2", "Oldest TLS version to use.")
-    tls_max: TlsVersion = _key("TLSv1.3", "Newest TLS version to use; the same as tls_min means exactly this one.")
-    tls_verify: bool = _key(True, "Check the server's certificate and its name.")
-    tls_ca: str = _key("", "Certificates to trust in place of the system's, PEM; relative to conf/.")
-    tls_fingerprint: list[Fingerprint] = _key([], "SHA-256 of the server's certificate: only these, whoever signed.")
-    auth: Literal["none", "password", "oauth2"] = _key("password", "How to log in, if there is a user.")
-    user: str = _key("", "User name to log in with; empty: no log-in.")
-    password: Secret = _key("", "Its password: file:secrets/NAME or credential:NAME.")
-    mechanism: Mechanism = _key("", "The only SASL mechanism to use; empty: the best of those offered.")
-    app: str = _key("", "With auth = oauth2: the app whose tokens are used.")
     helo: Hostname = _key("", "Our name in EHLO; empty: server.hostname.")
-    proxy: Proxy = _key("", "Proxy for all connections: http://HOST:PORT or socks5://HOST:PORT.")
-    proxy_user: str = _key("", "User name at the proxy.")
-    proxy_password: Secret = _key("", "Its password: file:secrets/NAME or credential:NAME.")
     connections: int = _key(10, "Most connections to the smarthost at a time.", ge=1)
     overwrite_sender: NewSender = _key("", "Sender and From of all mail, like %localpart%@firma.example; empty: as is.")
     max_size: Size = _key("0", "Largest mail to the outside; 0 is smtpd.max_size, which always holds.")
@@ -132,9 +118,7 @@ class Dkim(Model):
 
 
 OWN_WAY = frozenset({"transport", "host", "port", "folder", "http", "webspace", "graph"})
-_LOGIN = frozenset({"auth", "user", "password", "mechanism", "app"})
 _POLICY = frozenset({"overwrite_sender", "max_size", "max_recipients", "rate", "hold", "smime", "helo"})
-_PROXY = frozenset({"proxy", "proxy_user", "proxy_password"})
 
 
 def of(default: Outgoing, own: Outgoing | None) -> Outgoing:
@@ -142,26 +126,12 @@ def of(default: Outgoing, own: Outgoing | None) -> Outgoing:
     said = given(own) if own is not None else set()
     if own is None or not said:
         return default
-    inherited = set(_POLICY)
-    if not said & OWN_WAY:
-        inherited |= Outgoing.model_fields.keys() - _LOGIN - _PROXY
-        if not said & _LOGIN:
-            inherited |= _LOGIN
-    if not said & _PROXY:
-        inherited |= _PROXY
-    values: dict[str, Any] = {name: getattr(default if name in inherited - said else own, name)
-                              for name in Outgoing.model_fields}
+    values = remote.combined(default, own, _POLICY, own_server=bool(said & OWN_WAY))
     if default.max_size and (not values["max_size"] or values["max_size"] > default.max_size):
         values["max_size"] = default.max_size
     if "smime" in said:
         values["smime"] = _section_of(default.smime, own.smime)
     return Outgoing.model_construct(_fields_set=set(said), **values)
-
-
-def given(own: Outgoing) -> set[str]:
-    """The keys that an account's table names; a section without a key in it says nothing."""
-    return {name for name in own.model_fields_set
-            if not isinstance(part := getattr(own, name), Model) or part.model_fields_set}
 
 
 def _section_of(default: Smime, own: Smime) -> Smime:

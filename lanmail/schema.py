@@ -94,9 +94,13 @@ def _unknown(model: type[pydantic.BaseModel], key: Key) -> str:
 def section(model: type[pydantic.BaseModel], key: Key) -> type[pydantic.BaseModel] | None:
     """The model of the section at `key`, None when there is none."""
     current: type[pydantic.BaseModel] | None = model
-    for part in key:
+    parts = iter(key)
+    for part in parts:
         field = current.model_fields.get(part) if current else None
-        current = _as_section(field.annotation) if field else None
+        many = _as_section(get_args(field.annotation)[1]) if field and get_origin(field.annotation) is dict else None
+        if many is not None:
+            next(parts, None)  # the name that people gave it
+        current = many or (_as_section(field.annotation) if field else None)
     return current
 
 

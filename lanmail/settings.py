@@ -11,7 +11,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lanmail import keys, scram, units
+from lanmail import incoming, keys, scram, units
+from lanmail.incoming import Incoming, Source
 from lanmail.keys import Model
 from lanmail.outgoing import Dkim, Outgoing
 from lanmail.units import (
@@ -250,6 +251,7 @@ class _Own(Model):
     members: list[Member] = _key(
         [], 'Who uses the team mailbox: "meier", "group:sales"; "meier=lr" gives fewer rights (RFC 4314).')
     outgoing: Outgoing = _section(Outgoing)
+    sources: dict[incoming.Name, Source] = _key({}, "External mailboxes that are fetched, a table for each.")
 
 
 class Account(AccountDefaults, _Own):
@@ -267,6 +269,7 @@ class Settings(Model):
     relay: Relay = _section(Relay)
     outgoing: Outgoing = _section(Outgoing)
     dkim: Dkim = _section(Dkim)
+    incoming: Incoming = _section(Incoming)
     httpd: Httpd = _section(Httpd)
     auth: Auth = _section(Auth)
     tls: Tls = _section(Tls)
