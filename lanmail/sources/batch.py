@@ -1,0 +1,189 @@
+"""Mails on their way from elsewhere into spool/queue, committed in batches: one wait for the disk for many mails.
+
+`Batch.commit` first makes all its mails durable in tmp/, renames them into new/, syncs the directory, and then appends
+their UIDs to the log of the mailbox, durably. Only what `commit` returned may be deleted on the server.
+
+A message is stored as it came, octet by octet, but for its line ends (LF on our disks) and one Received line, which
+stands behind the Return-Path that the other server may have put first. That path is the envelope sender.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+
+from lanmail import address, envelope, log, message, spool
+from lanmail.address import Address
+from lanmail.sources.uidlog import UidLog
+
+MAILS = 50
+OCTETS = 8 << 20
+DRAIN = 256 << 10  # collected octets of one mail from which on they are written to tmp/
+HEADER = 128 << 10  # as much of a header is looked at
+_RETURN_PATH = re.compile(rb"Return-Path:[ \t]*(<[^>\n]*>|[^ \t\n]*)[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE)
+
+Recipients = Callable[[bytes], Sequence[Address]]  # from the header (LF form); none: the mail is not kept
+
+
+class Mail:
+    """One mail on its way in."""
+
+    def __init__(self, draft: spool.Draft, begin: "Callable[[bytes], tuple[envelope.Envelope, bytes] | None]") -> None:
+        self.head: envelope.Envelope | None = None
+        self.draft = draft
+        self._begin = begin
+        self._start: bytes | None = b""  # the header, until it is complete
+        self._cr = False
+        self._unwanted = False
+
+    def write(self, piece: bytes) -> None:
+        """Collect octets in wire form; line ends become LF."""
+        if self._cr:
+            piece, self._cr = b"\r" + piece, False
+        if piece[-1:] == b"\r":
+            piece, self._cr = piece[:-1], True
+        text = piece.replace(b"\r\n", b"\n")
+        if self._start is not None:
+            self._start = self._start + text if self._start else text
+            if b"\n\n" in self._start or self._start[:1] == b"\n" or len(self._start) > HEADER:
+                self._header_done()
+        elif not self._unwanted:
+            self.draft.write(text)
+
+    async def drain(self) -> None:
+        """Write what was collected to the disk, when it is much. OSError."""
+        if self.draft.buffered > DRAIN:
+            await asyncio.to_thread(self.draft.flush)
+
+    def finish(self) -> bool:
+        """It is complete; False when it is not to be kept."""
+        if self._start is not None:
+            self._header_done()
+        if self._cr and not self._unwanted:
+            self.draft.write(b"\r")
+        return not self._unwanted
+
+    def abort(self) -> None:
+        """Forget it."""
+        self.draft.abort()
+
+    def _header_done(self) -> None:
+        start, self._start = self._start or b"", None
+        begun = self._begin(start)
+        if begun is None:
+            self._unwanted = True
+            return
+        self.head, text = begun
+        self.draft.write(text)
+
+
+class Batch:
+    """Mails of one visit to one mailbox."""
+
+    def __init__(self, queue: spool.Spool, box: UidLog, source: str, recipients: Recipients, received: str) -> None:
+        self._queue, self._box, self._source = queue, box, source
+        self._recipients, self._received = recipients, received
+        self._origin = envelope.Origin("fetch", (("source", source),))
+        self._mails: list[tuple[str, Mail]] = []
+        self._unwanted: list[str] = []
+        self._open: set[Mail] = set()
+        self._octets = 0
+
+    @property
+    def full(self) -> bool:
+        """It is time to commit."""
+        return len(self._mails) + len(self._unwanted) >= MAILS or self._octets >= OCTETS
+
+    def begin(self) -> Mail:
+        """A mail that is about to come."""
+        mail = Mail(self._queue.create(), self._envelope)
+        self._open.add(mail)
+        return mail
+
+    def add(self, mail: Mail, uid: str) -> None:
+        """The mail is complete."""
+        self._open.discard(mail)
+        if mail.finish():
+            self._mails.append((uid, mail))
+            self._octets += mail.draft.size
+        else:
+            mail.abort()
+            self._unwanted.append(uid)
+
+    async def commit(self) -> list[str]:
+        """Make all of them durable in the queue, then remember them; their UIDs. OSError: none of them is promised."""
+        mails, unwanted = self._mails, self._unwanted
+        self._mails, self._unwanted, self._octets = [], [], 0
+        if not mails and not unwanted:
+            return []
+        await asyncio.shield(asyncio.to_thread(self._commit, mails, unwanted))
+        for _, mail in mails:
+            assert mail.head is not None
+            log.accepted(
+                id=mail.draft.id, origin="fetch", source=self._source, sender=str(mail.head.sender or ""),
+                recipients=log.some([one.address for one in mail.head.recipients]), size=mail.draft.size)
+        return [uid for uid, _ in mails] + unwanted
+
+    async def abort(self) -> None:
+        """Forget whatever was not committed."""
+        left = [mail for _, mail in self._mails] + list(self._open)
+        self._mails, self._open = [], set()
+        if left:
+            await asyncio.to_thread(_abort, left)
+
+    def _commit(self, mails: list[tuple[str, Mail]], unwanted: list[str]) -> None:
+        """The order of the steps is the promise: mails, their directory, UIDs."""
+        done: list[str] = []
+        try:
+            self._box.reserve([uid for uid, _ in mails] + unwanted)
+            names = [(uid, mail.draft.id, mail.draft.seal()) for uid, mail in mails]
+            tmp, new = self._queue.fd(spool.TMP), self._queue.fd(spool.NEW)
+            for uid, entry_id, name in names:
+                os.rename(entry_id, name, src_dir_fd=tmp, dst_dir_fd=new)
+                done.append(uid)
+            os.fsync(new)
+            done += unwanted
+        finally:
+            if not done:
+                self._forget(mails)
+            self._box.add(done)
+
+    def _forget(self, mails: list[tuple[str, Mail]]) -> None:
+        for _, mail in mails:
+            mail.abort()
+            with contextlib.suppress(OSError):  # sealed ones lie in tmp/ under their id
+                os.unlink(mail.draft.id, dir_fd=self._queue.fd(spool.TMP))
+
+    def _envelope(self, start: bytes) -> tuple[envelope.Envelope, bytes] | None:
+        """The envelope of a mail, and the beginning of its entry in the spool."""
+        to = self._recipients(start[:message.header_end(start)])
+        if not to:
+            return None
+        path, end = sender(start)
+        head = envelope.Envelope(path, [envelope.Recipient(one) for one in to], origin=self._origin)
+        whom = f"\n\tfor <{to[0]}>" if len(to) == 1 else ""
+        received = f"Received: {self._received}{whom};\n\t{formatdate(localtime=True)}\n".encode()
+        return head, b"".join((envelope.encode(head), start[:end], received, start[end:]))
+
+
+def _abort(mails: list[Mail]) -> None:
+    for mail in mails:
+        mail.abort()
+
+
+def sender(start: bytes) -> tuple[Address | None, int]:
+    """The envelope sender that the other server wrote on top of a message (RFC 5321 §4.4), and where its line ends.
+
+    None and 0 where there is no such line, or nothing that can be read.
+    """
+    found = _RETURN_PATH.match(start)
+    if found is None:
+        return None, 0
+    try:
+        text = found[1].decode()
+        path, _ = address.parse_path(text if text.startswith("<") else f"<{text}>", allow_null=True)
+        return path and address.parse(str(path)), found.end()
+    except ValueError:
+        return None, found.end()
