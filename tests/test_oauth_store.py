@@ -215,7 +215,7 @@ def test_a_preset_of_ones_own_is_used_in_place(where):
 @pytest.mark.parametrize(("text", "said"), [
     ('client_id = "x"', "token_url must be set"),
     ('preset = "nobody"\nclient_id = "x"', "there is no 'nobody'"),
-    ('preset = "google"', "client_id: must be set"),
+    ('preset = "google"', "client_id must be set"),
     ('preset = "google"\nclient_id = "x"\nclient_secret = "geheim"', "must say where the secret lies"),
     ('preset = "google"\nclient_id = "x"\nrefresh_secret = "y"', "unknown key"),
     ('preset = "google"\nclient_id = "x"\ntoken_url = "http://t.example"', "no https URL"),

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, model_validator
 
-from lanmail import conffile, keys, schema, secret, tokens
+from lanmail import conffile, httpclient, keys, schema, secret, tokens
 from lanmail.conffile import Document
 from lanmail.errors import ConfigError, Problem
 from lanmail.keys import Model
@@ -25,7 +25,6 @@ from lanmail.units import Fingerprint, Proxy
 _key = keys.key
 _SHIPPED = Path(__file__).parent.parent / "oauth_presets"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MAIL = tokens.MAIL
 PROTOCOLS = ("imap", "pop3", "smtp")
 
@@ -39,7 +38,7 @@ def _endpoint(value: Any) -> str:
     """An https URL, or one of this machine, or nothing."""
     parts = urlsplit(value) if isinstance(value, str) else urlsplit("")
     if value == "" or (parts.hostname and not parts.username and not re.search(r"\s", str(value)) and (
-            parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK))):
+            parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in httpclient.LOCAL))):
         return str(value)
     raise ValueError(f"{value!r} is no https URL")
 
@@ -89,7 +88,7 @@ class App(Provider):
 
     name: str = _key("", "The file's name without .toml.", exclude=True)
     preset: str = _key("", "The provider's preset; empty: all URLs and scopes stand here.")
-    client_id: str = _key(..., "The app's id at the provider.", min_length=1)
+    client_id: str = _key("", "The app's id at the provider.")
     client_secret: secret.Reference = _key("", "Its secret: file:secrets/NAME or credential:NAME; empty: a public app.")
     client_secret_expires: Day = _key("", "The day that the secret or certificate ends, like 2027-05-31.")
     client_auth: Literal["", "none", "client_secret_post", "client_secret_basic", "private_key_jwt"] = _key(
@@ -117,6 +116,8 @@ class App(Provider):
             object.__setattr__(self, field, value)
         if not self.token_url:
             raise ValueError("token_url must be set, by a preset or here")
+        if not self.client_id and self.grant != "jwt_bearer":
+            raise ValueError("client_id must be set")
         if self.grant == "authorization_code" and not self.authorize_url and not self.device_url:
             raise ValueError("authorize_url must be set, by a preset or here")
         if self.grant == "jwt_bearer" and not self.service_account:

@@ -90,6 +90,9 @@ def ensure(paths: Paths) -> list[Path]:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if _create(path, Fernet.generate_key() + b"\n"):
                 made.append(path)
+                if os.geteuid() == 0 and paths.var.exists():  # conf/ is root's, the keys are for the programs
+                    owner = paths.var.stat()
+                    os.chown(path, owner.st_uid, owner.st_gid)
     return made
 
 
