@@ -4,6 +4,7 @@
     await client.mailboxes() -> list[Mailbox]
     await client.examine(raw name) -> Selected         never changes anything there; `select` may
     async for response in client.results(client.fetch(uids, items), sink): …
+    await client.idle(seconds)                         wait for news of the open mailbox
 
 Commands may be sent ahead: `send` gives a tag, and `results(tag)` yields what the server says up to the end of it.
 Servers may work on several at a time (RFC 9051 §5.5): what belongs to another one may be among it, and that one may end
@@ -33,9 +34,10 @@ class Target:
     host: str
     port: int
     credentials: smtplogin.Credentials
-    tls: str = "implicit"  # implicit, starttls, none
+    tls: str = "implicit"  # implicit, starttls, auto (STARTTLS where it is offered), none
     wish: tlsclient.Wish = tlsclient.DEFAULT
     via: tunnel.Proxy | None = None
+    mechanism: str = ""  # the only one to log in with
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -56,6 +58,7 @@ class Mailbox:
     raw: bytes
     levels: tuple[str, ...]
     attributes: frozenset[str]
+    separator: str = "/"
 
     @property
     def selectable(self) -> bool:
@@ -64,11 +67,13 @@ class Mailbox:
 
 @dataclass(slots=True)
 class Selected:
-    """The mailbox that is open."""
+    """The mailbox that is open; `exists` follows what the server tells meanwhile."""
 
     exists: int = 0
     uidvalidity: int = 0
     uidnext: int = 0
+    readonly: bool = False
+    grown: bool = False  # there are new messages since somebody set this to False
 
 
 class Denied(Exception):
@@ -109,6 +114,8 @@ class Client:
         self.target, self.patience, self.wire = target, patience, wire
         self.capabilities: frozenset[str] = frozenset()
         self.selected = Selected()
+        self.greeting = ""
+        self.mechanism = ""
         self._count = 0
         self._open: set[str] = set()  # tags that were not answered yet
         self._ended: dict[str, Response] = {}  # answers to commands that nobody has asked after yet
@@ -121,19 +128,28 @@ class Client:
         greeting = await self.wire.response(self.patience.answer)
         if greeting.tag != "*" or greeting.kind not in ("OK", "PREAUTH"):
             raise Broken(f"the server does not want us: {greeting.text or greeting.kind}")
-        if target.tls == "starttls":
+        self.greeting = greeting.text
+        await self._secure(greeting, context)
+        if self.wire.tls is not None:
+            tlsclient.check(target.wish, self.wire.tls)
+        if greeting.kind != "PREAUTH":
+            safe = self.wire.tls is not None or target.tls == "none" or target.host in LOCAL_HOSTS
+            self.mechanism = imaplogin.mechanism(self.capabilities, target.credentials, target.mechanism, safe=safe)
+            answer = await imaplogin.login(self.wire, self.mechanism, self.capabilities, target.credentials,
+                                           target.host, target.port, self.patience.answer)
+            await self._ask_capabilities(answer)
+
+    async def _secure(self, greeting: Response, context: ssl.SSLContext | None) -> None:
+        """STARTTLS, if it is wished for; then what the server can do."""
+        wanted = self.target.tls
+        if wanted != "starttls":
+            await self._ask_capabilities(greeting)
+        if wanted == "starttls" or (wanted == "auto" and "STARTTLS" in self.capabilities):
             if greeting.kind == "PREAUTH":  # RFC 9051 §7.1.4: STARTTLS is no longer possible, so somebody is in between
                 raise Broken("the server logs us in before TLS")
             assert context is not None
             await self._starttls(context)
-        if self.wire.tls is not None:
-            tlsclient.check(target.wish, self.wire.tls)
-        await self._ask_capabilities(greeting if target.tls != "starttls" else None)
-        if greeting.kind != "PREAUTH":
-            safe = self.wire.tls is not None or target.tls == "none" or target.host in LOCAL_HOSTS
-            answer = await imaplogin.login(self.wire, self.capabilities, target.credentials, target.host, target.port,
-                                           self.patience.answer, safe=safe)
-            await self._ask_capabilities(answer)
+            await self._ask_capabilities(None)  # RFC 9051 §11.1: what was said in clear does not count
 
     async def _starttls(self, context: ssl.SSLContext) -> None:
         try:
@@ -162,10 +178,10 @@ class Client:
         self.wire.send(tag.encode() + b" " + (text if isinstance(text, bytes) else text.encode()))
         return tag
 
-    async def results(self, tag: str, sink: Sink | None = None) -> AsyncIterator[Response]:
+    async def results(self, tag: str, sink: Sink | None = None, patience: float = 0.0) -> AsyncIterator[Response]:
         """What the server says up to the end of a command. Denied when that is NO or BAD."""
         while tag not in self._ended:
-            response = await self.wire.response(self.patience.answer, sink)
+            response = await self.wire.response(patience or self.patience.answer, sink)
             if response.tag in self._open:
                 self._open.remove(response.tag)
                 self._ended[response.tag] = response
@@ -173,8 +189,10 @@ class Client:
             if response.kind == "BYE":
                 raise Broken(f"the server says good-bye: {response.text}")
             if response.tag == "*":
+                self._note(response)
                 yield response
         end = self._ended.pop(tag)
+        self._note(end)
         if not end.ok:
             raise Denied(end.text or end.kind)
 
@@ -195,28 +213,59 @@ class Client:
             with contextlib.suppress(Denied):
                 for response in await self.command("NAMESPACE"):
                     for kind in response.values[1:3] if response.kind == "NAMESPACE" else ():
-                        found += [_text(one[0]) for one in kind or () if isinstance(one, list) and one
+                        found += [plain(one[0]) for one in kind or () if isinstance(one, list) and one
                                   and isinstance(one[0], bytes)] if isinstance(kind, list) else []
         return tuple(prefix for prefix in found if prefix)
 
     async def examine(self, raw: bytes) -> Selected:
         """Open a mailbox, read-only. Denied."""
+        return await self._enter(b"EXAMINE ", raw)
+
+    async def select(self, raw: bytes) -> Selected:
+        """Open a mailbox to change it; `readonly` when the server does not let us. Denied."""
+        return await self._enter(b"SELECT ", raw)
+
+    async def _enter(self, command: bytes, raw: bytes) -> Selected:
         self.selected = Selected()
-        tag = self.send(b"EXAMINE " + astring(raw))
-        async for response in self.results(tag):
-            self._note(response)
+        await self.command(command + astring(raw))
+        self.selected.grown = False
         return self.selected
 
     def _note(self, response: Response) -> None:
         if response.kind == "EXISTS":
+            self.selected.grown |= response.number > self.selected.exists
             self.selected.exists = response.number
+        elif response.kind == "EXPUNGE":
+            self.selected.exists = max(0, self.selected.exists - 1)
         word, _, value = response.code.partition(" ")
         if word.upper() in ("UIDVALIDITY", "UIDNEXT") and value.isdigit() and len(value) < 11:
             setattr(self.selected, word.lower(), int(value))
+        elif word.upper() == "READ-ONLY":
+            self.selected.readonly = True
 
     def fetch(self, uids: Iterable[int], items: str) -> str:
         """Ask for items of messages by UID; the tag."""
         return self.send(f"UID FETCH {compact(uids)} ({items})")
+
+    async def idle(self, seconds: float) -> None:
+        """Wait for new messages in the open mailbox (`selected.grown`), at most so long (RFC 2177). Denied, Broken.
+
+        Who cancels it may go on with other commands.
+        """
+        tag = self.send("IDLE")
+        try:
+            async with asyncio.timeout(seconds):
+                async for _ in self.results(tag, patience=seconds + self.patience.answer):
+                    if self.selected.grown:
+                        break
+        except TimeoutError:
+            pass
+        finally:
+            if tag in self._open:
+                self.wire.send(b"DONE")
+        if tag in self._open or tag in self._ended:
+            async for _ in self.results(tag):
+                pass
 
     async def logout(self) -> None:
         """Say good-bye, and do not wait for long."""
@@ -243,13 +292,13 @@ def _mailbox(values: Sequence[Value]) -> Mailbox | None:
     attributes, separator, raw = values[:3]
     if not isinstance(raw, bytes) or not isinstance(attributes, list):
         return None
-    name, mark = _text(raw), _text(separator) if isinstance(separator, bytes) else ""
+    name, mark = plain(raw), plain(separator) if isinstance(separator, bytes) else ""
     levels = tuple(name.rstrip(mark).split(mark)) if mark else (name,)
-    known = frozenset(_text(one) for one in attributes if isinstance(one, bytes))
-    return Mailbox(bytes(raw), levels, known)
+    known = frozenset(plain(one) for one in attributes if isinstance(one, bytes))
+    return Mailbox(bytes(raw), levels, known, mark)
 
 
-def _text(raw: bytes) -> str:
+def plain(raw: bytes) -> str:
     """A mailbox name as text: modified UTF-7, or UTF-8 where a server sends that; nothing in it moves a cursor."""
     text = raw.decode("utf-8", "replace")
     with contextlib.suppress(ValueError):

@@ -6,21 +6,30 @@ connection.
 
 import base64
 import binascii
+import re
 
 from lanmail import imapwire, smtplogin
+from lanmail.errors import Temporary
 from lanmail.imapwire import Broken, Response, Wire
 from lanmail.smtplogin import Credentials, Refused
 
 _COMMAND = "LOGIN"  # the command, which is not the mechanism of that name
+# RFC 5530 §3 and what Gmail and Exchange say in words: not these credentials are wrong
+_BUSY_CODES = ("UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG")
+_BUSY = re.compile(r"too many|temporar|unavailable|try again|overload", re.IGNORECASE)
 
 
-async def login(wire: Wire, capabilities: frozenset[str], credentials: Credentials, host: str, port: int,
-                seconds: float, *, safe: bool) -> Response:
-    """Log in; the server's last word. Refused, Broken."""
+def mechanism(capabilities: frozenset[str], credentials: Credentials, only: str = "", *, safe: bool) -> str:
+    """How to log in. Refused when the server offers no way that is safe."""
     offered = {one[5:] for one in capabilities if one.startswith("AUTH=")} - {_COMMAND}
     if "LOGINDISABLED" not in capabilities:
         offered.add(_COMMAND)
-    mechanism = smtplogin.choose(offered, credentials, safe=safe)
+    return smtplogin.choose(offered, credentials, safe=safe, only=only)
+
+
+async def login(wire: Wire, mechanism: str, capabilities: frozenset[str], credentials: Credentials, host: str,
+                port: int, seconds: float) -> Response:
+    """Log in; the server's last word. Refused; Temporary when that has other reasons than the credentials; Broken."""
     if mechanism == _COMMAND:
         return await _command(wire, credentials, seconds)
     first = smtplogin.first(mechanism, credentials, host, port)
@@ -78,6 +87,10 @@ def _challenge(answer: Response) -> bytes:
 
 
 def _judged(answer: Response, credentials: Credentials) -> Response:
-    if not answer.ok:
-        raise Refused(f"log-in as {credentials.user} refused: {answer.text or answer.code}", 454, "4.7.8")
-    return answer
+    if answer.ok:
+        return answer
+    said = f"log-in as {credentials.user} refused: {answer.text or answer.code}"
+    word = answer.code.split(" ")[0].upper()
+    if word in _BUSY_CODES or (word != "AUTHENTICATIONFAILED" and _BUSY.search(answer.text)):
+        raise Temporary(said, 454, "4.3.2")
+    raise Refused(said, 454, "4.7.8")

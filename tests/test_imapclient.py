@@ -242,3 +242,54 @@ async def test_mailboxes_as_servers_name_them() -> None:
 
 def test_sets() -> None:
     assert imapclient.compact([5, 1, 2, 3, 9]) == "1:3,5,9"
+
+
+async def test_idle_ends_with_new_mail_and_may_be_given_up(tmp_path: Path) -> None:
+    async with imapserver.running(tmp_path) as server:
+        server.deliver(imapserver.message())
+        client = await imapclient.connect(target(server.port), PATIENCE)
+        await client.examine(b"INBOX")
+        await client.idle(0.2)
+        assert not client.selected.grown
+        waiting = asyncio.create_task(client.idle(20))
+        await asyncio.sleep(0.1)
+        server.deliver(imapserver.message("new"))
+        await asyncio.wait_for(waiting, 10)
+        assert client.selected.grown
+        assert client.selected.exists == 2
+        client.selected.grown = False
+        waiting = asyncio.create_task(client.idle(20))
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert (await client.examine(b"INBOX")).exists == 2
+        await client.logout()
+
+
+@pytest.mark.parametrize(("answer", "kind"), [
+    (b"%t NO AUTHENTICATE failed.\r\n", smtplogin.Refused),  # Exchange
+    (b"%t NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)\r\n", smtplogin.Refused),
+    (b"%t NO [AUTHENTICATIONFAILED] too many tries with this password\r\n", smtplogin.Refused),
+    (b"%t NO [UNAVAILABLE] Temporary authentication failure.\r\n", Temporary),
+    (b"%t NO [ALERT] Too many simultaneous connections. (Failure)\r\n", Temporary),
+    (b"%t NO Server Unavailable. 15\r\n", Temporary),
+])
+async def test_a_server_that_is_busy_does_not_refuse_the_password(answer: bytes, kind: type[Exception]) -> None:
+    async with script(answer) as port:
+        with pytest.raises(kind) as caught:
+            await imapclient.connect(target(port), PATIENCE)
+        assert isinstance(caught.value, smtplogin.Refused) == (kind is smtplogin.Refused)
+
+
+async def test_starttls_is_used_where_it_is_offered(certificate: Path) -> None:
+    wish = tlsclient.Wish(ca=certificate / "ca.pem")
+    async with secure(certificate, first=b"* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN] hi\r\n") as port:
+        client = await imapclient.connect(target(port, tls="auto", wish=wish), PATIENCE)
+        assert client.wire.tls is not None
+        assert (client.greeting, client.mechanism) == ("hi", "PLAIN")
+        await client.logout()
+    async with script(LOGGED_IN) as port:  # on this machine itself a password may go in clear
+        client = await imapclient.connect(target(port, tls="auto"), PATIENCE)
+        assert client.wire.tls is None
+        client.wire.close()
