@@ -17,18 +17,6 @@ from lanmail.imapclient import Mailbox
 
 ALL = "*"
 
-# As Exchange and Outlook name what holds no mail, and what is not fetched by custom
-_GERMAN = ("Kalender", "Kontakte", "Notizen", "RSS-Abonnements", "Synchronisierungsprobleme", "Verlauf der Unterhaltung",
-           "Suchordner", "Aufgaben", "Junk-E-Mail", "Gelöscht", "Journal")
-_MORE_GERMAN = ("Gelöschte Elemente", "Gelöschte Objekte", "Papierkorb", "Entwürfe", "Gesendet", "Gesendete Elemente",
-                "Gesendete Objekte", "Postausgang", "RSS-Feeds", "Spam")
-_ENGLISH = ("Calendar", "Contacts", "Notes", "RSS Feeds", "RSS Subscriptions", "Sync Issues", "Conversation History",
-            "Search Folders", "Tasks", "Junk", "Junk Email", "Junk E-mail", "Deleted Items", "Deleted Messages", "Trash",
-            "Drafts", "Sent", "Sent Items", "Sent Messages", "Outbox")
-# \All, \Flagged and \Important show messages of other folders a second time
-_USES = ("\\Junk", "\\Trash", "\\Drafts", "\\Sent", "\\All", "\\Flagged", "\\Important")
-EXCLUDED = (*_GERMAN, *_MORE_GERMAN, *_ENGLISH, *_USES)
-
 
 def choose(mailboxes: Sequence[Mailbox], wanted: Sequence[str], excluded: Sequence[str],
            foreign: Sequence[str] = ()) -> list[Mailbox]:

@@ -22,12 +22,19 @@ Interface = Literal["disabled", "standard", "office365"]
 Protocol = Literal["imap", "pop3"]
 OFFICE365 = "outlook.office365.com"
 PORTS = {("imap", True): 993, ("imap", False): 143, ("pop3", True): 995, ("pop3", False): 110}
+# What holds no mail, as Exchange and others name it, and what nobody wants twice; first those of Outlook in German.
+# \All, \Flagged and \Important show mail of other folders a second time.
 EXCLUDED = [
     "Kalender", "Kontakte", "Notizen", "RSS-Abonnements", "Synchronisierungsprobleme", "Verlauf der Unterhaltung",
     "Suchordner", "Aufgaben", "Junk-E-Mail", "Gelöscht", "Journal",
-    "Calendar", "Contacts", "Notes", "RSS Feeds", "Sync Issues", "Conversation History", "Search Folders", "Tasks",
-    "Junk Email", "Deleted Items", "Outbox", r"\Junk", r"\Trash", r"\Drafts", r"\Sent", r"\All",
+    "Gelöschte Elemente", "Gelöschte Objekte", "Papierkorb", "Entwürfe", "Gesendet", "Gesendete Elemente",
+    "Gesendete Objekte", "Postausgang", "RSS-Feeds", "Spam",
+    "Calendar", "Contacts", "Notes", "RSS Feeds", "RSS Subscriptions", "Sync Issues", "Conversation History",
+    "Search Folders", "Tasks", "Junk", "Junk Email", "Junk E-mail", "Deleted Items", "Deleted Messages", "Trash",
+    "Drafts", "Sent", "Sent Items", "Sent Messages", "Outbox",
+    r"\Junk", r"\Trash", r"\Drafts", r"\Sent", r"\All", r"\Flagged", r"\Important",
 ]
+HEADERS = ["Delivered-To", "X-Envelope-To", "X-Original-To", "Envelope-To", "X-RCPT-TO", "Received", "To"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -51,6 +58,7 @@ class _Common(remote.Remote, _What):
     delete_after: Duration = _key("0s", "Delete copies on the server so long after they were fetched; 0s is never.")
     delete_older: Duration = _key("0s", "Delete copies of mail that is older than this by its date; 0s is never.")
     move_to: str = _key("", "IMAP: move fetched mail into this folder on the server; empty: it stays where it is.")
+    mark_seen: bool = _key(False, r"IMAP: mark fetched mail as read (\Seen) on the server; false changes no mark.")
     max_size: Size = _key("0", "Mail of this size or more stays on the server, and you are told; 0 is no limit.")
     small_first: bool = _key(True, "Small mail is fetched before large mail.")
     mails_per_pass: int = _key(200, "Most mails fetched at a time; then it is the turn of others.", ge=1)
@@ -78,9 +86,14 @@ class Source(_Common):
     """One external mailbox of this account: [sources.NAME]."""
 
     shared: str = _key("", "More mailboxes that this log-in may open, separated by semicolons.")
+    shared_login: str = _key(
+        "", 'IMAP: how to log in there with a password, like "%shared*%user"; empty: they are folders of this log-in.')
     multidrop: bool = _key(False, "A collective mailbox: mail goes to those local people whom its header names.")
     fallback: str = _key("", "multidrop: the account that gets mail for nobody; empty: the postmaster.")
-    dedupe: str = _key("", "Of mails that have the same value in this header, like Message-ID, only one is kept.")
+    headers: list[str] = _key(
+        HEADERS, 'multidrop: where to look for recipients, in this order; "To" is Resent-To, To, Cc and the like.')
+    prefix: str = _key("", 'multidrop: what a qmail server puts in front of names in Delivered-To, like "firma-".')
+    dedupe: str = _key("Message-ID", "multidrop: the header by which a second copy for somebody is known, or empty.")
 
 
 def name(value: Any) -> str:

@@ -1,8 +1,10 @@
 """folderchoice.py: which folders of a mailbox elsewhere are fetched."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from lanmail import folderchoice, mutf7
+from lanmail import folderchoice, incoming, mutf7
 from lanmail.imapclient import Mailbox
 
 
@@ -12,11 +14,11 @@ def box(name: str, *attributes: str, mark: str = "/") -> Mailbox:
 
 EXCHANGE = [box(name) for name in (
     "INBOX", "Kalender", "Kalender/Geburtstage", "Kontakte", "Notizen", "RSS-Abonnements", "Synchronisierungsprobleme",
-    "Synchronisierungsprobleme/Konflikte", "Verlauf der Unterhaltung", "Suchordner", "Aufgaben", "Junk-E-Mail", "Gelöscht",
-    "Journal", "Kunden", "Kunden/Müller & Söhne", "Kunden/Journal")]
+    "Synchronisierungsprobleme/Konflikte", "Verlauf der Unterhaltung", "Suchordner", "Aufgaben", "Junk-E-Mail",
+    "Gelöscht", "Journal", "Kunden", "Kunden/Müller & Söhne", "Kunden/Journal")]
 
 
-def chosen(boxes: list[Mailbox], wanted: tuple[str, ...] = (), excluded: tuple[str, ...] = folderchoice.EXCLUDED,
+def chosen(boxes: list[Mailbox], wanted: tuple[str, ...] = (), excluded: Sequence[str] = incoming.EXCLUDED,
            foreign: tuple[str, ...] = ()) -> list[str]:
     return ["/".join(one.levels) for one in folderchoice.choose(boxes, wanted, excluded, foreign)]
 

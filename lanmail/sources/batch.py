@@ -82,10 +82,11 @@ class Mail:
 class Batch:
     """Mails of one visit to one mailbox."""
 
-    def __init__(self, queue: spool.Spool, box: UidLog, source: str, recipients: Recipients, received: str) -> None:
+    def __init__(self, queue: spool.Spool, box: UidLog, source: str, recipients: Recipients, received: str,
+                 marks: envelope.Params = ()) -> None:
         self._queue, self._box, self._source = queue, box, source
         self._recipients, self._received = recipients, received
-        self._origin = envelope.Origin("fetch", (("source", source),))
+        self._origin = envelope.Origin("fetch", (("source", source), *marks))
         self._mails: list[tuple[str, Mail]] = []
         self._unwanted: list[str] = []
         self._open: set[Mail] = set()

@@ -1,11 +1,12 @@
 """To whom the mails of a collective mailbox go: one mailbox elsewhere that gets the mail of many people here.
 
-    Sorter(wishes, directory).sort(header) -> Sorted(recipients, key)
+    Sorter(wishes, directory, domain).sort(header) -> Sorted(recipients, by)
+    recipients(source, directory, domain) -> function for sources.batch
 
-The first of `HEADERS` that names somebody here decides. They are in the order in which they can be trusted: what the
+The first of `headers` that names somebody here decides. They are in the order in which they can be trusted: what the
 server that put the mail there wrote about its envelope, then what the hops before say (Received … for), then what the
-sender wrote, which knows no Bcc and nothing of mailing lists; that is believed only where no envelope names an address of
-our domains. Whoever cannot be found that way is not guessed: the fallback account gets the mail, or the postmaster.
+sender wrote, which knows no Bcc and nothing of mailing lists; that is believed only where no envelope names an address
+of ours. Whoever cannot be found that way is not guessed: the fallback account gets the mail, or the postmaster.
 
 Invariants: every recipient is an account of ours under an address that leads nowhere else, so a collective mailbox
 never sends to the internet, not through an alias either. Within one run nobody gets two copies of one mail, which a
@@ -13,14 +14,14 @@ provider may have put there once for each recipient; somebody else named in the 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from lanmail import accounts, address, charset, message
+from lanmail import accounts, address, charset, incoming, message
 from lanmail.address import Address
+from lanmail.incoming import Source
 
 WRITTEN = "To"  # stands for all that the sender wrote: Resent-To, Resent-Cc, Resent-Bcc, or else To, Cc, Bcc
-HEADERS = ("Delivered-To", "X-Envelope-To", "X-Original-To", "Envelope-To", "X-RCPT-TO", "Received", WRITTEN)
 _LAST = frozenset({"delivered-to", "x-original-to", "received"})  # each hop puts one on top: the first of ours counts
 _RESENT = (b"Resent-To", b"Resent-Cc", b"Resent-Bcc")
 _TO = (b"To", b"Cc", b"Bcc", b"Apparently-To")
@@ -31,10 +32,9 @@ _MOST = 1000  # addresses of one header that are looked at
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a source's settings say about it. `headers` in the order in which they count, `domains` none for all."""
+    """What a source's settings say about it; `headers` in the order in which they count."""
 
-    headers: Sequence[str] = HEADERS
-    domains: frozenset[str] = frozenset()
+    headers: Sequence[str] = tuple(incoming.HEADERS)
     prefix: str = ""  # what qmail writes in front of a local part, like "firma-"
     fallback: str = ""  # an account; empty: the postmaster
     own: str = ""  # the user name of the mailbox itself, which says nothing about whom a mail is for
@@ -107,8 +107,7 @@ class Sorter:
         return one
 
     def _is_ours(self, one: Address) -> bool:
-        return bool(one.domain) and self.directory.is_local(one.domain) and str(one).lower() != self.wishes.own.lower() \
-            and (not self.wishes.domains or one.domain in self.wishes.domains)
+        return bool(one.domain) and str(one).lower() != self.wishes.own.lower() and self.directory.is_local(one.domain)
 
     def _resolved(self, named: Iterable[Address]) -> list[Address]:
         """Addresses of accounts, each account once; whom nobody knows is the fallback's."""
@@ -140,3 +139,11 @@ class Sorter:
         fresh = tuple(one for one in named if str(one) not in given)
         given.update(map(str, fresh))
         return fresh
+
+
+def recipients(source: Source, directory: accounts.Directory, domain: str) -> Callable[[bytes], Sequence[Address]]:
+    """For one visit to a source with multidrop: from the header of a mail to those who get it."""
+    wishes = Wishes(headers=source.headers, prefix=source.prefix, fallback=source.fallback, own=source.user,
+                    same=source.dedupe)
+    sorter = Sorter(wishes, directory, domain)
+    return lambda header: sorter.sort(header).recipients

@@ -93,7 +93,8 @@ class Visit:
         """Mails on their way from that mailbox into spool/queue."""
         received = (f"from {self.settings.host} by {self.house.server.hostname} with {self.settings.protocol.upper()}"
                     " (lanmail)")
-        return Batch(self.queue, box, self.label, self.recipients or self._owner, received)
+        marks = (("multidrop", "yes"),) if self.settings.multidrop else ()
+        return Batch(self.queue, box, self.label, self.recipients or self._owner, received, marks)
 
     def _owner(self, _header: bytes) -> Sequence[Address]:
         return (Address(self.account, self.house.server.domain),)
