@@ -4,10 +4,10 @@
     Cache.news() -> int                     octets added to the file that were not looked at yet; 0: none, or no file
     Cache.follow() -> None                  look at them; blocks (0.1 s for 100,000 messages, next to nothing for a few)
     Cache.reading() -> context manager of Reader: .get(base) -> Record | None, .may_have(bases, …) of many for SEARCH
-    Cache.write(records) -> None            keep them; blocks
+    Cache.write(records) -> None            keep them; blocks, but does not look at what others kept
     Cache.is_wasteful(count) -> bool, .compact(bases)   write the file anew with what these messages need; blocks
     exists(path) -> bool                    whether anybody ever used the cache of this folder
-    make(base, date, …) -> Record           what imap/records.py finds out; .renamed(base) for a copy of the message
+    make(base, date, …) -> Record           what mime/summary.py finds out; .renamed(base) for a copy of the message
 
 The key is the base name of the message's file, which Maildir never gives to another message. The file is written by
 any number of processes: records are added by one write(2) with O_APPEND, the last one of a name counts; who replaces
@@ -179,6 +179,13 @@ class Reader:
             return None
         return Record(raw, found[2], found[3], ends)
 
+    def __len__(self) -> int:
+        """Of how many messages there is a record, not all of which need be there any more."""
+        return len(self._places)
+
+    def __contains__(self, base: str) -> bool:
+        return base in self._places
+
     def may_have(self, bases: Iterable[str], number: int, text: bytes) -> list[bool]:
         """Of each message, whether `Record.text(number)` has this text, or is not kept; as `get`, for many at once."""
         places, seed, unpack, first, checksum = self._places.get, self._seed, _BEGINNING.unpack_from, _FIRST, _crc
@@ -289,7 +296,7 @@ class Cache:
             except atomic.NotRegular:
                 atomic.set_aside(self.path)
                 continue
-            of = self._known(descriptor) if os.fstat(descriptor).st_nlink == 1 else None
+            of = _head(descriptor) if os.fstat(descriptor).st_nlink == 1 else None
             if of is not None:
                 return descriptor, of
             os.close(descriptor)
@@ -299,14 +306,14 @@ class Cache:
     def _known(self, descriptor: int) -> _File | None:
         """The file behind this descriptor, looked at to its end; None when it is no cache."""
         with contextlib.suppress(OSError), self._guard:
-            status, head = os.fstat(descriptor), os.pread(descriptor, _HEAD, 0)
-            if len(head) < _HEAD or not head.startswith(_VERSION):
+            found, size = _head(descriptor), os.fstat(descriptor).st_size
+            if found is None:
                 return None
-            known, secret = self._file, head[len(_VERSION) :]
-            if known is None or known.inode != status.st_ino or known.secret != secret or known.looked > status.st_size:
-                known = self._file = _File(status.st_ino, secret)
-            if status.st_size > known.looked:
-                known.look(descriptor, status.st_size)
+            known = self._file
+            if known is None or known.inode != found.inode or known.secret != found.secret or known.looked > size:
+                known = self._file = found
+            if size > known.looked:
+                known.look(descriptor, size)
             return known
         return None
 
@@ -325,6 +332,14 @@ class Cache:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+
+def _head(descriptor: int) -> _File | None:
+    """The file behind this descriptor, not looked at yet; None when it is no cache. OSError."""
+    head = os.pread(descriptor, _HEAD, 0)
+    if len(head) < _HEAD or not head.startswith(_VERSION):
+        return None
+    return _File(os.fstat(descriptor).st_ino, head[len(_VERSION) :])
 
 
 def exists(path: str) -> bool:

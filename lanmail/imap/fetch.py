@@ -11,14 +11,15 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from lanmail import atomic, changes, snapshot, summaries
-from lanmail.imap import binary, fetchgrammar, items, mailbox, parser, records, resync, rights, section, streaming
+from lanmail.imap import binary, fetchgrammar, items, mailbox, parser, readahead, resync, rights, section, streaming
 from lanmail.imap.fetchgrammar import Fetch
 from lanmail.imap.items import Cost, Item
 from lanmail.imap.session import EXPUNGED, Bad, No, Session
-from lanmail.mime import source
+from lanmail.mime import source, summary
 
 MANY = 8  # messages answered from small files between two looks at the clock
 BATCH = 200  # messages that are marked \Seen at a time
+SLOW = 1 << 16  # octets; what is larger may take long to parse, and is parsed in a thread
 CHUNK = 500  # messages answered from file names between two looks at the clock
 
 parse = fetchgrammar.parse
@@ -77,11 +78,11 @@ async def _from_names(session: Session, columns: list[items.Column], spans: list
     return missing
 
 
-def _pieces(spans: list[range]) -> Iterator[range]:
-    """The same messages, at most CHUNK at a time."""
+def _pieces(spans: list[range], most: int = CHUNK) -> Iterator[range]:
+    """The same messages, so many at a time."""
     for span in spans:
-        for start in range(span.start, span.stop, CHUNK):
-            yield range(start, min(start + CHUNK, span.stop))
+        for start in range(span.start, span.stop, most):
+            yield range(start, min(start + most, span.stop))
 
 
 async def _from_files(session: Session, wanted: tuple[Item, ...], spans: list[range]) -> tuple[int, int]:
@@ -90,14 +91,16 @@ async def _from_files(session: Session, wanted: tuple[Item, ...], spans: list[ra
     marks = not view.read_only and any(item.marks for item in wanted) and "s" in rights.here(session)
     reader = _Reader(session, wanted)
     await view.box.follow_cache()
-    for span in spans:
-        for start in range(span.start, span.stop, BATCH):
-            batch = view.uids[start : min(start + BATCH, span.stop)]
-            seen = await _mark_seen(view, list(batch)) if marks else frozenset()
-            with view.box.cache.reading() as kept, reader.inside():
-                await reader.batch(start + 1, batch, kept, seen)
-            view.box.keep(reader.fresh)
-            reader.fresh = []
+    pieces = list(_pieces(spans, BATCH))
+    ahead = reader.ahead(pieces)
+    for piece in pieces:
+        batch = view.uids[piece.start : piece.stop]
+        seen = await _mark_seen(view, list(batch)) if marks else frozenset()
+        await ahead.step()
+        with view.box.cache.reading() as kept, reader.inside():
+            await reader.batch(piece.start + 1, batch, kept, seen)
+        view.box.keep(reader.fresh)
+        reader.fresh = []
     if reader.undecoded:
         raise No("A part is in an encoding that is not known here.", "UNKNOWN-CTE")  # RFC 3516 §4.3
     return reader.missing, reader.unreadable
@@ -134,6 +137,11 @@ class _Reader:
         self._directory = -1
         self._flags_asked = any(item.name == "FLAGS" for item in wanted)
         self._modseq_asked = any(item.name == "MODSEQ" for item in wanted)
+
+    def ahead(self, pieces: list[range]) -> readahead.Ahead:
+        """Have read by others what is not kept, if that is what the answers are made of."""
+        wanted = [self._view.uids[one.start : one.stop] for one in pieces] if self._cost == Cost.SUMMARY else []
+        return readahead.Ahead(self._session.worker.readers, self._view.box, wanted, structures=self._structures)
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
@@ -246,7 +254,7 @@ class _Reader:
         large = status.st_size > streaming.LARGE
         message.source = (await self._large(message.entry.uid, descriptor, status) if large
                           else section.Source(fd=descriptor, size=status.st_size))
-        if large and self._structures:
+        if (large and self._structures) or (self._summarizes and status.st_size > SLOW):
             await self._session.worker.run(self._learn, message, message.source, status)
         elif self._summarizes:
             self._learn(message, message.source, status)
@@ -269,9 +277,9 @@ class _Reader:
         """Make the record of a message that was opened, unless there is one that is as good."""
         known, entry = message.record, message.entry
         if known is None or (self._structures and known.envelope is None):
-            of = records.of if self._structures else records.of_header
+            of = summary.of if self._structures else summary.of_header
             message.record = of(source, entry.base, status.st_mtime)
-            if records.is_complete(entry, status, time.time()):
+            if summary.is_complete(entry.size, status, time.time()):
                 self.fresh.append(message.record)
 
     def _news(self, message: items.Message) -> list[bytes]:

@@ -5,11 +5,10 @@ what is left out is learned when somebody asks.
 """
 
 import functools
-import os
-import time
 
 from lanmail import snapshot, summaries
-from lanmail.imap import box, records, section, streaming
+from lanmail.imap import box
+from lanmail.mime import summary
 
 FEW = 1000
 
@@ -34,16 +33,5 @@ def stored(target: box.Box, uids: list[int]) -> None:
 
 
 def _stored(target: box.Box, entries: list[snapshot.Entry]) -> None:
-    made = []
-    for entry in entries:
-        try:
-            descriptor = target.folder.open(entry)
-        except OSError:
-            continue  # gone already
-        try:
-            status = os.fstat(descriptor)
-            if status.st_size <= streaming.LARGE and records.is_complete(entry, status, time.time()):
-                made.append(records.of(section.Source(fd=descriptor, size=status.st_size), entry.base, status.st_mtime))
-        finally:
-            os.close(descriptor)
-    target.cache.write(made)
+    found = [(entry.base, entry.path, entry.size) for entry in entries]
+    target.cache.write(summary.of_files(target.path, found))

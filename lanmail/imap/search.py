@@ -8,8 +8,8 @@ from datetime import date, timedelta
 from typing import Protocol
 
 from lanmail import stems
-from lanmail.imap import fuzzy, records, searchkeys, section
-from lanmail.mime import headers, textsearch
+from lanmail.imap import fuzzy, searchkeys, section
+from lanmail.mime import headers, summary, textsearch
 
 Test = Callable[["Message"], bool]
 Known = Mapping[searchkeys.Key, Callable[[int], bool | None]]  # by UID
@@ -191,7 +191,7 @@ def _of_content(key: searchkeys.Header | searchkeys.Body | searchkeys.Text | sea
     needle = textsearch.Needle(key.text)
     if isinstance(key, searchkeys.Header):
         name = key.name.lower().encode("ascii", "replace")
-        if records.keeps(name):
+        if summary.keeps(name):
             return HEADER, lambda message: textsearch.in_field(message.header_source(), name, needle)
         return HEADER, lambda message: textsearch.in_field(message.source(), name, needle)
     if isinstance(key, searchkeys.Body):

@@ -27,6 +27,7 @@ from lanmail.imap import (
 )
 from lanmail.imap.session import Bad, No, Session
 from lanmail.imap.waiting import Waiting
+from lanmail.mime import summary
 
 T = TypeVar("T")
 CHUNK = 10_000
@@ -325,8 +326,8 @@ class Probe:
     def _learn(self) -> None:
         """Read the header; it is kept for the next search."""
         source, status = self.source(), os.fstat(self._descriptor)
-        if records.is_complete(self._entry, status, time.time()):
-            self._fresh.append(records.of_header(source, self._entry.base, status.st_mtime))
+        if summary.is_complete(self._entry.size, status, time.time()):
+            self._fresh.append(summary.of_header(source, self._entry.base, status.st_mtime))
 
     def keep(self, *, all_of_it: bool = False) -> None:
         """Put into the cache what was learned, once it is worth a write."""

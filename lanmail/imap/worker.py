@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from lanmail import accounts, daemon, indexes, log, maildir, passwords, quota, settings, shares, sockets, tls, watch
-from lanmail.imap import box, dispatch, held, indexer, names, wire
+from lanmail.imap import box, dispatch, held, indexer, names, readahead, wire
 from lanmail.imap.session import Session
 from lanmail.mime import tree
 
@@ -40,6 +40,7 @@ class Worker:
         self._fresh_ones: Counter[str] = Counter()  # by IP address, not logged in
         self.indexes = indexes.Indexes(context.paths.indexes)
         self.indexer = indexer.Indexer(self.indexes)
+        self.readers = readahead.Readers(lambda: (self.limits.max_mime_depth, self.limits.max_mime_parts))
         self.watch = _watch()
         context.on_reload(self._reload)
         self._reload()
@@ -149,6 +150,7 @@ class Worker:
     async def close(self) -> None:
         """Say goodbye to everybody; who is in the middle of a command finishes it first."""
         self.indexer.stop()
+        await self.readers.stop()
         for session in list(self._sessions):
             session.leave()
         tasks = [session.connection.task for session in self._sessions if session.connection.task is not None]
@@ -201,6 +203,7 @@ class Worker:
             await asyncio.sleep(SWEEP)
             self.held.sweep()
             self.indexer.tend()
+            self.readers.tend()
             for one in list(self._boxes.values()):
                 if one.views and one.folder.peek() is not one.snapshot:
                     for view in one.views:
