@@ -9,11 +9,14 @@ from pydantic import BaseModel
 
 from lanmail import conffile, config, schema
 from lanmail.cli import command
+from lanmail.conffile import Key
 from lanmail.errors import ConfigError
 
 
-def change(model: type[BaseModel], path: Path, dotted: str, texts: list[str]) -> Any:
+def change(model: type[BaseModel], path: Path, dotted: str, texts: list[str], below: Key = ()) -> Any:
     """Set a key of a file to what was written on the command line (nothing: take it away); the value it got.
+
+    `model` is what the file holds, or the table `below` in it.
 
     Text that is TOML for the right type is taken as that, other text as a plain text: `office.lan` and `50MB` need no
     quotes. Several texts, or one with commas, make a list. Ends with 65 when no reading of the text is right.
@@ -23,12 +26,12 @@ def change(model: type[BaseModel], path: Path, dotted: str, texts: list[str]) ->
     if key not in known or key == ("name",):
         command.fail(f"there is no key '{dotted}'{schema.guess(model, dotted)}", os.EX_USAGE)
     if not texts:
-        config.edit(path, {key: conffile.Default(schema.toml(known[key].default))})
+        config.edit(path, {(*below, *key): None if below else conffile.Default(schema.toml(known[key].default))})
         return None
     refusals: list[str] = []
     for value in _readings(get_origin(known[key].annotation) is list, texts):
         try:
-            config.edit(path, {key: value})
+            config.edit(path, {(*below, *key): value})
         except ConfigError as error:
             about = [problem.text for problem in error.problems if dotted in problem.text]
             if not about:
