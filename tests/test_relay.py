@@ -353,3 +353,21 @@ def test_spool_names_are_kept(tmp_path: Path) -> None:
     root = Root(tmp_path)
     entry_id = root.put("x@far.example", age=100)
     assert spool.parse_name(root.outbound.names()[0]).id == entry_id
+
+
+async def test_nothing_stays_open_of_what_is_sent(tmp_path: Path) -> None:
+    async with Peer(*ALL) as peer:
+        root = Root(tmp_path, smarthost(peer.port))
+        for _ in range(40):
+            root.put("x@far.example")
+        async with Running(root):
+            await until(lambda: len(peer.taken) == 40 and not root.waiting())
+            await until(lambda: not [one for one in os.listdir("/proc/self/fd") if _removed(one)])
+
+
+def _removed(descriptor: str) -> bool:
+    try:
+        place = os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return False
+    return "/outbound/" in place and place.endswith("(deleted)")

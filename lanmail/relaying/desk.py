@@ -9,10 +9,12 @@ sweep, which looks at new/ itself, and at the start by looking at cur/.
 """
 
 import asyncio
+import contextlib
 import heapq
 import os
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -44,6 +46,7 @@ class Desk:
         self.sleeping: dict[str, float] = {}  # name → when (loop time)
         self.clock: list[tuple[float, str, str]] = []  # (when, name, place)
         self.told: set[str] = set()  # foreign things in new/ that were logged
+        self.remains: deque[int] = deque()  # descriptors of removed entries, for a thread to close
         self.stopping = False
         self._planned = False
         self._paused = False
@@ -314,7 +317,7 @@ class Desk:
                 os.unlink(one.entry.name, dir_fd=owner.fd(one.entry.place))
             except FileNotFoundError:
                 pass
-            self._release(one)
+            self._bury(one)
             return
         async with one.saving:
             try:
@@ -371,6 +374,14 @@ class Desk:
         for where in touched.values():
             self.sending.pump(where)
 
+    def _bury(self, one: Mail) -> None:
+        """Let go of a mail whose entry is removed. The last close frees its blocks, and may wait for the disk."""
+        if (descriptor := one.surrender()) >= 0:
+            self.remains.append(descriptor)
+        self._release(one)
+        if len(self.remains) == 1:
+            self.loop.run_in_executor(self.pool, _close_all, self.remains)
+
     def _release(self, one: Mail) -> None:
         one.close()
         self.busy.pop(one.id, None)
@@ -395,6 +406,12 @@ class Desk:
         one.left -= 1
         if one.left <= 0:
             self.lay_aside(one)
+
+
+def _close_all(descriptors: deque[int]) -> None:
+    with contextlib.suppress(IndexError):  # none is left
+        while True:
+            os.close(descriptors.popleft())
 
 
 def _asks(recipient: envelope.Recipient) -> bool:

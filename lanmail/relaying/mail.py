@@ -60,11 +60,15 @@ class Mail:
         self.sender = one.head.sender
         self.message = transports.Message.of_file(self.fd, one.offset)
 
+    def surrender(self) -> int:
+        """The descriptor of the entry, -1 when it is not open; whoever asks has to close it."""
+        descriptor, self.fd = self.fd, -1
+        return descriptor
+
     def close(self) -> None:
         """Let go of it."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        if (descriptor := self.surrender()) >= 0:
+            os.close(descriptor)
         self.message = None
         self.apart = {}
 

@@ -3,10 +3,15 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lanmail import accounts, owner, spool, transports
+from lanmail.outgoing import Outgoing
 from lanmail.paths import Paths
-from lanmail.settings import Settings
+from lanmail.settings import Account, Settings
+
+if TYPE_CHECKING:
+    from lanmail.relaying import route
 
 
 @dataclass(slots=True)
@@ -20,6 +25,7 @@ class Office:
     directory: accounts.Directory
     house: transports.House
     made: dict[str, transports.Transport] = field(default_factory=dict)
+    ways: "dict[str, tuple[Outgoing, Account, route.Way]]" = field(default_factory=dict)  # see route.way_of
 
     def transport(self, name: str) -> transports.Transport:
         """The transport of this name, made when first needed."""

@@ -43,8 +43,13 @@ def way_of(office: Office, one: entry.Entry) -> Way:
     account = office.directory.account(name, fresh=False)
     if account is None:
         return Way(None, default)
+    known = office.ways.get(name)
+    if known is not None and known[0] is default and known[1] is account:  # the same until a file changes
+        return known[2]
     own = account.outgoing
-    return Way(name, outgoing.of(default, own), "rate" in outgoing.given(own), account.deny_internet)
+    way = Way(name, outgoing.of(default, own), "rate" in outgoing.given(own), account.deny_internet)
+    office.ways[name] = default, account, way
+    return way
 
 
 def account_of(office: Office, one: entry.Entry) -> str | None:
