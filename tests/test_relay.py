@@ -362,12 +362,12 @@ async def test_nothing_stays_open_of_what_is_sent(tmp_path: Path) -> None:
             root.put("x@far.example")
         async with Running(root):
             await until(lambda: len(peer.taken) == 40 and not root.waiting())
-            await until(lambda: not [one for one in os.listdir("/proc/self/fd") if _removed(one)])
+            await until(lambda: not [one for one in os.listdir("/proc/self/fd") if _removed(one, root.paths.outbound)])
 
 
-def _removed(descriptor: str) -> bool:
+def _removed(descriptor: str, spool: Path) -> bool:
     try:
         place = os.readlink(f"/proc/self/fd/{descriptor}")
     except OSError:
         return False
-    return "/outbound/" in place and place.endswith("(deleted)")
+    return place.startswith(f"{spool}/") and place.endswith("(deleted)")
