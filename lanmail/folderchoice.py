@@ -1,6 +1,7 @@
 """Which folders of an IMAP mailbox are fetched: all but those that hold no mail, or those that were chosen.
 
     choose(mailboxes, wanted, excluded, foreign) -> list[Mailbox]
+    of_others(mailboxes, prefixes, names) -> list[Mailbox]      mailboxes that others have opened for us
 
 Names are what people read, levels separated by a slash, in any case; `*` stands for anything. `\\Junk` means whatever
 the server marks so (RFC 6154). An excluded folder takes all below it with it; its name counts at the top, and in
@@ -8,6 +9,7 @@ INBOX, where many servers keep all folders. Who names a folder gets it, excluded
 "all" leave out what is excluded and what belongs to others (RFC 2342).
 """
 
+import dataclasses
 import fnmatch
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -41,6 +43,19 @@ def missing(mailboxes: Sequence[Mailbox], wanted: Sequence[str]) -> list[str]:
     """The folders that were chosen by name and are not there."""
     there = {name for one in mailboxes if one.selectable for name in _spellings(one)}
     return [one for one in wanted if "*" not in one and _plain(one) not in there]
+
+
+def of_others(mailboxes: Sequence[Mailbox], prefixes: Sequence[str], names: Sequence[str]) -> list[Mailbox]:
+    """The mailboxes of these people or teams among all (RFC 2342), with levels as their owners see them."""
+    wanted = {_plain(name) for name in names} | {_plain(name).partition("@")[0] for name in names}
+    found = []
+    for mailbox in mailboxes:
+        name = imapclient.plain(mailbox.raw)
+        prefix = next((one for one in prefixes if name.startswith(one)), None)
+        levels = name[len(prefix):].split(mailbox.separator) if prefix and mailbox.separator else [""]
+        if _plain(levels[0]) in wanted:
+            found.append(dataclasses.replace(mailbox, levels=tuple(levels[1:]) or ("INBOX",)))
+    return found
 
 
 class _Excluded:

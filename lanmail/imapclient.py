@@ -114,6 +114,7 @@ class Client:
         self.target, self.patience, self.wire = target, patience, wire
         self.capabilities: frozenset[str] = frozenset()
         self.selected = Selected()
+        self.opened: bytes | None = None  # the mailbox that is open
         self.greeting = ""
         self.mechanism = ""
         self._count = 0
@@ -226,9 +227,9 @@ class Client:
         return await self._enter(b"SELECT ", raw)
 
     async def _enter(self, command: bytes, raw: bytes) -> Selected:
-        self.selected = Selected()
+        self.opened, self.selected = None, Selected()
         await self.command(command + astring(raw))
-        self.selected.grown = False
+        self.opened, self.selected.grown = raw, False
         return self.selected
 
     def _note(self, response: Response) -> None:
@@ -304,6 +305,11 @@ def plain(raw: bytes) -> str:
     with contextlib.suppress(ValueError):
         text = mutf7.decode(text) if text.isascii() else text
     return printable.line(text, "_")
+
+
+def encoded(name: str) -> bytes:
+    """A mailbox name as commands have it, the way back from `plain`."""
+    return mutf7.encode(name).encode("ascii")
 
 
 def astring(raw: bytes) -> bytes:

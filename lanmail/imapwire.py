@@ -12,7 +12,7 @@ A server that sends what is no IMAP, or more than there can be, or nothing for t
 import asyncio
 import re
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 
 from lanmail import printable
@@ -31,7 +31,7 @@ _TOKEN = re.compile(
 _STATUS = ("OK", "NO", "BAD", "BYE", "PREAUTH")
 _CODE = re.compile(r"\[([^\]]*)\] ?")
 
-Sink = Callable[[bytes], None]
+Sink = Callable[[bytes], Awaitable[None] | None]  # what it gives back is waited for before the next piece
 
 
 class Broken(Exception):
@@ -156,7 +156,8 @@ class Wire:
             if not piece:
                 raise Broken("the server closed the connection in the middle of a message")
             size -= len(piece)
-            sink(piece)
+            if (taken := sink(piece)) is not None:
+                await taken
 
     async def _within(self, seconds: float, what: Coroutine[None, None, bytes]) -> bytes:
         try:

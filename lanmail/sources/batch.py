@@ -52,9 +52,14 @@ class Mail:
         elif not self._unwanted:
             self.draft.write(text)
 
+    @property
+    def is_heavy(self) -> bool:
+        """So much was collected that `drain` has something to do."""
+        return self.draft.buffered > DRAIN
+
     async def drain(self) -> None:
         """Write what was collected to the disk, when it is much. OSError."""
-        if self.draft.buffered > DRAIN:
+        if self.is_heavy:
             await asyncio.to_thread(self.draft.flush)
 
     def finish(self) -> bool:

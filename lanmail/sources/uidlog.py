@@ -56,6 +56,13 @@ class UidLog:
         else:
             self.fetched.update(dict.fromkeys(names, now))
 
+    def carry(self, found: Iterable[tuple[str, int]]) -> None:
+        """Take mails over that were fetched before under other UIDs: (UID, when). OSError."""
+        fresh = {name: at for uid, at in found if (name := clean(uid)) not in self.fetched}
+        if fresh:
+            self._append("".join(f"{at} {name}\n" for name, at in fresh.items()).encode("ascii"))
+            self.fetched.update(fresh)
+
     def reserve(self, uids: Iterable[str]) -> None:
         """Make sure that `add` will find room on the disk. OSError."""
         octets = sum(len(clean(uid)) + 32 for uid in uids)
