@@ -191,6 +191,13 @@ class Relay(Model):
     sweep: Duration = _key("30s", "How often spool/outbound is looked through in case a notification was missed.")
 
 
+class Tokend(Model):
+    """Keeping OAuth2 tokens of external mailboxes fresh. Apps at providers have a file each in apps/."""
+
+    spread: Duration = _key("60s", "What is due at the start is spread over this time.")
+    requests_per_host: int = _key(2, "Most requests to one provider at a time.", ge=1)
+
+
 class Httpd(Model):
     """The HTTP API, the log-in pages and the web interface."""
 
@@ -270,6 +277,7 @@ class Settings(Model):
     outgoing: Outgoing = _section(Outgoing)
     dkim: Dkim = _section(Dkim)
     incoming: Incoming = _section(Incoming)
+    tokend: Tokend = _section(Tokend)
     httpd: Httpd = _section(Httpd)
     auth: Auth = _section(Auth)
     tls: Tls = _section(Tls)

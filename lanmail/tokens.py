@@ -70,7 +70,7 @@ async def access(paths: Paths, app: str, address: str, resource: str = MAIL, *, 
         if state in _STUCK:
             raise _trouble(app, address, _STUCK[state])
         fresh = str(head.get("fingerprint", "")) != unlike or not unlike
-        if fresh and _number(head.get("expires")) - time.time() >= ENOUGH:
+        if fresh and _lives(head):
             return Token(app, address, _decrypt(paths, app, address, head), str(head["fingerprint"]), resource)
         if not asked:
             asked = True
@@ -108,6 +108,12 @@ def _load(path: Path, app: str, address: str) -> dict[str, Any]:
     if not isinstance(head, dict):
         raise _trouble(app, address, f"{path} is damaged")
     return head
+
+
+def _lives(head: dict[str, Any]) -> bool:
+    """Whether it is good for a whole session's log-in; of a short life, a fifth is enough."""
+    expires, issued = _number(head.get("expires")), _number(head.get("issued"))
+    return expires - time.time() >= min(ENOUGH, 0.2 * (expires - issued))
 
 
 def _decrypt(paths: Paths, app: str, address: str, head: dict[str, Any]) -> Secret:

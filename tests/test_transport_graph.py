@@ -62,11 +62,11 @@ def test_or_is_taken_out(to: tuple[str, ...], expected: list[bytes]) -> None:
 def office(base: Path, port: int, more: str = "") -> Root:
     root = Root(base, f'transport = "graph"\nuser = "meier@firma.example"\napp = "azure"\nauth = "oauth2"\n'
                       f'graph.url = "http://127.0.0.1:{port}/v1.0"\n{more}')
-    give_token(root.paths, "geheim-1")
+    give_token(root.paths, "geheim-1", "graph")
     return root
 
 
-def give_token(where: paths.Paths, word: str) -> None:
+def give_token(where: paths.Paths, word: str, resource: str = tokens.MAIL) -> None:
     """What tokend writes."""
     key, expires = Fernet.generate_key(), time.time() + 3600
     where.secrets.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def give_token(where: paths.Paths, word: str) -> None:
     (where.secrets / tokens.KEYS).chmod(0o600)
     name, mailbox = "azure", "meier@firma.example"
     plain = json.dumps({"app": name, "address": mailbox, "expires": expires, "token": word}).encode()
-    path = tokens.file_of(where, name, mailbox)
+    path = tokens.file_of(where, name, mailbox, resource)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"state": "ok", "expires": expires, "fingerprint": "f1",
                                 "token": Fernet(key).encrypt(plain).decode()}))

@@ -108,8 +108,10 @@ def test_ready_then_stops_listeners_before_deliver(office: Office) -> None:
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err) == (0, "", "")
     stops = [line for line in office.notes() if line.endswith((" stop", " gone"))]
-    assert sorted(stops[-4:]) == ["deliver gone", "deliver stop", "relay gone", "relay stop"]
-    assert {line for line in stops[:-4] if line.endswith("gone")} == {"smtpd gone", "pop3d gone", "imapd gone"}
+    last = sorted(f"{one.name} {word}" for one in programs.DAEMONS if not one.listens for word in ("gone", "stop"))
+    assert sorted(stops[-len(last):]) == last
+    listeners = {f"{one.name} gone" for one in programs.DAEMONS if one.listens}
+    assert {line for line in stops[:-len(last)] if line.endswith("gone")} == listeners
 
 
 def test_starts_again_what_dies(office: Office) -> None:

@@ -9,6 +9,7 @@ import click
 from lanmail import conffile, config, paths, tls
 from lanmail.cli import command
 from lanmail.errors import ConfigError
+from lanmail.oauth import keys as token_keys
 from lanmail.paths import Paths
 
 _ALIASES = """\
@@ -44,6 +45,7 @@ def init(where: Paths, domain: str, port_offset: int, listen: tuple[str, ...]) -
     if loaded.server.domain != domain.lower():
         click.echo(f"note: {where.config_file} has the domain {loaded.server.domain}, which stays")
     _certificates(where, loaded.server.domain, loaded.server.hostname, loaded.server.listen, report)
+    report.made += [f"{path}   (key for tokens)" for path in token_keys.ensure(where)]
     _hand_over(where)
     config.load(where)
     report.tell()
@@ -88,6 +90,7 @@ def _directories(where: Paths) -> list[tuple[Path, int]]:
         (where.accounts, 0o750),
         (where.tls, 0o750),
         (where.secrets, 0o700),
+        (where.conf / "apps", 0o750),
         (where.maildirs, 0o750),
         (where.spool, 0o750),
         *((spool, 0o750) for spool in spools),
@@ -124,9 +127,10 @@ def _hand_over(where: Paths) -> None:
     except KeyError:
         click.echo("note: there is no user lanmail yet; systemd-sysusers makes it, then run init again", err=True)
         return
-    for path in (where.tls / "server.key", where.root, where.run, *(p for p, _ in _directories(where))):
+    own = (where.tls / "server.key", *(where.secrets / name for name in (token_keys.ACCESS, token_keys.REFRESH)))
+    for path in (*own, where.root, where.run, *(p for p, _ in _directories(where))):
         inside = where.conf in path.parents or path == where.conf
-        if path.exists() and (not inside or path.name == "server.key"):
+        if path.exists() and (not inside or path in own):
             os.chown(path, user.pw_uid, user.pw_gid)
         elif path.exists():
             os.chown(path, 0, user.pw_gid)

@@ -40,10 +40,11 @@ class Tokens:
     skew: float = 0.0  # how far the provider's clock is before ours
 
 
-async def ask(app: App, paths: Paths, form: Mapping[str, str], *, exchanging: bool = False) -> Tokens:
+async def ask(app: App, paths: Paths, form: Mapping[str, str], *, exchanging: bool = False,
+              proof: bool = True) -> Tokens:
     """One request to the app's token endpoint. errors.Refused."""
     before = time.time()
-    answer = await post(app, paths, app.token_url, form)
+    answer = await post(app, paths, app.token_url, form, proof=proof)
     verdict = errors.judge(answer, exchanging=exchanging)
     if verdict is not None:
         raise errors.Refused(verdict)

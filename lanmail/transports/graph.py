@@ -55,7 +55,7 @@ class Transport:
     async def _ask(self, way: Outgoing, method: str, url: str, body: bytes) -> httpclient.Answer:
         conf = self._house.paths.conf
         try:
-            token = await tokens.access(self._house.paths, way.app, way.user)
+            token = await tokens.access(self._house.paths, way.app, way.user, "graph")
             headers = (("Authorization", f"Bearer {token.secret.reveal()}"), ("Content-Type", "text/plain"))
             request = httpclient.Request(method, url, headers, (body,) if body else (), len(body))
             answer = await httpclient.send(request, tlsclient.wish(way, conf), tunnel.of(way, conf), way.graph.timeout)
