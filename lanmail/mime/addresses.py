@@ -12,7 +12,7 @@ from typing import NamedTuple
 from lanmail.mime import strings, values, words
 
 MAX_ADDRESSES = 10_000
-SHORT = 200
+SHORT = 400
 
 
 class Mailbox(NamedTuple):

@@ -18,15 +18,8 @@ def _write(node: tree.Node, body: list[bytes], extended: list[bytes], *, whole: 
         _write_multipart(node, body, extended)
     else:
         _write_single(node, body, extended, whole)
-    content = node.content
-    if node.kind == content.kind:
-        tail = content.tail
-        if not tail:
-            tail = content.tail = _tail(node)
-    else:
-        tail = _tail(node)
     body.append(b")")
-    extended.append(tail)
+    extended.append(tail(node.content, node.kind))
 
 
 def _write_multipart(node: tree.Node, body: list[bytes], extended: list[bytes]) -> None:
@@ -44,19 +37,13 @@ def _write_multipart(node: tree.Node, body: list[bytes], extended: list[bytes]) 
 
 
 def _write_single(node: tree.Node, body: list[bytes], extended: list[bytes], whole: bool) -> None:
-    content = node.content
-    if node.kind == content.kind:
-        head = content.heads[whole]
-        if not head:
-            head = content.heads[whole] = _head(node, whole)
-    else:
-        head = _head(node, whole)
+    beginning = head(node.content, node.kind, whole=whole)
     if node.kind == tree.TEXT:
-        sizes = b"%b%d %d" % (head, node.body.wire, node.body.lines)
+        sizes = b"%b%d %d" % (beginning, node.body.wire, node.body.lines)
         body.append(sizes)
         extended.append(sizes)
         return
-    sizes = b"%b%d" % (head, node.body.wire)
+    sizes = b"%b%d" % (beginning, node.body.wire)
     body.append(sizes)
     extended.append(sizes)
     if node.kind == tree.MESSAGE:
@@ -69,17 +56,25 @@ def _write_single(node: tree.Node, body: list[bytes], extended: list[bytes], who
         extended.append(lines)
 
 
-def _head(node: tree.Node, whole: bool) -> bytes:
-    """All up to the size."""
-    content = node.content
-    kind, subtype = _type(node)
+def head(content: contents.Content, kind: int, *, whole: bool) -> bytes:
+    """All up to the size, of a part that is no multipart or of a `whole` message."""
+    if kind != content.kind:
+        return _head(content, kind, whole)
+    found = content.heads[whole]
+    if not found:
+        found = content.heads[whole] = _head(content, kind, whole)
+    return found
+
+
+def _head(content: contents.Content, kind: int, whole: bool) -> bytes:
+    main, subtype = _type(content, kind)
     parameters, encoding = content.parameters, content.encoding
-    if whole and node.kind == tree.TEXT and _says_nothing(content):
-        kind, subtype, parameters, encoding = b"text", b"plain", [], None
-    if node.kind == tree.TEXT and (content.charset is None or not parameters):
+    if whole and kind == tree.TEXT and _says_nothing(content):
+        main, subtype, parameters, encoding = b"text", b"plain", [], None
+    if kind == tree.TEXT and (content.charset is None or not parameters):
         parameters = [*parameters, (b"charset", b"us-ascii")]
     return b"(%b %b %b %b %b %b " % (
-        strings.nstring(kind),
+        strings.nstring(main),
         strings.nstring(subtype),
         _parameters(parameters),
         strings.unfolded(content.id),
@@ -88,12 +83,11 @@ def _head(node: tree.Node, whole: bool) -> bytes:
     )
 
 
-def _type(node: tree.Node) -> tuple[bytes, bytes]:
+def _type(content: contents.Content, kind: int) -> tuple[bytes, bytes]:
     """Type and subtype; parts that the limits keep shut are application/octet-stream."""
-    content = node.content
-    if node.kind == tree.MESSAGE:
+    if kind == tree.MESSAGE:
         return b"message", b"rfc822"
-    if node.kind != content.kind or (node.kind == tree.LEAF and (content.type or b"").lower() == b"multipart"):
+    if kind != content.kind or (kind == tree.LEAF and (content.type or b"").lower() == b"multipart"):
         return b"application", b"octet-stream"
     return (b"text", b"plain") if content.type is None else (content.type, content.subtype)
 
@@ -111,10 +105,17 @@ def _says_nothing(content: contents.Content) -> bool:
     )
 
 
-def _tail(node: tree.Node) -> bytes:
+def tail(content: contents.Content, kind: int) -> bytes:
     """All after the sizes, or after a multipart's subtype: the extension data."""
-    content = node.content
-    first = _parameters(content.parameters) if node.kind == tree.MULTIPART else strings.unfolded(content.md5)
+    if kind != content.kind:
+        return _tail(content, kind)
+    if not content.tail:
+        content.tail = _tail(content, kind)
+    return content.tail
+
+
+def _tail(content: contents.Content, kind: int) -> bytes:
+    first = _parameters(content.parameters) if kind == tree.MULTIPART else strings.unfolded(content.md5)
     disposition = b"NIL"
     if content.disposition is not None:
         disposition = b"(%b %b)" % (strings.nstring(content.disposition[0]), _parameters(content.disposition[1]))

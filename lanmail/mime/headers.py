@@ -11,7 +11,6 @@ MAX_NAME = 1000  # longer ones are no names but lines gone wrong
 
 _NAME = rb"[!-9;-~]++"
 _VALUE = rb"[ \t]*+:(?:[ \t]*+(?=.)|[ \t]?)(.*+(?:\n[ \t].*+)*+)"
-_fields = re.compile(rb"^(" + _NAME + rb")" + _VALUE, re.MULTILINE).findall
 _name = re.compile(_NAME).fullmatch
 _nul_in_name = re.compile(rb"^([!-9;-~]++)[ \t]*+\0[^:\n]*+:", re.MULTILINE)
 
@@ -66,6 +65,14 @@ _WANTED = {
 Fields = list[tuple[int, bytes]]
 
 
+def _any_case(name: bytes) -> str:
+    """The name as a pattern; alternatives that start with a set are told apart faster than those of IGNORECASE."""
+    return "".join([f"[{one.upper()}{one}]" if one.isalpha() else re.escape(one) for one in name.decode()])
+
+
+_wanted = re.compile(b"\n(" + "|".join(map(_any_case, _WANTED)).encode() + b")" + _VALUE).findall
+
+
 def end(data: bytes, start: int = 0) -> int:
     """Where the body starts, after the empty line; the end of the data when there is none."""
     if data.startswith(b"\n", start):
@@ -83,13 +90,7 @@ def known(block: bytes) -> Fields:
     if b"\0" in block:
         # As for Dovecot, a name ends at a NUL.
         block = _nul_in_name.sub(rb"\1:", block)
-    number_of = _WANTED.get
-    fields: Fields = []
-    for name, value in _fields(block):
-        number = number_of(name.lower())
-        if number is not None:
-            fields.append((number, value))
-    return fields
+    return [(_WANTED[name.lower()], value) for name, value in _wanted(b"\n" + block)]
 
 
 def values(block: bytes, name: bytes) -> list[bytes]:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable
 
 from lanmail import atomic, message, summaries
-from lanmail.mime import bodystructure, casemap, envelopes, headers, source, textsearch, tree
+from lanmail.mime import bodystructure, casemap, contents, envelopes, headers, source, textsearch, tree, usual
 
 # Signatures, traces of filters, keys and pictures: half of many a header, and told apart by how their names begin.
 BULKY = (b"dkim-", b"domainkey-", b"arc-", b"authentication-results", b"received-spf", b"autocrypt", b"x-autocrypt",
@@ -41,10 +41,21 @@ Place = tuple[str, str, int | None]
 def of(message_source: source.Source, base: str, moment: float) -> summaries.Record:
     """All that is kept of a message."""
     data = message_source.data
+    block, fields, structures = _read(data)
+    kept = _kept(block)
+    return summaries.make(base, math.floor(moment), header=kept, texts=_texts(fields) if kept else None,
+                          summary=(envelopes.envelope(fields), *structures))
+
+
+def _read(data: bytes) -> tuple[bytes, headers.Fields, tuple[bytes, bytes]]:
+    """The header, what it says, and the structures."""
+    if middle := usual.middle(data):
+        block = data[:middle]
+        fields = headers.known(block)
+        if (structures := usual.structures(data, middle, contents.of_message(fields))) is not None:
+            return block, fields, structures
     root = tree.scan(data)
-    kept = _kept(data[: root.middle])
-    return summaries.make(base, math.floor(moment), header=kept, texts=_texts(root.fields) if kept else None,
-                          summary=(envelopes.envelope(root.fields), *bodystructure.write(root)))
+    return data[: root.middle], root.fields, bodystructure.write(root)
 
 
 def of_header(message_source: source.Source, base: str, moment: float) -> summaries.Record:
