@@ -21,7 +21,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from lanmail import atomic, config, paths
-from lanmail.errors import ConfigError
+from lanmail.errors import ConfigError, MailError
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 
@@ -117,6 +117,9 @@ def _guarded(run: Callable[[], Any]) -> int:
     except ConfigError as error:
         click.echo(str(error), err=True)
         return os.EX_CONFIG
+    except MailError as error:
+        click.echo(f"lanmail: {error.text}", err=True)
+        return os.EX_UNAVAILABLE
     except OSError as error:
         click.echo(f"lanmail: {error.filename or ''}: {error.strerror or error}".replace(" : ", " "), err=True)
         return os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_IOERR

@@ -1,0 +1,69 @@
+"""The places in conf/ that log in by a token, and the servers at which one can be tried."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from lanmail import config, incoming, outgoing, remote, tlsclient, tunnel
+from lanmail.errors import ConfigError
+from lanmail.oauth import trial
+from lanmail.oauth.apps import App
+from lanmail.oauth.pending import Wish
+from lanmail.paths import Paths
+from lanmail.settings import Account, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One place. `account` is empty for the defaults of all; `server` None where no mail server is logged in to."""
+
+    app: str
+    address: str
+    account: str
+    where: str  # for people
+    server: trial.Server | None
+
+
+def of(paths: Paths, settings: Settings) -> Iterator[Use]:
+    """All places; those in broken files of accounts are left out."""
+    hostname = settings.server.hostname
+    if _by_token(settings.outgoing):
+        yield _sending(paths, settings.outgoing, "", hostname)
+    for path in config.account_files(paths):
+        try:
+            account = config.load_account(path, settings.account_defaults)
+        except ConfigError:
+            continue
+        way = outgoing.of(settings.outgoing, account.outgoing)
+        if account.outgoing is not None and outgoing.given(account.outgoing) and _by_token(way):
+            yield _sending(paths, way, account.name, hostname)
+        yield from _fetching(paths, settings, account)
+
+
+def _by_token(way: remote.Remote) -> bool:
+    return bool(way.auth == "oauth2" and way.app and way.user)
+
+
+def _sending(paths: Paths, way: outgoing.Outgoing, account: str, hostname: str) -> Use:
+    server = None
+    if way.transport == "smtp" and way.host:
+        server = trial.Server("smtp", way.host, outgoing.port_of(way), way.tls, way.user, way.mechanism,
+                              tlsclient.wish(way, paths.conf), tunnel.of(way, paths.conf), way.helo or hostname)
+    return Use(way.app, way.user, account, f"[outgoing] of {account or 'lanmail.toml'}", server)
+
+
+def _fetching(paths: Paths, settings: Settings, account: Account) -> Iterator[Use]:
+    for name, own in account.sources.items():
+        way = incoming.of(settings.incoming, own)
+        if way.interface != "disabled" and way.host and _by_token(way):
+            tls = incoming.tls_of(way)
+            server = trial.Server(way.protocol, way.host, incoming.port_of(way), tls, way.user, way.mechanism,
+                                  tlsclient.wish(way, paths.conf), tunnel.of(way, paths.conf))
+            yield Use(way.app, way.user, account.name, f"source {account.name}/{name}", server)
+
+
+def servers(paths: Paths, settings: Settings, app: App, wish: Wish) -> list[trial.Server]:
+    """Where a token is tried: the servers that conf/ names for it, and the provider's for the protocols left."""
+    found = [replace(use.server, user=wish.user) for use in of(paths, settings) if use.server is not None
+             and use.app == wish.app and use.address.lower() == wish.address.lower()]
+    known = {one.protocol for one in found}
+    return list(dict.fromkeys([*found, *(one for one in trial.of_app(app, wish.user) if one.protocol not in known)]))
