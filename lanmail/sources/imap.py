@@ -121,7 +121,7 @@ class Driver:
         except (Broken, Denied) as error:
             visit.say(f"{seat.user}: {error}")
         seat.close()
-        await asyncio.sleep(seat.pauses.after(asyncio.get_running_loop().time() - began))
+        await push.pause(seat.pauses.after(asyncio.get_running_loop().time() - began))
 
     async def probe(self, visit: Visit, say: Callable[[str], None]) -> Probe:
         """Log in to the source's own mailbox and look, changing nothing."""

@@ -126,11 +126,13 @@ class Folder:
 
     async def _sizes(self, uids: Sequence[int]) -> list[_Row]:
         """What is still there of these messages, with their sizes."""
-        rows = []
+        wanted, rows = set(uids), []
         async for response in self._client.results(self._client.fetch(uids, _SIZE)):
             pairs = response.pairs() if response.kind == "FETCH" else {}
-            if "RFC822.SIZE" in pairs and "UID" in pairs:
-                rows.append(_Row(imapwire.number(pairs["UID"]), imapwire.number(pairs["RFC822.SIZE"])))
+            uid = imapwire.number(pairs.get("UID"))
+            if "RFC822.SIZE" in pairs and uid in wanted:
+                wanted.discard(uid)
+                rows.append(_Row(uid, imapwire.number(pairs["RFC822.SIZE"])))
         return rows
 
     # bringing them
@@ -153,7 +155,7 @@ class Folder:
         missing = await self._bodies(chosen[:limit], keeps=keeps)
         left = sorted([row.uid for row in chosen[limit:]] + fresh[looked:])
         self._memory.large += len(large)
-        outcome.waiting += len(left) + len(missing)
+        outcome.waiting += len(left)
         return sorted(left + missing)
 
     async def _tell(self, rows: list[_Row]) -> None:
@@ -177,20 +179,21 @@ class Folder:
         ids = self._ids if keeps else None
         intake = _Intake(self._visit, self._client, self._box, ids, self._memory.uidvalidity, self._outcome)
         try:
-            waiting, sent, again = deque(_groups(rows)), deque[tuple[str, dict[int, _Row]]](), list[_Row]()
+            waiting, sent, again = deque(_groups(rows)), deque[tuple[str, list[_Row]]](), list[_Row]()
             while waiting or sent:
                 while waiting and len(sent) < AHEAD:
                     group = waiting.popleft()
-                    sent.append((self._client.fetch(group, "UID BODY.PEEK[]"), group))
+                    sent.append((intake.ask(group), group))
                 tag, group = sent.popleft()
                 try:
-                    await intake.receive(tag, group)
+                    await intake.receive(tag)
+                    intake.lacking(group)  # was expunged meanwhile
                 except Denied:
-                    again += group.values()
+                    again += intake.lacking(group)
             missing = []
             for row in again:
                 try:
-                    await intake.receive(self._client.fetch([row.uid], "UID BODY.PEEK[]"), {row.uid: row})
+                    await intake.receive(intake.ask([row]))
                 except Denied as error:
                     missing.append(row.uid)
                     self._refused(row, error)
@@ -261,6 +264,7 @@ class _Intake:
         self._mail: Mail | None = None
         self._head = b""
         self._came: dict[str, tuple[int, str | None]] = {}  # size and identity of what is not committed yet
+        self._wanted: dict[int, _Row] = {}  # asked for and not here yet
         self.done: list[int] = []  # durably here
 
     def _piece(self, piece: bytes) -> Awaitable[None] | None:
@@ -271,12 +275,21 @@ class _Intake:
         self._mail.write(piece)
         return self._mail.drain() if self._mail.is_heavy else None
 
-    async def receive(self, tag: str, group: dict[int, _Row]) -> None:
-        """The answers to a command; what came of the group is taken out of it. Denied, Broken, OSError."""
+    def ask(self, group: list[_Row]) -> str:
+        """Ask for messages; the command's tag."""
+        self._wanted |= {row.uid: row for row in group}
+        return self._client.fetch([row.uid for row in group], "UID BODY.PEEK[]")
+
+    def lacking(self, group: list[_Row]) -> list[_Row]:
+        """What of it did not come; it is no longer waited for."""
+        return [row for row in group if self._wanted.pop(row.uid, None)]
+
+    async def receive(self, tag: str) -> None:
+        """What comes until a command ends: servers may answer others meanwhile. Denied, Broken, OSError."""
         async for response in self._client.results(tag, self._piece):
             pairs = response.pairs() if response.kind == "FETCH" else {}
             body = next((value for name, value in pairs.items() if name in ("BODY[]", "BODY[]<0>", "RFC822")), None)
-            row = group.pop(imapwire.number(pairs.get("UID")), None) if body is not None else None
+            row = self._wanted.pop(imapwire.number(pairs.get("UID")), None) if body is not None else None
             if row is None:
                 self._drop()
                 continue
@@ -333,14 +346,14 @@ class _Intake:
             await asyncio.wait({self._writing})
 
 
-def _groups(rows: list[_Row]) -> Iterator[dict[int, _Row]]:
-    group: dict[int, _Row] = {}
+def _groups(rows: list[_Row]) -> Iterator[list[_Row]]:
+    group: list[_Row] = []
     octets = 0
     for row in rows:
         if group and (len(group) >= _MAILS or octets + row.size > _OCTETS):
             yield group
-            group, octets = {}, 0
-        group[row.uid] = row
+            group, octets = [], 0
+        group.append(row)
         octets += row.size
     if group:
         yield group
