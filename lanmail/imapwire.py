@@ -93,7 +93,7 @@ class Wire:
 
     async def start_tls(self, context: ssl.SSLContext, host: str, seconds: float) -> None:
         """The handshake after STARTTLS was answered. Broken, OSError (ssl.SSLError), TimeoutError."""
-        if self._reader._buffer:  # type: ignore[attr-defined]
+        if self._there:
             # RFC 9051 §11.2: what came in clear behind the OK was put there by somebody on the way
             raise Broken("the server sent something in clear behind STARTTLS")
         loop = asyncio.get_running_loop()
@@ -125,7 +125,7 @@ class Wire:
         literals: list[bytes | Stored] = []
         total = 0
         while True:
-            line = await self._within(seconds, self._line())
+            line = await self._within(seconds, self._line(), ready=b"\n" in self._there)
             found = _LITERAL.search(line)
             total += len(line)
             if found is None:
@@ -152,15 +152,23 @@ class Wire:
         if size > MAX_BODY:
             raise Broken(f"the server announces a message of {size} octets")
         while size:
-            piece = await self._within(seconds, self._reader.read(min(size, _PIECE)))
+            piece = await self._within(seconds, self._reader.read(min(size, _PIECE)), ready=bool(self._there))
             if not piece:
                 raise Broken("the server closed the connection in the middle of a message")
             size -= len(piece)
             if (taken := sink(piece)) is not None:
                 await taken
 
-    async def _within(self, seconds: float, what: Coroutine[None, None, bytes]) -> bytes:
+    @property
+    def _there(self) -> bytearray:
+        """What has come and was not read yet."""
+        buffer: bytearray = self._reader._buffer  # type: ignore[attr-defined]
+        return buffer
+
+    async def _within(self, seconds: float, what: Coroutine[None, None, bytes], *, ready: bool = False) -> bytes:
         try:
+            if ready:  # a timer costs more than to read what is there
+                return await what
             async with asyncio.timeout(seconds):
                 return await what
         except TimeoutError:
