@@ -384,3 +384,23 @@ def proxy_failed(*, balancer: str, error: str) -> None:
 def spool_failed(*, id: str, error: str) -> None:
     """The disk would not take a mail; its sender was told to try again."""
     event("spool-failed", level=logging.ERROR, id=id, error=error)
+
+
+def fetched(*, source: str, mails: int, octets: int, deleted: int, waiting: int, seconds: float) -> None:
+    """A visit to an external mailbox that found something to do."""
+    event("fetched", source=source, mails=mails, octets=octets, deleted=deleted, waiting=waiting, seconds=seconds)
+
+
+def fetch_failed(*, source: str, error: str, failures: int, retry_in: float | None) -> None:
+    """A visit came to nothing; without `retry_in` nothing is tried before somebody changes the settings."""
+    event("fetch-failed", level=logging.WARNING, source=source, error=error, failures=failures, retry_in=retry_in)
+
+
+def fetch_works(*, source: str, failures: int) -> None:
+    """A mailbox can be fetched again."""
+    event("fetch-works", source=source, failures=failures)
+
+
+def mail_refused(*, source: str, mail: str, reply: str) -> None:
+    """A server lists a mail and does not give it; it stays there."""
+    event("mail-refused", level=logging.WARNING, source=source, mail=mail, reply=reply)

@@ -16,6 +16,7 @@ DAEMONS = (
     Program("deliver", "resolves recipients, files mail into Maildirs"),
     Program("relay", "sends mail to the outside"),
     Program("tokend", "keeps OAuth2 tokens of external mailboxes fresh"),
+    Program("fetchmail", "fetches mail from mailboxes elsewhere"),
     Program("smtpd", "receives mail: SMTP, submission, LMTP", listens=True),
     Program("pop3d", "lets clients fetch mail by POP3", listens=True),
     Program("imapd", "lets clients read mail by IMAP", listens=True),

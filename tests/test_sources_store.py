@@ -10,7 +10,7 @@ from lanmail import notice, paths, settings, spool
 from lanmail.incoming import Source
 from lanmail.sources import place, status
 from lanmail.sources.batch import sender
-from lanmail.sources.uidlog import LARGE, UidLog
+from lanmail.sources.uidlog import Seen, UidLog
 from lanmail.sources.visit import Visit
 
 
@@ -108,9 +108,9 @@ def test_the_envelope_sender(start: bytes, expected: str | None) -> None:
 def test_the_log_of_uids_survives_a_torn_line(tmp_path: Path) -> None:
     file = tmp_path / "state" / "fetched" / "meier" / "gmx" / "box.uids"
     log = UidLog(file)
-    log.add(["a", "b c", "%"])
-    log.add(["d"], LARGE)
-    log.reserve(["e"])
+    log.add([Seen("a"), Seen("b c", digest="0f", date=5), Seen("%")])
+    log.tell(["d"])
+    log.reserve([Seen("e")])
     with file.open("ab") as torn:
         torn.write(b"1763794800 half")
     log = UidLog(file)
@@ -120,20 +120,22 @@ def test_the_log_of_uids_survives_a_torn_line(tmp_path: Path) -> None:
     assert "half" not in log
     assert "d" not in log
     assert log.was_told("d")
-    log.add(["f"])
+    assert log.uid_of("0f") == "b%20c"
+    assert log.date("b c") == 5
+    log.add([Seen("f")])
     assert UidLog(file).fetched.keys() == {"a", "b%20c", "%25", "f"}
 
 
 def test_the_log_forgets_what_the_server_no_longer_has(tmp_path: Path) -> None:
     file = tmp_path / "a" / "b" / "c" / "d" / "box.uids"
     log = UidLog(file)
-    log.add([str(number) for number in range(3000)])
+    log.add([Seen(str(number)) for number in range(3000)])
     since = log.since("2999")
     log.keep_only({str(number) for number in range(2000)})
     assert len(UidLog(file).fetched) == 3000  # not worth it
     log.keep_only({"2999"})
     assert UidLog(file).fetched == {"2999": since}
-    log.add(["x"])
+    log.add([Seen("x")])
     assert UidLog(file).fetched.keys() == {"2999", "x"}
 
 

@@ -3,20 +3,23 @@
 `Batch.commit` first makes all its mails durable in tmp/, renames them into new/, syncs the directory, and then appends
 their UIDs to the log of the mailbox, durably. Only what `commit` returned may be deleted on the server.
 
+A mail's digest is that of all its octets but a few header lines that servers change at will.
+
 A message is stored as it came, octet by octet, but for its line ends (LF on our disks) and one Received line, which
 stands behind the Return-Path that the other server may have put first. That path is the envelope sender.
 """
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import re
 from collections.abc import Callable, Sequence
-from email.utils import formatdate
+from email.utils import formatdate, mktime_tz, parsedate_tz
 
 from lanmail import address, envelope, log, message, spool
 from lanmail.address import Address
-from lanmail.sources.uidlog import UidLog
+from lanmail.sources.uidlog import Seen, UidLog
 
 MAILS = 50
 OCTETS = 8 << 20
@@ -24,6 +27,9 @@ DRAIN = 256 << 10  # collected octets of one mail from which on they are written
 HEADER = 128 << 10  # as much of a header is looked at
 _RETURN_PATH = re.compile(rb"Return-Path:[ \t]*(<[^>\n]*>|[^ \t\n]*)[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE)
 
+_VOLATILE = re.compile(rb"^(?:X-)?(?:Status|UIDL|Keywords):[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
+
+Again = Callable[[str], bool]  # from a digest: whether this mail was fetched before
 Recipients = Callable[[bytes], Sequence[Address]]  # from the header (LF form); none: the mail is not kept
 
 
@@ -31,12 +37,13 @@ class Mail:
     """One mail on its way in."""
 
     def __init__(self, draft: spool.Draft, begin: "Callable[[bytes], tuple[envelope.Envelope, bytes] | None]") -> None:
-        self.head: envelope.Envelope | None = None
+        self.head: envelope.Envelope | None = None  # None: it is for nobody
+        self.date = 0
         self.draft = draft
         self._begin = begin
+        self._hash = hashlib.blake2b(digest_size=16)
         self._start: bytes | None = b""  # the header, until it is complete
         self._cr = False
-        self._unwanted = False
 
     def write(self, piece: bytes) -> None:
         """Collect octets in wire form; line ends become LF."""
@@ -45,12 +52,12 @@ class Mail:
         if piece[-1:] == b"\r":
             piece, self._cr = piece[:-1], True
         text = piece.replace(b"\r\n", b"\n")
-        if self._start is not None:
-            self._start = self._start + text if self._start else text
-            if b"\n\n" in self._start or self._start[:1] == b"\n" or len(self._start) > HEADER:
-                self._header_done()
-        elif not self._unwanted:
-            self.draft.write(text)
+        if self._start is None:
+            self._rest(text)
+            return
+        self._start = self._start + text if self._start else text
+        if b"\n\n" in self._start or self._start[:1] == b"\n" or len(self._start) > HEADER:
+            self._header_done()
 
     @property
     def is_heavy(self) -> bool:
@@ -62,40 +69,49 @@ class Mail:
         if self.is_heavy:
             await asyncio.to_thread(self.draft.flush)
 
-    def finish(self) -> bool:
-        """It is complete; False when it is not to be kept."""
+    def finish(self) -> str:
+        """It is complete; its digest."""
         if self._start is not None:
             self._header_done()
-        if self._cr and not self._unwanted:
-            self.draft.write(b"\r")
-        return not self._unwanted
+        if self._cr:
+            self._rest(b"\r")
+        return self._hash.hexdigest()
 
     def abort(self) -> None:
         """Forget it."""
         self.draft.abort()
 
+    def _rest(self, text: bytes) -> None:
+        self._hash.update(text)
+        if self.head is not None:
+            self.draft.write(text)
+
     def _header_done(self) -> None:
         start, self._start = self._start or b"", None
+        end = message.header_end(start)
+        header = start[:end]
+        self._hash.update(_VOLATILE.sub(b"", header))
+        self._hash.update(start[end:])
+        self.date = date(header)
         begun = self._begin(start)
-        if begun is None:
-            self._unwanted = True
-            return
-        self.head, text = begun
-        self.draft.write(text)
+        if begun is not None:
+            self.head, text = begun
+            self.draft.write(text)
 
 
 class Batch:
     """Mails of one visit to one mailbox."""
 
     def __init__(self, queue: spool.Spool, box: UidLog, source: str, recipients: Recipients, received: str,
-                 marks: envelope.Params = ()) -> None:
+                 marks: envelope.Params = (), again: Again | None = None) -> None:
         self._queue, self._box, self._source = queue, box, source
-        self._recipients, self._received = recipients, received
+        self._recipients, self._received, self._again = recipients, received, again
         self._origin = envelope.Origin("fetch", (("source", source), *marks))
-        self._mails: list[tuple[str, Mail]] = []
-        self._unwanted: list[str] = []
+        self._mails: list[tuple[Seen, Mail]] = []
+        self._unwanted: list[Seen] = []
         self._open: set[Mail] = set()
         self._octets = 0
+        self.fetched = self.octets = 0  # what is in the queue
 
     @property
     def full(self) -> bool:
@@ -108,15 +124,17 @@ class Batch:
         self._open.add(mail)
         return mail
 
-    def add(self, mail: Mail, uid: str) -> None:
-        """The mail is complete."""
+    def add(self, mail: Mail, uid: str = "") -> None:
+        """The mail is complete. Without a UID its digest is one."""
         self._open.discard(mail)
-        if mail.finish():
-            self._mails.append((uid, mail))
-            self._octets += mail.draft.size
-        else:
+        digest = mail.finish()
+        seen = Seen(uid or digest, 0, digest, mail.date)
+        if mail.head is None or (self._again is not None and self._again(digest)):
             mail.abort()
-            self._unwanted.append(uid)
+            self._unwanted.append(seen)
+        else:
+            self._mails.append((seen, mail))
+            self._octets += mail.draft.size
 
     async def commit(self) -> list[str]:
         """Make all of them durable in the queue, then remember them; their UIDs. OSError: none of them is promised."""
@@ -130,7 +148,9 @@ class Batch:
             log.accepted(
                 id=mail.draft.id, origin="fetch", source=self._source, sender=str(mail.head.sender or ""),
                 recipients=log.some([one.address for one in mail.head.recipients]), size=mail.draft.size)
-        return [uid for uid, _ in mails] + unwanted
+            self.octets += mail.draft.size
+        self.fetched += len(mails)
+        return [seen.uid for seen, _ in mails] + [seen.uid for seen in unwanted]
 
     async def abort(self) -> None:
         """Forget whatever was not committed."""
@@ -139,24 +159,26 @@ class Batch:
         if left:
             await asyncio.to_thread(_abort, left)
 
-    def _commit(self, mails: list[tuple[str, Mail]], unwanted: list[str]) -> None:
+    def _commit(self, mails: list[tuple[Seen, Mail]], unwanted: list[Seen]) -> None:
         """The order of the steps is the promise: mails, their directory, UIDs."""
-        done: list[str] = []
         try:
-            self._box.reserve([uid for uid, _ in mails] + unwanted)
-            names = [(uid, mail.draft.id, mail.draft.seal()) for uid, mail in mails]
-            tmp, new = self._queue.fd(spool.TMP), self._queue.fd(spool.NEW)
-            for uid, entry_id, name in names:
+            self._box.reserve([seen for seen, _ in mails] + unwanted)
+            names = [(mail.draft.id, mail.draft.seal()) for _, mail in mails]
+        except BaseException:
+            self._forget(mails)
+            raise
+        tmp, new = self._queue.fd(spool.TMP), self._queue.fd(spool.NEW)
+        done: list[Seen] = []
+        try:
+            for (entry_id, name), (seen, _) in zip(names, mails, strict=True):
                 os.rename(entry_id, name, src_dir_fd=tmp, dst_dir_fd=new)
-                done.append(uid)
-            os.fsync(new)
+                done.append(seen)
             done += unwanted
         finally:
-            if not done:
-                self._forget(mails)
+            os.fsync(new)
             self._box.add(done)
 
-    def _forget(self, mails: list[tuple[str, Mail]]) -> None:
+    def _forget(self, mails: list[tuple[Seen, Mail]]) -> None:
         for _, mail in mails:
             mail.abort()
             with contextlib.suppress(OSError):  # sealed ones lie in tmp/ under their id
@@ -172,6 +194,15 @@ class Batch:
         whom = f"\n\tfor <{to[0]}>" if len(to) == 1 else ""
         received = f"Received: {self._received}{whom};\n\t{formatdate(localtime=True)}\n".encode()
         return head, b"".join((envelope.encode(head), start[:end], received, start[end:]))
+
+
+def date(header: bytes) -> int:
+    """The Date of a mail in seconds since 1970; 0 where it has none that counts."""
+    found = message.field(header, b"Date")
+    with contextlib.suppress(ValueError, OverflowError, TypeError):
+        parsed = parsedate_tz(found.decode("ascii", "replace")) if found else None
+        return max(0, int(mktime_tz(parsed))) if parsed else 0
+    return 0
 
 
 def _abort(mails: list[Mail]) -> None:

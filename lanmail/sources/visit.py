@@ -11,8 +11,8 @@ from lanmail.incoming import Source
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 from lanmail.sources import place
-from lanmail.sources.batch import Batch, Recipients
-from lanmail.sources.uidlog import LARGE, UidLog
+from lanmail.sources.batch import Again, Batch, Recipients
+from lanmail.sources.uidlog import UidLog
 
 
 @dataclass(slots=True)
@@ -89,12 +89,15 @@ class Visit:
         file = place.safe(f"{self.settings.host} {key}") + ".uids"
         return await asyncio.to_thread(UidLog, place.directory(self.paths, self.account, self.name) / file)
 
-    def batch(self, box: UidLog) -> Batch:
-        """Mails on their way from that mailbox into spool/queue."""
+    def batch(self, box: UidLog, again: Again | None = None) -> Batch:
+        """Mails on their way from that mailbox into spool/queue.
+
+        `again` tells by its digest that a mail was fetched before: it is remembered under its new UID, and not kept.
+        """
         received = (f"from {self.settings.host} by {self.house.server.hostname} with {self.settings.protocol.upper()}"
                     " (lanmail)")
         marks = (("multidrop", "yes"),) if self.settings.multidrop else ()
-        return Batch(self.queue, box, self.label, self.recipients or self._owner, received, marks)
+        return Batch(self.queue, box, self.label, self.recipients or self._owner, received, marks, again)
 
     def _owner(self, _header: bytes) -> Sequence[Address]:
         return (Address(self.account, self.house.server.domain),)
@@ -118,7 +121,7 @@ class Visit:
             if self.house.incoming.notices:
                 notice.put(self.paths, self.house, self.account, f"{what} not fetched from {self.settings.user}", text,
                            "fetch-large")
-            box.add([uid for uid, _, _ in fresh], LARGE)
+            box.tell([uid for uid, _, _ in fresh])
 
         await asyncio.to_thread(work)
         return len(fresh)
