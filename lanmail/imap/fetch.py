@@ -11,7 +11,19 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from lanmail import atomic, changes, snapshot, summaries
-from lanmail.imap import binary, fetchgrammar, items, mailbox, parser, readahead, resync, rights, section, streaming
+from lanmail.imap import (
+    binary,
+    fetchgrammar,
+    held,
+    items,
+    mailbox,
+    parser,
+    readahead,
+    resync,
+    rights,
+    section,
+    streaming,
+)
 from lanmail.imap.fetchgrammar import Fetch
 from lanmail.imap.items import Cost, Item
 from lanmail.imap.session import EXPUNGED, Bad, No, Session
@@ -90,14 +102,15 @@ async def _from_files(session: Session, wanted: tuple[Item, ...], spans: list[ra
     view = session.view
     marks = not view.read_only and any(item.marks for item in wanted) and "s" in rights.here(session)
     reader = _Reader(session, wanted)
-    await view.box.follow_cache()
+    if reader.summarizes:
+        await view.box.follow_cache()
     pieces = list(_pieces(spans, BATCH))
     ahead = reader.ahead(pieces)
     for piece in pieces:
         batch = view.uids[piece.start : piece.stop]
         seen = await _mark_seen(view, list(batch)) if marks else frozenset()
         await ahead.step()
-        with view.box.cache.reading() as kept, reader.inside():
+        with reader.inside() as kept:
             await reader.batch(piece.start + 1, batch, kept, seen)
         view.box.keep(reader.fresh)
         reader.fresh = []
@@ -128,9 +141,10 @@ class _Reader:
         self.fresh: list[summaries.Record] = []
         costs = {item.cost for item in wanted}
         self._cost = max(costs)
-        self._summarizes = Cost.SUMMARY in costs
+        self.summarizes = Cost.SUMMARY in costs
         self._sections = any(item.cost == Cost.SUMMARY and item.cut for item in wanted)
         self._structures = any(item.cost == Cost.SUMMARY and not item.cut for item in wanted)
+        self._parts = any(item.cut is not None and item.cut.part for item in wanted)
         whole = [item.whole for item in wanted]
         self._plain = any(whole) and all(one or item.cost < Cost.SUMMARY
                                          for one, item in zip(whole, wanted, strict=True))
@@ -144,19 +158,20 @@ class _Reader:
         return readahead.Ahead(self._session.worker.readers, self._view.box, wanted, structures=self._structures)
 
     @contextlib.contextmanager
-    def inside(self) -> Iterator[None]:
-        """Have the folder's directory open: the way there is not searched for again with each message."""
-        try:
-            self._directory = os.open(self._view.box.path, os.O_RDONLY | os.O_DIRECTORY) if self._plain else -1
-        except OSError:
-            self._directory = -1
-        try:
-            yield
-        finally:
-            if self._directory >= 0:
-                os.close(self._directory)
+    def inside(self) -> Iterator[summaries.Reader | None]:
+        """Have open what the items need: what is kept of messages, or the folder's directory.
 
-    async def batch(self, first: int, uids: Sequence[int], kept: summaries.Reader, seen: frozenset[int]) -> None:
+        From there the way to each of many messages is not searched for again.
+        """
+        with contextlib.ExitStack() as stack:
+            self._directory = -1
+            if self._plain:
+                with contextlib.suppress(OSError):
+                    self._directory = os.open(self._view.box.path, os.O_RDONLY | os.O_DIRECTORY)
+                    stack.callback(os.close, self._directory)
+            yield stack.enter_context(self._view.box.cache.reading()) if self.summarizes else None
+
+    async def batch(self, first: int, uids: Sequence[int], kept: summaries.Reader | None, seen: frozenset[int]) -> None:
         """Answer for messages that follow one another, as many at a time as are kept; `seen`: their flags, too."""
         run: list[tuple[int, items.Message]] = []
         messages = self._view.box.messages
@@ -165,7 +180,7 @@ class _Reader:
             if entry is None:
                 self.missing += 1
                 continue
-            message = items.Message(self._view, entry, kept.get(entry.base) if self._summarizes else None)
+            message = items.Message(self._view, entry, kept.get(entry.base) if kept is not None else None)
             if self._cost == Cost.SUMMARY and uid not in seen and self._suffices(message.record):
                 run.append((number, message))
                 continue
@@ -252,11 +267,10 @@ class _Reader:
         """Answer with the message open."""
         message.status = status = os.fstat(descriptor)
         large = status.st_size > streaming.LARGE
-        message.source = (await self._large(message.entry.uid, descriptor, status) if large
-                          else section.Source(fd=descriptor, size=status.st_size))
-        if (large and self._structures) or (self._summarizes and status.st_size > SLOW):
+        message.source = (await self._large(descriptor, status) if large else self._small_source(descriptor, status))
+        if (large and self._structures) or (self.summarizes and status.st_size > SLOW):
             await self._session.worker.run(self._learn, message, message.source, status)
-        elif self._summarizes:
+        elif self.summarizes:
             self._learn(message, message.source, status)
         said = b"* %d FETCH (" % number
         parts: list[bytes] = []
@@ -289,16 +303,28 @@ class _Reader:
             said.append(b"MODSEQ (%d)" % message.entry.modseq)
         return said
 
-    async def _large(self, uid: int, descriptor: int, status: os.stat_result) -> section.Source:
+    def _small_source(self, descriptor: int, status: os.stat_result) -> section.Source:
+        """A message of which parts are asked for stays in memory, parsed, for the next of its parts."""
+        if not self._parts:
+            return section.Source(fd=descriptor, size=status.st_size)
+        known, key = self._session.worker.held_small, held.key_of(status)
+        source = known.get(key)
+        if source is None:
+            source = section.Source(fd=descriptor, size=status.st_size)
+            _digest(source)
+            known.put(key, source, status.st_size)
+        return source
+
+    async def _large(self, descriptor: int, status: os.stat_result) -> section.Source:
         """A large message is read and parsed in a thread, and kept for the next piece of it."""
         if all(item.whole or item.cut is None for item in self._items) and not self._structures:
             return section.Source(fd=descriptor)
-        held, key = self._session.worker.held, (self._view.box.path, uid)
-        source = held.get(key)
+        known, key = self._session.worker.held, held.key_of(status)
+        source = known.get(key)
         if source is None:
             source = section.Source(fd=descriptor)
             await self._session.worker.run(_digest, source)
-            held.put(key, source, status.st_size)
+            known.put(key, source, status.st_size)
         return source
 
     async def _open(self, entry: snapshot.Entry) -> int:

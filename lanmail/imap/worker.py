@@ -35,7 +35,8 @@ class Worker:
         self._pool = ThreadPoolExecutor(THREADS, "files")
         self._boxes: dict[str, box.Box] = {}
         self._sessions: set[Session] = set()
-        self.held = held.Held()
+        self.held = held.Held(held.ROOM)
+        self.held_small = held.Held(held.ROOM_FOR_SMALL)
         self._users: Counter[tuple[str, str]] = Counter()  # by account and IP address
         self._fresh_ones: Counter[str] = Counter()  # by IP address, not logged in
         self.indexes = indexes.Indexes(context.paths.indexes)
@@ -202,6 +203,7 @@ class Worker:
         while True:
             await asyncio.sleep(SWEEP)
             self.held.sweep()
+            self.held_small.sweep()
             self.indexer.tend()
             self.readers.tend()
             for one in list(self._boxes.values()):
