@@ -80,31 +80,37 @@ def _store(folder: Folder, wanted: set[int], mode: str, flags: Sequence[str], mo
 def _rename_all(folder: Folder, table: keywords.Table, entries: list[Entry], mode: str,
                 flags: Sequence[str]) -> set[int]:
     """Give the files their new letters; returns the UIDs of those that were not where we thought."""
+    wanted = _new_names(table, entries, mode, flags)
     lost = set[int]()
-    moved: list[tuple[str, str]] = []
-    known: dict[str, str] = {}  # letters → what then stands behind the base name, "" for nothing
+    done: list[tuple[Entry, str]] = []
     taken = folder.taken
     try:
         with _inside(folder) as directory:
-            for entry in entries:
-                info = known.get(old := entry.letters)
-                if info is None:
-                    letters = _letters(table, entry, mode, flags)
-                    named = maildir.with_letters(entry.name, letters)
-                    info = known[old] = named[len(entry.base) :] if letters or old else ""
-                name = entry.base + info
-                if not info or name == entry.name:
-                    continue
+            for pair in wanted:
+                entry, name = pair
                 try:
                     if taken(name):
                         lost.add(entry.uid)
-                    elif _put(directory, entry, name):
-                        moved.append((entry.path, f"cur/{name}"))
+                    elif _put(directory, f"{entry.sub}/{entry.name}", name):
+                        done.append(pair)
                 except FileNotFoundError:
                     lost.add(entry.uid)
     finally:
-        folder.moved(moved)
+        folder.renamed([pair for pair in done if pair[0].sub == "cur"])
+        folder.moved([(entry.path, f"cur/{name}") for entry, name in done if entry.sub != "cur"])
     return lost
+
+
+def _new_names(table: keywords.Table, entries: list[Entry], mode: str, flags: Sequence[str]) -> list[tuple[Entry, str]]:
+    """Those whose letters change, each with its new name; there are few different sets of letters."""
+    mark = maildir.INFO
+    before = [entry.name.partition(mark)[2] for entry in entries]
+    infos = {}
+    for old in set(before):
+        letters = _letters(table, old, mode, flags)
+        infos[old] = maildir.with_letters(mark + old, letters) if letters or old else ""
+    return [(entry, entry.base + info) for entry, old in zip(entries, before, strict=True)
+            if (info := infos[old]) and entry.name != entry.base + info]
 
 
 @contextlib.contextmanager
@@ -124,10 +130,10 @@ def _among(snapshot: Snapshot, uids: set[int]) -> list[Entry]:
     return [entry for entry in snapshot.entries if entry.uid in uids]
 
 
-def _letters(table: keywords.Table, entry: Entry, mode: str, flags: Sequence[str]) -> str:
+def _letters(table: keywords.Table, before: str, mode: str, flags: Sequence[str]) -> str:
     given = {maildir.LETTERS[flag.lower()] for flag in flags if flag.lower() in maildir.LETTERS}
     given |= set(table.letters(flags))
-    old = set(entry.letters.partition(",")[0])
+    old = set(before.partition(",")[0])
     if mode == "+":
         return "".join(old | given)
     if mode == "-":
@@ -135,10 +141,10 @@ def _letters(table: keywords.Table, entry: Entry, mode: str, flags: Sequence[str
     return "".join(given | (old - maildir.FLAGS.keys() - table.by_letter.keys()))
 
 
-def _put(directory: int, entry: Entry, name: str) -> bool:
+def _put(directory: int, path: str, name: str) -> bool:
     """Rename the file to cur/NAME; False when another program's name leaves no room for letters. OSError."""
     try:
-        os.rename(entry.path, f"cur/{name}", src_dir_fd=directory, dst_dir_fd=directory)
+        os.rename(path, f"cur/{name}", src_dir_fd=directory, dst_dir_fd=directory)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:  # the other messages must not suffer
             raise
@@ -179,7 +185,7 @@ def take_recent(folder: Folder) -> tuple[Snapshot, frozenset[int]]:
                 for entry in folder.arrived():
                     name = entry.name if maildir.INFO in entry.name else maildir.with_letters(entry.name, "")
                     with contextlib.suppress(FileNotFoundError):
-                        if not folder.taken(name) and _put(directory, entry, name):
+                        if not folder.taken(name) and _put(directory, entry.path, name):
                             taken.add(entry.uid)
                             moved.append((entry.path, f"cur/{name}"))
         finally:

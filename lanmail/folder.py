@@ -37,8 +37,7 @@ LOCK_WAIT = 20.0
 FILL_TIME = 1.0
 _ATTEMPTS = 5
 _BULK = 1000
-_CACHED_FOLDERS = 500
-_CACHED_ENTRIES = 1_000_000
+_CACHED_FOLDERS, _CACHED_ENTRIES = 500, 1_000_000
 
 
 class Folder:
@@ -284,7 +283,7 @@ class Folder:
                 if name is None:
                     gone.append(entry)
                 elif entry.name != name or entry.sub != sub:
-                    changed.append(entry.renamed(name, sub))
+                    changed.append(Entry(entry.uid, entry.base, name, sub, entry._sizes, entry.modseq))
             elif name is not None:
                 uid = uids.uids.get(base)
                 if uid is None:
@@ -406,6 +405,10 @@ class Folder:
                 self._touched.update(dict.fromkeys(listed.applied(removed, added)))
                 if listed is self._new:  # short as it is, reading it costs less than mail that is noticed late
                     listed.forget()
+
+    def renamed(self, pairs: Sequence[tuple[Entry, str]]) -> None:
+        """The same for messages in cur/ that have these names there now."""
+        self._touched.update(dict.fromkeys(self._cur.renamed(pairs) if pairs else ()))
 
     def heard(self, sub: str, name: str, *, there: bool) -> None:
         """An inotify event of new/ or cur/: only one that tells something we do not know makes us look."""

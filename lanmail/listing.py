@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from lanmail import atomic, maildir, spool
+from lanmail.snapshot import Entry
 
 TRUST = 1.0
 
@@ -110,11 +111,23 @@ class Listing:
         fresh = [name.partition(":")[0] for name in added]
         files.update(zip(fresh, added, strict=True))
         touched += fresh
+        self._changed_by_us()
+        return touched
+
+    def renamed(self, pairs: Sequence[tuple[Entry, str]]) -> list[str]:
+        """The same for messages that only got other letters: entries of before, and their names now."""
+        bases, names = [entry.base for entry, _ in pairs], [name for _, name in pairs]
+        self.names.difference_update([entry.name for entry, _ in pairs])
+        self.names.update(names)
+        self.files.update(zip(bases, names, strict=True))
+        self._changed_by_us()
+        return bases
+
+    def _changed_by_us(self) -> None:
         self._mtime, self._inode = self._stamp()
         if not self._reread:
             self._reread = time.monotonic() + max(TRUST, 10 * self._cost)
         self._settled = False
-        return touched
 
     def taken(self, name: str) -> bool:
         """Whether this very name is there; what is no file goes out of the way."""

@@ -149,16 +149,13 @@ class Box:
             different = [entry for entry in fresh.entries if old.get(entry.uid) is not entry]
         else:
             different = [entry for uid in sorted(altered) if (entry := fresh.find(uid)) and old.get(uid) is not entry]
-        added, changed = 0, []
-        for entry in different:
-            if entry.uid > highest:
-                added += 1
-            elif entry.uid not in old:
-                self.die()  # UIDs only grow: this is not the folder that it was
-                return
-            elif entry.modseq != old[entry.uid].modseq:
-                changed.append(entry)
-            old[entry.uid] = entry
+        added = sum([entry.uid > highest for entry in different])
+        present = [(entry, old.get(entry.uid)) for entry in (different[:-added] if added else different)]
+        if any(before is None for _, before in present):
+            self.die()  # UIDs only grow: this is not the folder that it was
+            return
+        old.update([(entry.uid, entry) for entry in different])
+        changed = [entry for entry, before in present if before is not None and entry.modseq != before.modseq]
         for entry in sorted(changed, key=_modseq):
             self.changed.pop(entry.uid, None)
             self.changed[entry.uid] = entry.modseq

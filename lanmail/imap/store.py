@@ -1,5 +1,6 @@
 """STORE: change the flags of messages (RFC 3501 §6.4.6), also only if nobody else did (RFC 7162 §3.1.3)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lanmail import changes, keywords, maildir
@@ -105,32 +106,50 @@ class _Telling:
         self._guessed: dict[tuple[str, str], bool] = {}
 
     async def tell(self, before: dict[int, Entry], uids: list[int]) -> None:
+        messages = self._view.box.messages
+        tell = self._tell_unguessed if self._arguments.silent else self._tell_all
         for start in range(0, len(uids), CHUNK):
-            self._tell([(before[uid], entry) for uid in uids[start : start + CHUNK]
-                        if (entry := self._view.box.messages.get(uid))])
+            tell([(before[uid], entry) for uid in uids[start : start + CHUNK] if (entry := messages.get(uid))])
             await self._session.room()
 
-    def _tell(self, pairs: list[tuple[Entry, Entry]]) -> None:
-        view, silent, write = self._view, self._arguments.silent, self._session.connection.write
-        known, told = view.flags_known, view.told
+    def _tell_all(self, pairs: list[tuple[Entry, Entry]]) -> None:
+        answer, write = self._view.flags_answer, self._session.connection.write
+        write(b"".join([answer(entry) for _, entry in pairs]))
+        self._view.told.update([(entry.uid, entry.modseq) for _, entry in pairs])
+
+    def _tell_unguessed(self, pairs: list[tuple[Entry, Entry]]) -> None:
+        view, write, kept = self._view, self._session.connection.write, self._kept
+        known, told, last, guesses = view.flags_known, view.told, view.told.get, self._guesses()
+        numbers, unchanged_too = self._session.condstore, self._arguments.unchanged_since is not None
         for old, entry in pairs:
             uid = entry.uid
-            if not silent or uid in self._kept:
+            if uid in kept:
                 write(view.flags_answer(entry))
-            elif known < old.modseq > told.get(uid, 0) or not self._guesses(old, entry):
+            elif known < old.modseq > last(uid, 0) or not guesses(old, entry):
                 continue  # more happened to it than this command: that will be told in full
-            elif self._session.condstore and (entry is not old or self._arguments.unchanged_since is not None):
+            elif numbers and (entry is not old or unchanged_too):
                 # RFC 7162 §3.1.3: .SILENT keeps back the flags, never the mod-sequence
                 write(view.flags_answer(entry, flags=False))
             told[uid] = entry.modseq
 
-    def _guesses(self, old: Entry, new: Entry) -> bool:
-        """Whether the flags are what a client expects that knew the old ones."""
-        key = old.letters, new.letters
-        if self._before.keywords.further_of or self._view.box.now.keywords.further_of or key not in self._guessed:
-            expected = {flag.lower() for flag in self._before.flags(old)}
-            for mode, flags in self._steps:
-                given = {flag.lower() for flag in flags}
-                expected = expected | given if mode == "+" else expected - given if mode == "-" else given
-            self._guessed[key] = expected == {flag.lower() for flag in self._view.box.now.flags(new)}
-        return self._guessed[key]
+    def _guesses(self) -> Callable[[Entry, Entry], bool]:
+        """Whether the flags of a message are what a client expects that knew the old ones."""
+        if self._before.keywords.further_of or self._view.box.now.keywords.further_of:
+            return self._guess
+        known, mark, guess = self._guessed, maildir.INFO, self._guess
+
+        def guesses(old: Entry, new: Entry) -> bool:
+            key = old.name.partition(mark)[2], new.name.partition(mark)[2]
+            found = known.get(key)
+            if found is None:
+                found = known[key] = guess(old, new)
+            return found
+
+        return guesses
+
+    def _guess(self, old: Entry, new: Entry) -> bool:
+        expected = {flag.lower() for flag in self._before.flags(old)}
+        for mode, flags in self._steps:
+            given = {flag.lower() for flag in flags}
+            expected = expected | given if mode == "+" else expected - given if mode == "-" else given
+        return expected == {flag.lower() for flag in self._view.box.now.flags(new)}
