@@ -71,6 +71,10 @@ class Root:
         path.write_text(f'client_id = "id"\ntoken_url = "http://127.0.0.1:{self.port}/token"\n'
                         f'authorize_url = "http://127.0.0.1:{self.port}/auth"\ntimeout = 2\n{text}\n')
 
+    def describe(self, text: str, name: str = "own") -> None:
+        """The whole file of an app."""
+        (self.paths.conf / "apps" / f"{name}.toml").write_text(text)
+
     def grant(self, word: str = "R0", *, address: str = ADDRESS, left: float | None = None, app: str = "own",
               **more) -> None:
         """What a consent leaves; `left`: seconds that an access token A0 still lives."""
