@@ -285,7 +285,7 @@ async def test_nobody_is_needed_for_client_credentials(where: paths.Paths, provi
     (where.secrets / "s").write_text("wor~d\n")
     scopes = {"mail": ["all/.default"]}
     app = provider.app(grant="client_credentials", client_secret="file:secrets/s", app_scopes=scopes)
-    got = await consent.without_person(where, app, EVA.address)
+    got = await consent.without_person(where, app, EVA)
     assert isinstance(got, endpoint.Tokens)
     assert provider.requests[0][1] == {"grant_type": "client_credentials", "scope": "all/.default", "client_id": "us",
                                        "client_secret": "wor~d"}

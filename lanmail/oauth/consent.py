@@ -11,13 +11,12 @@ the scopes, the right person, and a mail server that takes the token. Until then
 
 import base64
 import json
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from lanmail import httpclient, tlsclient, tokens, tunnel
 from lanmail.errors import Permanent, Temporary
-from lanmail.oauth import assertion, authorization, endpoint, errors, trial
+from lanmail.oauth import assertion, authorization, endpoint, errors, schedule, trial
 from lanmail.oauth.apps import App
 from lanmail.oauth.authorization import Asked, Declined, Foreign
 from lanmail.oauth.endpoint import Tokens
@@ -86,11 +85,11 @@ async def redeem(paths: Paths, app: App, asked: Asked, code: str) -> Tokens:
     return await endpoint.ask(app, paths, form, exchanging=True)
 
 
-async def without_person(paths: Paths, app: App, address: str) -> Tokens:
+async def without_person(paths: Paths, app: App, wish: Wish) -> Tokens:
     """The tokens of an app that needs nobody's consent: client credentials, a service account. errors.Refused."""
     if app.grant == "jwt_bearer":
-        proof = assertion.service(app, paths, address, app.scope())
-        return await endpoint.ask(app, paths, {"grant_type": assertion.BEARER, "assertion": proof.reveal()})
+        claim = assertion.service(app, paths, wish.person, app.scope()).reveal()
+        return await endpoint.ask(app, paths, {"grant_type": assertion.BEARER, "assertion": claim}, proof=False)
     return await endpoint.ask(app, paths, {"grant_type": "client_credentials", "scope": app.scope()})
 
 
@@ -174,20 +173,21 @@ async def adopt(paths: Paths, app: App, wish: Wish, got: Tokens) -> Record:
     """Make these tokens the ones that count. Temporary, OSError."""
     kept = Store(paths)
     kept.prepare()
-    now = time.time()
     async with kept.lock(wish.app, wish.address):
         before = kept.read(wish.app, wish.address, decrypt=False)
-        ends = got.refresh_expires or (now + app.refresh_life * 86400.0 if app.refresh_life and got.refresh else 0.0)
+        ends = got.refresh_expires or (
+            got.issued + app.refresh_life * 86400.0 if app.refresh_life and got.refresh else 0.0)
         record = Record(
             wish.app, wish.address.lower(), account=wish.account, login_as=wish.login_as, mailbox=wish.mailbox,
-            scope=got.scope or app.scope(), generation=(before.generation if before else 0) + 1, granted=now,
-            refreshed=now, refresh_expires=ends, refresh=got.refresh,
+            scope=got.scope or app.scope(), generation=(before.generation if before else 0) + 1,
+            granted=got.issued, refreshed=got.issued, refresh_expires=ends, refresh=got.refresh,
             testing=0 < got.refresh_expires - got.issued <= TESTING + 60, told=before.told if before else {},
         )
         kept.save(record)
         first = next(iter(app.resources))
+        due = schedule.due_at(got.issued, got.expires)
         kept.publish(Access(wish.app, wish.address, resource=first, mailbox=wish.mailbox, scope=record.scope,
-                            issued=got.issued, expires=got.expires, next_refresh=got.issued, secret=got.access))
+                            issued=got.issued, expires=got.expires, next_refresh=due, secret=got.access))
     for resource in list(app.resources)[1:]:
         tokens.request(paths, wish.app, wish.address, "consent", resource)
     return record

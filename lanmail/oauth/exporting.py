@@ -4,7 +4,7 @@
 
 `take` pauses every token here before it is read, for a refresh token that works once must not be spent by two servers;
 `give` pauses nothing. Access tokens are left behind: the new server asks for its own. What a file may write here is the
-apps it has and the secrets that these apps name, below conf/ and nowhere else.
+apps it has and the secrets that these apps name, in conf/apps and conf/secrets and nowhere else.
 """
 
 import base64
@@ -33,14 +33,14 @@ VERSION = 1
 SHORTEST = 8  # characters of a passphrase
 _COST, _BLOCK, _LANES = 1 << 16, 8, 1  # RFC 7914: 64 MB of memory for each guess
 _LIMIT = 64 << 20
-_FILE = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9][A-Za-z0-9._@-]{0,99}){0,4}")
+_FILE = re.compile(r"secrets(?:/[A-Za-z0-9][A-Za-z0-9._@-]{0,99}){1,4}")
 _KEPT = ("app", "address", "account", "login_as", "mailbox", "scope", "why", "granted", "refreshed", "refresh_expires",
          "testing", "claims")
 
 
 @dataclass(slots=True)
 class Parcel:
-    """What is moved. `files` lie below conf/; `missing` are secrets that could not be packed."""
+    """What is moved. `files` lie in conf/secrets; `missing` are secrets that lie elsewhere and were not packed."""
 
     apps: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict, repr=False)

@@ -35,7 +35,7 @@ class Notice:
 def of_record(record: Record, app: App | None, expires: float, now: float) -> Iterator[Notice]:
     """What is to be said about one address. `expires` is the end of its access token."""
     provider = app.title if app is not None and app.title else record.app
-    who, login = record.address, f"lanmail oauth login {record.login_as or record.address} --app {record.app}"
+    who, login = record.address, f"lanmail oauth login {record.address} --app {record.app}"
     if record.state == store.NEEDS_CONSENT:
         if _again(record.since, record.told.get("needs-consent", 0.0), now):
             yield Notice("needs-consent", f"Please log in at {provider} again: {who}", _NEEDS.format(

@@ -17,7 +17,7 @@ from lanmail import httpclient, secret, tlsclient, tunnel
 from lanmail.cli import command
 from lanmail.cli.oauth import finding
 from lanmail.errors import MailError
-from lanmail.oauth import keys, store, trial, uses
+from lanmail.oauth import appstate, keys, store, trial, uses
 from lanmail.oauth.apps import App
 from lanmail.oauth.pending import Wish
 from lanmail.oauth.store import Access, Record, Store
@@ -81,6 +81,7 @@ def _checks(where: Paths, app: App, wish: Wish) -> Iterator[Check]:
     except MailError as error:
         yield Check("keys", False, error.text, f"without the old keys: {command.typed()} oauth login {wish.address}")
         return
+    yield from _refused(where, app)
     yield from _grant(app, wish, record)
     yield _settings(where, app, wish)
     if access is None or not access.secret:
@@ -132,6 +133,14 @@ def _provider(where: Paths, app: App) -> Check:
     if app.metadata_url and answer.status != 200:
         return Check("provider", False, f"{url}: HTTP {answer.status} {answer.excerpt(80)}", "is tenant right?")
     return Check("provider", True, f"{url.split('/')[2]} answers")
+
+
+def _refused(where: Paths, app: App) -> Iterator[Check]:
+    known = appstate.read(where, app.name)
+    if known.broken:
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(known.broken))
+        yield Check("app's standing", False, f"refused since {since}: {known.error.get('text', '')}",
+                    f"mend it with {command.typed()} oauth app edit {app.name}; it is then tried again at once")
 
 
 def _grant(app: App, wish: Wish, record: Record | None) -> Iterator[Check]:

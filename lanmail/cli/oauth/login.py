@@ -104,7 +104,7 @@ class _Run:
     async def go(self, way: str) -> list[trial.Result]:
         """Declined, Unfit, TimeoutError, MailError."""
         if not self._app.needs_person:
-            return await self._settle((await consent.without_person(self._where, self._app, self._wish.address), ""))
+            return await self._settle((await consent.without_person(self._where, self._app, self._wish), ""))
         if way == "device":
             try:
                 return await self._settle(await self._by_device())

@@ -10,7 +10,7 @@ import click
 
 from lanmail.cli import command
 from lanmail.errors import ConfigError, MailError
-from lanmail.oauth import apps, store
+from lanmail.oauth import apps, appstate, store
 from lanmail.oauth.apps import App
 from lanmail.oauth.store import Access, Record, Store
 from lanmail.paths import Paths
@@ -75,7 +75,7 @@ def _row(where: Paths, kept: Store, name: str, address: str) -> dict[str, Any]:
         found = [Finding(BROKEN, f"app {name}: {error.problems[0].text}")]
     else:
         found = []
-    found += [*_of_record(record), *_of_tokens(record, tokens), *(_of_app(app) if app else ())]
+    found += [*_of_record(record), *_of_tokens(record, tokens), *(_of_app(where, app) if app else ())]
     return row | {
         "account": record.account, "mailbox": record.mailbox, "login_as": record.login_as, "scope": record.scope,
         "state": next((one.state for one in tokens if one.state != store.OK), record.state),
@@ -113,12 +113,18 @@ def _of_tokens(record: Record, tokens: list[Access]) -> Iterator[Finding]:
         yield Finding(BROKEN, "there is no token for fetching and sending; does lanmail-tokend run?")
     for one in tokens:
         if one.state == store.APP_ERROR:
-            yield Finding(BROKEN, f"the provider refuses the app itself: {one.error.get('text', '')}".rstrip(": "))
+            yield Finding(BROKEN, f"no token for {one.resource}: {one.error.get('text', '')}".rstrip(": "))
         elif one.state == store.OK == record.state and one.expires < time.time() - _LATE:
             yield Finding(BROKEN, f"the token for {one.resource} ended {_stamp(one.expires)}; does lanmail-tokend run?")
 
 
-def _of_app(app: App) -> Iterator[Finding]:
+def _of_app(where: Paths, app: App) -> Iterator[Finding]:
+    known = appstate.read(where, app.name)
+    if known.waits(appstate.stamp(where, app), time.time()):
+        yield Finding(BROKEN, f"{app.title or app.name} refuses the app itself since {_stamp(known.broken)}: "
+                              f"{known.error.get('text', '')}".rstrip(": "))
+    if known.skew:
+        yield Finding(WARNING, f"this machine's clock differs from the provider's by {abs(known.skew):.0f} s")
     if app.client_secret_expires:
         days = (date.fromisoformat(app.client_secret_expires) - date.today()).days
         if days < 0:
