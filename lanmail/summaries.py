@@ -7,6 +7,7 @@
     Cache.write(records) -> None            keep them; blocks, but does not look at what others kept
     Cache.is_wasteful(count) -> bool, .compact(bases)   write the file anew with what these messages need; blocks
     exists(path) -> bool                    whether anybody ever used the cache of this folder
+    latest(path) -> bytes                   the records written last, to see whether one is among them
     make(base, date, …) -> Record           what mime/summary.py finds out; .renamed(base) for a copy of the message
 
 The key is the base name of the message's file, which Maildir never gives to another message. The file is written by
@@ -42,6 +43,7 @@ _LAST = 10  # the place of the last end in what is unpacked
 _HEADER, _SUMMARY, _TEXTS = 1, 2, 4
 _SLICE = 1 << 20
 _WINDOW = 1 << 17
+_LATEST = 1 << 18
 _BATCH = 500
 _WASTE = 1 << 20
 _crc = zlib.crc32
@@ -340,6 +342,17 @@ def _head(descriptor: int) -> _File | None:
     if len(head) < _HEAD or not head.startswith(_VERSION):
         return None
     return _File(os.fstat(descriptor).st_ino, head[len(_VERSION) :])
+
+
+def latest(path: str) -> bytes:
+    """The end of the file, where the records written last have the base names of their messages."""
+    with contextlib.suppress(OSError):
+        descriptor = atomic.open_regular(f"{path}/{NAME}")
+        try:
+            return os.pread(descriptor, _LATEST, max(0, os.fstat(descriptor).st_size - _LATEST))
+        finally:
+            os.close(descriptor)
+    return b""
 
 
 def exists(path: str) -> bool:

@@ -162,6 +162,7 @@ class Attempt:
             self.trouble.append(_reason(error))
             return
         self.progress.delivered.append(name)
+        self.office.filling.note(name, final)
         if self.office.room.delivered(name, limits, maildir.sizes_of(final)[0] or 0) and limits is not None:
             self.after.append(partial(self.office.room.notify, name, limits))
         to = str(self.route.accounts[name].address) if name in self.route.accounts else "postmaster"

@@ -23,6 +23,7 @@ from lanmail.delivery import attempt, progress, route
 from lanmail.delivery.office import Office
 
 TURN = 0.008  # seconds of work before other events get their chance
+REST = 0.05  # seconds without work after which caches are filled
 CLOSE_WAIT = 0.1  # how long the close of a file that was renamed in while open may take to come
 THREADS = 8
 BACKLOG = 50_000  # names kept in memory at most; the sweep brings the others
@@ -51,6 +52,7 @@ class Desk:
         self.gone = True  # something left new/ since: else to look again at once would be to spin
         self._planned = False
         self._timer: asyncio.TimerHandle | None = None
+        self._filling: asyncio.TimerHandle | None = None
 
     # what is there to do
 
@@ -143,7 +145,7 @@ class Desk:
         elif self.more:
             self.sweep()
         elif not self.busy and not self.slow:
-            self.idle.set()
+            self._rest()
 
     def _one(self, name: str, closed: bool) -> None:
         """Look at one entry in new/, and settle it with a rename when that is all it needs."""
@@ -188,6 +190,7 @@ class Desk:
             if not queue.one_fsync:
                 self.office.drop.sync(account)
             log.delivered(id=one.id, to=to, account=account, delay=one.delay())
+            self.office.filling.note(account, one.name)
             if room.delivered(account, limits, octets) and limits is not None:
                 self.pool.submit(room.notify, account, limits)
             if self.say:
@@ -290,7 +293,24 @@ class Desk:
             self._failed(one.name, one.place, error)
         self.plan()
         if not self.busy and not self.ready and not self.slow:
-            self.idle.set()
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing is to be done at once: soon there is time for the caches, if it stays like that."""
+        self.idle.set()
+        if self.office.filling.left and self._filling is None:
+            self._filling = self.loop.call_later(REST, self._fill)
+
+    def _fill(self) -> None:
+        """A little of it in a thread, as long as nothing else comes."""
+        self._filling = None
+        if self.idle.is_set() and not self.stopped:
+            future = self.pool.submit(self.office.filling.fill)
+            future.add_done_callback(lambda _: self.stopped or self.loop.call_soon_threadsafe(self._filled))
+
+    def _filled(self) -> None:
+        if self.idle.is_set():
+            self._rest()
 
     def _failed(self, name: str, place: str, error: BaseException) -> None:
         """Trouble that no attempt dealt with: the entry stays where it is, and its turn comes again."""

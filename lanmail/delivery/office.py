@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lanmail import owner, spool
-from lanmail.delivery import maildrop, room
+from lanmail.delivery import filling, maildrop, room
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 
@@ -25,6 +25,7 @@ class Office:
     hold: spool.Spool
     drop: maildrop.Maildrop
     room: room.Room
+    filling: filling.Filling
     settings: Callable[[], Settings]
 
     def spool_named(self, name: str) -> spool.Spool:
@@ -64,7 +65,7 @@ def open_office(paths: Paths, settings: Callable[[], Settings]) -> Office:
     paths.maildirs.mkdir(mode=0o750, parents=True, exist_ok=True)
     check(paths)
     return Office(paths, settings=settings, drop=maildrop.Maildrop(paths.maildirs), room=room.Room(paths, settings),
-                  **spools)
+                  filling=filling.Filling(paths.maildirs), **spools)
 
 
 def check(paths: Paths) -> None:

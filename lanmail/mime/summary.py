@@ -66,8 +66,8 @@ def of_header(message_source: source.Source, base: str, moment: float) -> summar
 
 
 def of_files(directory: str, messages: Iterable[Place], *, structures: bool = True,
-             seconds: float = math.inf) -> list[summaries.Record]:
-    """The records of complete messages of a moderate size; what cannot be had now is left out. Blocks for `seconds`."""
+             seconds: float = math.inf, largest: int = LARGE) -> list[summaries.Record]:
+    """The records of complete messages up to a size; what cannot be had now is left out. Blocks for `seconds`."""
     made, ends = list[summaries.Record](), time.monotonic() + seconds
     try:
         inside = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | atomic.SAFE)
@@ -77,7 +77,7 @@ def of_files(directory: str, messages: Iterable[Place], *, structures: bool = Tr
         for base, path, size in messages:
             if time.monotonic() > ends:
                 break
-            if (record := _of_file(inside, base, path, size, structures)) is not None:
+            if (size or 0) <= largest and (record := _of_file(inside, base, path, size, structures)):
                 made.append(record)
     finally:
         os.close(inside)
