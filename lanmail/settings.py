@@ -147,6 +147,7 @@ class Imapd(Model):
     max_connections: int = _key(1000, "Most connections at a time.", ge=1)
     max_connections_per_user: int = _key(20, "Most connections of one account from one IP address.", ge=1)
     max_connections_per_client: int = _key(50, "Most connections from one IP address that are not logged in.", ge=1)
+    max_notify: int = _key(500, "Most mailboxes that a client is told of by NOTIFY.", ge=1)
     max_mime_depth: int = _key(100, "Nesting of MIME parts that is looked into; deeper is one part.", ge=1, le=100)
     max_mime_parts: int = _key(10_000, "MIME parts of a message that are looked at.", ge=1, le=100_000)
     max_keywords: int = _key(200, "Most keywords (own flags) in one mailbox.", ge=0)

@@ -36,6 +36,7 @@ class Shares:
         self._index = str(paths.state / "shares")
         self._directory = accounts.Directory(paths, settings)
         self._guard = threading.RLock()
+        self.directory = str(paths.state)  # where the index lies
         self._stamp: tuple[int, ...] = ()
         self._lines: tuple[tuple[str, str], ...] = ()
         self._told: set[tuple[str, str, str]] = set()

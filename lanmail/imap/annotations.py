@@ -149,7 +149,8 @@ def _mailbox(session: Session, raw: bytes, needs: str = "rswip") -> str:
     return name
 
 
-def _file(session: Session, name: str) -> str:
+def file_of(session: Session, name: str) -> str:
+    """Where the entries of a mailbox are, or those of the server."""
     home = session.home
     return f"{home.path(name)}/{metadata.FOLDER}" if name else f"{home.root}/{metadata.SERVER}"
 
@@ -157,7 +158,7 @@ def _file(session: Session, name: str) -> str:
 def _known(session: Session, name: str) -> dict[str, bytes]:
     """In a thread: all entries that this account sees."""
     own = session.account.name if session.account is not None else ""
-    found = {entry: value for (whose, entry), value in metadata.load(_file(session, name)).items()
+    found = {entry: value for (whose, entry), value in metadata.load(file_of(session, name)).items()
              if whose in ("", own)}
     if not name:
         domain = session.worker.config.server.domain
@@ -182,7 +183,7 @@ async def set_(session: Session, arguments: Set) -> str:
         if use != b"-":
             await session.worker.run(_assign, session, name, use)
         if values:
-            await session.worker.run(metadata.change, _file(session, name), own, values)
+            await session.worker.run(metadata.change, file_of(session, name), own, values)
     except metadata.TooLarge:
         raise No("A value is too large.", f"METADATA MAXSIZE {metadata.MAX_VALUE}") from None
     except metadata.TooMany:

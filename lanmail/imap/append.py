@@ -153,6 +153,7 @@ async def take(session: Session, into: destination.Destination, message: Message
         uids = await _commit(session, batch)
     finally:
         batch.drop()
+    session.stored(into.box, uids)
     filling.stored(into.box, uids)
     session.worker.stored(into.owner, batch.octets, len(uids))
     return uids

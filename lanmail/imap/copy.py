@@ -69,6 +69,7 @@ async def _transfer(session: Session, arguments: Copy, *, move: bool) -> str:
     await target.refresh()
     if not result:
         return ""
+    session.stored(target, [pair[1] for pair in result])
     filling.copied(source, target, [(bases[old], target.messages[new].base) for old, new in result
                                     if old in bases and new in target.messages])
     if giver != found.owner:

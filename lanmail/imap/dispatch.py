@@ -26,6 +26,7 @@ from lanmail.imap import (
     idle,
     listing,
     login,
+    notifying,
     ordering,
     parser,
     quotas,
@@ -43,6 +44,7 @@ MAX_ID = 48 * 1024  # RFC 2971 §3.3: thirty fields of up to 30 and 1,024 octets
 MAX_BAD_BEFORE_LOGIN = 10
 MAX_BAD = 50
 CONSENT = b"+ OK\r\n"
+GONE = "[UNAVAILABLE] The selected mailbox is no more, select another."
 
 
 class Report(enum.Enum):
@@ -77,6 +79,8 @@ async def serve(session: Session) -> None:
         except _Refused as refused:
             _bad(session)
             session.tagged(refused.tag, refused.kind, refused.text)
+        except box.Gone:
+            session.bye(GONE)
         except wire.TimedOut:
             session.bye("Too long without a command." if session.state is not State.FRESH else "Too slow to log in.")
         except wire.Interrupted:
@@ -93,6 +97,8 @@ async def _read(session: Session) -> bytes:
     while True:
         try:
             connection.interruptible = not text
+            if session.notices is not None and not text:
+                await idle.listen(session, expunges=session.notices.immediate)
             line = await connection.line(room - len(text), session.timeout)
         except wire.TooLong as long:
             tag = _tag(bytes(text) or long.start)
@@ -163,7 +169,7 @@ async def _one(session: Session, text: bytes) -> None:
         await session.connection.start_tls(upgrade.context, session.timeout)
         return
     except box.Gone:
-        session.bye("[UNAVAILABLE] The selected mailbox is no more, select another.")
+        session.bye(GONE)
         return
     session.tagged(tag, kind, answer)
 
@@ -176,6 +182,8 @@ async def _run(session: Session, verb: str, command: Command, arguments: Any) ->
             await session.look()
             await session.report(expunges=True)
         answer = await command.run(session, arguments)
+        if session.notices is not None and verb in NAMING:
+            await session.notices.did(verb, arguments)
     except No as refusal:
         kind, answer = "NO", f"[{refusal.code}] {refusal.text}" if refusal.code else refusal.text
     except Bad as problem:
@@ -221,6 +229,8 @@ async def _noop(_session: Session, _arguments: None) -> str:
     return ""
 
 
+NAMING = frozenset({"CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "SETMETADATA"})  # what others hear of
+
 TABLE: dict[str, Command] = {
     "CAPABILITY": Command(ANY, _nothing, login.capability),
     "NOOP": Command(ANY, _nothing, _noop),
@@ -256,6 +266,7 @@ TABLE: dict[str, Command] = {
     "STATUS": Command(INSIDE, status.parse, status.status),
     "APPEND": Command(INSIDE, append.parse, append.append),
     "IDLE": Command(INSIDE, _nothing, idle.idle),
+    "NOTIFY": Command(INSIDE, notifying.parse, notifying.notify),
     "FETCH": Command(State.SELECTED, fetch.parse, fetch.fetch, Report.NO_EXPUNGES),
     "STORE": Command(State.SELECTED, store.parse, store.store, Report.NO_EXPUNGES),
     "SEARCH": Command(State.SELECTED, searching.parse, searching.run, Report.NO_EXPUNGES),

@@ -33,17 +33,7 @@ def parse(cursor: parser.Cursor, *, uid: bool = False) -> Fetch:
     cursor.space()
     numbers = cursor.sequence_set()
     cursor.space()
-    found: list[Item] = []
-    if cursor.take(b"("):
-        while True:
-            found += _item(cursor, macros=False)
-            if cursor.take(b")"):
-                break
-            cursor.space()
-            if len(found) > MAX_ITEMS:
-                cursor.fail("at most 200 items")
-    else:
-        found = _item(cursor, macros=True)
+    found = several(cursor) if cursor.peek(b"(") else _item(cursor, macros=True)
     since, vanished = _modifiers(cursor) if cursor.peek(b" (") else (None, False)
     if vanished and (since is None or not uid):
         cursor.fail("VANISHED with CHANGEDSINCE in UID FETCH")
@@ -53,6 +43,18 @@ def parse(cursor: parser.Cursor, *, uid: bool = False) -> Fetch:
     if uid:
         unique = dict.fromkeys([Item("UID", b"UID"), *unique])
     return Fetch(numbers, tuple(unique), uid, since, vanished)
+
+
+def several(cursor: parser.Cursor) -> list[Item]:
+    """Items in parentheses, where no macro may stand."""
+    cursor.expect(b"(")
+    found = _item(cursor, macros=False)
+    while not cursor.take(b")"):
+        cursor.space()
+        found += _item(cursor, macros=False)
+        if len(found) > MAX_ITEMS:
+            cursor.fail("at most 200 items")
+    return found
 
 
 def _modifiers(cursor: parser.Cursor) -> tuple[int | None, bool]:

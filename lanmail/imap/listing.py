@@ -89,7 +89,7 @@ def parse_lsub(cursor: parser.Cursor) -> List:
     return List(reference, (cursor.pattern(),))
 
 
-class _Names:
+class Names:
     """All names that matter to one LIST."""
 
     def __init__(self, home: names.Home, arguments: List) -> None:
@@ -157,7 +157,7 @@ async def list_(session: Session, arguments: List) -> str:
         session.untagged(b'LIST (\\Noselect) "." ' + session.home.wire(_root(session, arguments.reference)))
         return ""
     session.worker.look_for_shares()
-    known = await session.worker.run(_Names, session.home, arguments)
+    known = await session.worker.run(Names, session.home, arguments)
     patterns = [_pattern(session.home, arguments.reference + pattern) for pattern in arguments.patterns]
     matching = {name: shown for name in known.candidates() if (shown := _shown(session.home, name, patterns))}
     below = known.below(matching) if "RECURSIVEMATCH" in arguments.select else {}

@@ -33,6 +33,7 @@ class View:
         self.flags_known = of.modseq
         self.expunges_known = of.modseq
         self.keywords_known: tuple[str, ...] = of.now.keywords.names
+        self.quiet_since = 0  # what `expunges_known` was when the client said that it does not want to know
         self.seen_modseq = 0  # the highest that the client saw with a message
         self.told: dict[int, int] = {}  # UID → mod-sequence that the client already knows from its own STORE
         self.news = False
@@ -51,7 +52,7 @@ class View:
     @property
     def known(self) -> int:
         """The mod-sequence up to which the client has been told all, its HIGHESTMODSEQ (RFC 7162 §3.1.2.1)."""
-        return min(self.flags_known, self.expunges_known)
+        return min(self.flags_known, self.quiet_since or self.expunges_known)
 
     def attend(self, callback: Callable[[], None] | None) -> None:
         """Call back when something may have happened (IDLE)."""
@@ -102,17 +103,23 @@ class View:
         if self.box.dead:
             raise box.Gone
         before, highest = self.flags_known, self.box.modseq
-        if expunges and self.expunges_known != highest:
+        counts, flags, fresh = session.wants("MESSAGENEW"), session.wants("FLAGCHANGE"), list[int]()
+        if not counts:
+            self.quiet_since, self.expunges_known = self.quiet_since or self.expunges_known, highest
+        elif expunges and (self.expunges_known != highest or self.quiet_since):
             self._report_expunges(session)
         elif self.expunges_known != highest and not self._lost():
             self.expunges_known = highest
         if self.flags_known != highest or self._behind():
-            if self._behind():
-                await self._report_new(session)
-            self.report_keywords(session)
-            await self._report_flags(session)
+            if counts and self._behind():
+                fresh = await self._report_new(session)
+            if flags:
+                self.report_keywords(session)
+                await self._report_flags(session)
         if modseq and session.qresync and self._must_tell(before):
             session.untagged(b"OK [HIGHESTMODSEQ %d] Highest." % self.known)
+        if fresh and session.notices is not None:
+            await session.notices.fetch(fresh)
 
     def up_to_date(self, removed: Set[int] = frozenset()) -> bool:
         """Whether the client knows all that happened but for the removal of these."""
@@ -130,6 +137,8 @@ class View:
 
     def _lost(self) -> set[int]:
         """UIDs that the client does not know to be gone."""
+        if self.quiet_since:
+            return set(self.uids).difference(self.box.messages)
         return {uid for modseq, uid in self.box.expunged if modseq > self.expunges_known and self.number(uid)}
 
     def _behind(self) -> bool:
@@ -138,7 +147,7 @@ class View:
 
     def _report_expunges(self, session: "Session") -> None:
         gone = self._lost()
-        self.expunges_known = self.box.modseq
+        self.quiet_since, self.expunges_known = 0, self.box.modseq
         if not gone:
             return
         if session.qresync:
@@ -156,13 +165,15 @@ class View:
         after a command with UIDs it is told of them at once."""
         return EXPUNGED if not uid and self._lost() else ""
 
-    async def _report_new(self, session: "Session") -> None:
+    async def _report_new(self, session: "Session") -> list[int]:
         await self.claim()
         highest = self.uids[-1] if self.uids else 0
         theirs = self.box.uids
-        self.uids.extend(theirs[bisect_right(theirs, highest) :])
+        fresh = theirs[bisect_right(theirs, highest) :]
+        self.uids.extend(fresh)
         session.untagged(b"%d EXISTS" % len(self.uids))
         session.untagged(b"%d RECENT" % len(self.recent))
+        return list(fresh)
 
     async def claim(self) -> None:
         """Make messages that nobody knows \\Recent for this session; one that may write takes them for itself."""

@@ -8,13 +8,14 @@ Sequence numbers change only in `report`, and only when the command permits it (
 import asyncio
 import enum
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from lanmail.imap import wire
 
 if TYPE_CHECKING:
     from lanmail import settings
-    from lanmail.imap import mailbox, names, worker
+    from lanmail.imap import box, mailbox, names, notices, worker
 
 SLICE = 0.005  # seconds of work after which other sessions get their turn
 READ_PATIENCE = 300.0  # seconds that a client may take to read what it asked for
@@ -60,6 +61,7 @@ class Session:
         self.account: settings.Account | None = None
         self.folders: names.Home | None = None
         self.selected: mailbox.View | None = None
+        self.notices: notices.Notices | None = None  # None: no NOTIFY, all is said as RFC 3501 has it
         self.enabled: set[str] = set()
         self.tag = b"*"  # of the command that runs
         self.failed_logins = 0
@@ -159,9 +161,28 @@ class Session:
         if self.selected is not None:
             await self.selected.report(self, expunges=expunges)
 
+    # what NOTIFY asked for (RFC 5465)
+
+    def heed(self, wishes: "notices.Notices | None") -> None:
+        """Say from now on what is wished for; None: as if there had been no NOTIFY."""
+        if self.notices is not None:
+            self.notices.close()
+        self.notices = wishes
+
+    def wants(self, event: str) -> bool:
+        """Whether the client wants to hear of such an event in the selected mailbox."""
+        return self.notices is None or event in self.notices.selected
+
+    def stored(self, into: "box.Box", uids: Collection[int]) -> None:
+        """This client put messages into a mailbox, which need not be told him."""
+        if self.notices is not None:
+            self.notices.stored(into, uids)
+
     def unselect(self) -> None:
         """Leave the selected mailbox, if any."""
         if self.selected is not None:
+            if self.notices is not None:
+                self.notices.left(self.selected)
             self.selected.close()
             self.selected = None
         if self.state is State.SELECTED:

@@ -112,6 +112,7 @@ class Worker:
         finally:
             self._sessions.discard(session)
             session.unselect()
+            session.heed(None)
             if session.account is not None:
                 _take_one(self._users, (session.account.name, connection.peer))
             else:
@@ -206,6 +207,10 @@ class Worker:
             self.held_small.sweep()
             self.indexer.tend()
             self.readers.tend()
+            if self.watch is None:
+                for session in self._sessions:
+                    if session.notices is not None:
+                        session.notices.sweep()
             for one in list(self._boxes.values()):
                 if one.views and one.folder.peek() is not one.snapshot:
                     for view in one.views:
