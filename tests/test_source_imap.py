@@ -156,7 +156,7 @@ async def test_new_uidvalidity_brings_no_second_copy_of_what_can_be_proved(tmp_p
         for name in ("cur", "new"):
             for file in (Path(root) / name).iterdir():
                 file.unlink()
-        (Path(root) / "dovecot-uidlist").unlink()
+        (Path(root) / "dovecot-uidlist").rename(tmp_path / "old")  # the new one must not get its inode
         for text in [message("twice", "z\n", "3@x"), *reversed(mails), message("new", "x\n", "5@x")]:
             there.put(text, account="eva")
         assert (await office.fetch()).fetched == 3
