@@ -82,8 +82,9 @@ class Fetchmail:
         except (owner.Unsafe, OSError) as error:
             os.close(lock)
             raise daemon.Refused(str(error), os.EX_CONFIG) from error
-        house = House(context.paths, lambda: context.settings, self.queue, context.say)
-        self.desk = Desk(house, accounts.Directory(context.paths, lambda: context.settings))
+        people = accounts.Directory(context.paths, lambda: context.settings)
+        house = House(context.paths, lambda: context.settings, self.queue, people, context.say)
+        self.desk = Desk(house, people)
         self.watch = watch.Watch()
         self._changed = asyncio.Event()
 

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lanmail import imapwire, incoming, log, notice, pop3wire, sources, spool, timetable, tokens
+from lanmail import accounts, imapwire, incoming, log, notice, pop3wire, sources, spool, timetable, tokens
 from lanmail.errors import MailError, Temporary
 from lanmail.incoming import Source
 from lanmail.paths import Paths
 from lanmail.settings import Settings
-from lanmail.sources import Later, Outcome, Refused, Visit, status
+from lanmail.sources import Later, Outcome, Refused, Visit, multidrop, status
 
 DAY = 86_400.0
 LONGEST = 3600.0  # seconds for one visit: a server that sends an octet a minute must not keep others waiting
@@ -32,6 +32,7 @@ class House:
     paths: Paths
     settings: Callable[[], Settings]
     queue: spool.Spool
+    directory: accounts.Directory
     say: Callable[[str], None]
 
 
@@ -149,8 +150,10 @@ class Job:
             raise Later(f"the mailbox of {self.account} is full", FULL_AGAIN)
         if shutil.disk_usage(self.house.paths.queue).free < house.smtpd.min_free:
             raise Later("the disk is nearly full", NO_SPACE_AGAIN)
+        recipients = multidrop.recipients(self.settings, self.house.directory, house.server.domain) \
+            if self.settings.multidrop else None
         return Visit(self.house.paths, house, self.account, self.name, self.settings, self.house.queue, self.house.say,
-                     forced)
+                     forced, recipients)
 
     async def _worked(self, outcome: Outcome, seconds: float) -> None:
         mine, now = self.status, time.time()
