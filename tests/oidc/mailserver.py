@@ -1,0 +1,126 @@
+"""Dovecot that takes access tokens of our oidc-provider only: submission, IMAP and POP3, XOAUTH2 and OAUTHBEARER."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests import ports
+from tests.e2e import office
+from tests.oidc import Oidc
+
+CONFIG = """
+base_dir = {run}
+state_dir = {run}
+log_path = {base}/log
+auth_debug = yes
+protocols = submission imap pop3
+listen = 127.0.0.1
+ssl = yes
+ssl_cert = <{base}/server.pem
+ssl_key = <{base}/server.pem
+auth_mechanisms = {mechanisms}
+auth_failure_delay = 0
+auth_username_format = %Lu
+mail_location = maildir:{base}/mail/%n
+first_valid_uid = 1
+first_valid_gid = 1
+submission_relay_host = 127.0.0.1
+submission_relay_port = {sink}
+submission_relay_trusted = yes
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {base}/oauth2.conf
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={base}/mail/%n
+}}
+service submission-login {{
+  inet_listener submission {{
+    port = {submission}
+  }}
+}}
+service imap-login {{
+  inet_listener imap {{
+    port = {imap}
+  }}
+  inet_listener imaps {{
+    port = 0
+  }}
+}}
+service pop3-login {{
+  inet_listener pop3 {{
+    port = {pop3}
+  }}
+  inet_listener pop3s {{
+    port = 0
+  }}
+}}
+"""
+OAUTH2 = """
+introspection_mode = post
+introspection_url = http://dovecot:introspect@127.0.0.1:{port}/token/introspection
+username_attribute = sub
+active_attribute = active
+active_value = true
+force_introspection = yes
+scope = mail
+"""
+
+
+class MailServer:
+    """One running Dovecot; `mail` is where its Maildirs are."""
+
+    def __init__(self, base: Path, oidc: Oidc, sink: int, mechanisms: str = "xoauth2 oauthbearer") -> None:
+        if os.geteuid() or not os.path.exists("/usr/lib/dovecot/submission"):
+            pytest.skip("needs root, and Dovecot's submission server: apt install dovecot-submissiond")
+        base.mkdir(parents=True)
+        for parent in (base, *base.parents):
+            if parent != Path("/") and not parent.stat().st_mode & 0o001:
+                parent.chmod(parent.stat().st_mode | 0o011)
+        self.base, self.mail = base, base / "mail"
+        self.submission, self.imap, self.pop3 = ports.free(), ports.free(), ports.free()
+        self._run = Path(tempfile.mkdtemp(prefix="dovecot"))  # names of sockets must be short
+        self._run.chmod(0o755)
+        ca, self._entry = trustme.CA(), pwd.getpwnam("mail")
+        ca.cert_pem.write_to_path(base / "ca.pem")
+        ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(base / "server.pem")
+        self.mail.mkdir()
+        os.chown(self.mail, self._entry.pw_uid, self._entry.pw_gid)
+        (base / "oauth2.conf").write_text(OAUTH2.format(port=oidc.port))
+        (base / "dovecot.conf").write_text(CONFIG.format(
+            base=base, run=self._run, sink=sink, mechanisms=mechanisms, submission=self.submission, imap=self.imap,
+            pop3=self.pop3, uid=self._entry.pw_uid, gid=self._entry.pw_gid))
+        with (base / "stderr").open("wb") as said:
+            command = ["/usr/sbin/dovecot", "-c", base / "dovecot.conf"]
+            done = subprocess.run(command, stdout=said, stderr=said, timeout=20)
+        assert not done.returncode, (base / "stderr").read_text()
+        office.until(lambda: (self._run / "master.pid").exists(), what="Dovecot")
+
+    def put(self, name: str, *texts: bytes) -> None:
+        """Mails in somebody's INBOX."""
+        for place in ("tmp", "cur", "new"):
+            (self.mail / name / place).mkdir(parents=True, exist_ok=True)
+        for number, text in enumerate(texts):
+            (self.mail / name / "new" / f"{1700000000 + number}.M{number}P1.host").write_bytes(text)
+        for path in (self.mail / name, *(self.mail / name).rglob("*")):
+            os.chown(path, self._entry.pw_uid, self._entry.pw_gid)
+
+    def stop(self) -> None:
+        """End it."""
+        pid = int((self._run / "master.pid").read_text())
+        subprocess.run(["/usr/sbin/dovecot", "-c", self.base / "dovecot.conf", "stop"], check=True, timeout=20)
+        office.until(lambda: not Path(f"/proc/{pid}").exists(), what="Dovecot's end")
+        shutil.rmtree(self._run, ignore_errors=True)
