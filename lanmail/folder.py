@@ -296,7 +296,7 @@ class Folder:
         """The same for a folder seen for the first time: known, reborn, unknown."""
         cur, new, numbers = self._cur.files, self._new.files, uids.uids
         known = [base for base in numbers if base in cur or base in new]
-        unknown = cur.keys() - numbers.keys() if len(known) < len(cur) + len(new) else set()
+        unknown = [base for base in cur if base not in numbers] if len(known) < len(cur) + len(new) else []
         return known, [], [*unknown, *(base for base in new if base not in numbers and base not in cur)]
 
     def _file(self, base: str) -> tuple[str, str]:
@@ -362,10 +362,9 @@ class Folder:
             bases = [*self._bases, *bases]
             self._begin_anew()
             rewrite = True
-        for base in bases:
-            if base in uids.uids:
-                uids.extras.pop(uids.uids.pop(base), None)
-                rewrite = True
+        for base in uids.uids.keys() & bases if uids.uids else ():
+            uids.extras.pop(uids.uids.pop(base), None)
+            rewrite = True
         numbers = range(uids.uidnext, uids.uidnext + len(bases))
         uids.uids.update(zip(bases, numbers, strict=True))
         uids.uidnext += len(bases)

@@ -75,18 +75,19 @@ class Listing:
         self._settled = abs(time.time_ns() - self._mtime) > grain
         return self._take(names)
 
-    def _read(self) -> set[str]:
+    def _read(self) -> list[str]:
         self.others.clear()
         try:
             return maildir.list_names(self.path, self.others)
         except (FileNotFoundError, NotADirectoryError):
             if self.optional:
-                return set()
+                return []
             raise
 
-    def _take(self, names: set[str]) -> Iterable[str]:
-        if not self.names:
-            self.names, self.files = names, dict(zip([name.partition(":")[0] for name in names], names, strict=True))
+    def _take(self, listed: list[str]) -> Iterable[str]:
+        names = set(listed)
+        if not self.names:  # in the order of the list: neighbours in memory are visited one after the other
+            self.names, self.files = names, dict(zip([name.partition(":")[0] for name in listed], listed, strict=True))
             return self.files
         added, removed = names - self.names, self.names - names
         self.names = names

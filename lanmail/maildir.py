@@ -13,7 +13,7 @@ directory `.A.B` beside them, modified UTF-7, with an empty file `maildirfolder`
     base_of(filename) / letters_of(filename) / with_letters(filename, letters)
     sizes_of(base) -> (size, wire_size)     from S= and W=; None where missing
     arrival(base) -> sortable               the order in which new messages get their UIDs
-    list_names(directory) -> set[str]       regular files that can be messages, by d_type, without a stat
+    list_names(directory) -> list[str]      regular files that can be messages, by d_type, without a stat
     put(directory, data, letters="", date=None) -> str        a message (LF form) durably into new/ or cur/
 
 File names are `str` with surrogate escapes (os.fsdecode), also inside `dovecot-uidlist`. A message file is never
@@ -283,7 +283,7 @@ def by_arrival(bases: Iterable[str]) -> list[str]:
     return names
 
 
-def list_names(directory: str, others: set[str] | None = None) -> set[str]:
+def list_names(directory: str, others: set[str] | None = None) -> list[str]:
     """The names in new/ or cur/ that can be messages: regular files, no dot in front, storable in a uidlist.
 
     What is no regular file is added to `others`.
@@ -292,12 +292,12 @@ def list_names(directory: str, others: set[str] | None = None) -> set[str]:
     if not _is_directory(directory):  # a link in its place would serve files from outside
         raise NotADirectoryError(directory)
     with os.scandir(directory) as entries:
-        names = {entry.name for entry in entries if entry.is_file(follow_symlinks=False) or note(entry.name)}
+        names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False) or note(entry.name)]
     # One look at all of them: of 100,000 names, looking at each takes longer than reading the directory.
     joined = "/" + "/".join(names)
     if _is_usable(joined) and "/." not in joined and "/:" not in joined:
         return names
-    return {name for name in names if name[0] not in ".:" and not _UNUSABLE.search(name)}
+    return [name for name in names if name[0] not in ".:" and not _UNUSABLE.search(name)]
 
 
 def _is_usable(text: str) -> bool:

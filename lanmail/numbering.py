@@ -138,6 +138,7 @@ class Numbering:
                 else:  # made in this look: nobody has it yet
                     entry.modseq = modseq
         if not log.usable or log.long:
-            latest = {**entries, **{entry.uid: entry for entry in (*fresh, *found)}}.values()
+            other = {entry.uid: entry for entry in (*fresh, *found)}
+            latest = ({**entries, **other} if other else entries).values()
             log.replace(uidvalidity, modseqs.keys(latest), [entry.modseq for entry in latest])
         return found
