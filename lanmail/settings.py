@@ -168,6 +168,7 @@ class Deliver(Model):
     unknown_local: Literal["reject", "postmaster"] = _key("reject", "Mail to unknown local names: refuse or keep.")
     pickup_wait: Duration = _key("3s", "How long a file in spool/pickup must be unchanged if nobody saw it closed.")
     sweep: Duration = _key("30s", "How often spools are looked through in case a notification was missed.")
+    give_up: Duration = _key("5d", "After this time mail for a mailbox that stays full comes back; 0s is never.")
     max_hops: int = _key(50, "Received lines in a message from which on it is a loop and goes to hold.", ge=10)
 
 

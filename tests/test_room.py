@@ -1,5 +1,6 @@
 """delivery/room.py: quotas at delivery, and what smtpd says of a full mailbox."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -41,6 +42,46 @@ def test_a_mailbox_that_has_reached_its_limit_gets_nothing_more(root: Root) -> N
     assert root.run() == 0  # there is room again: what waited comes
     assert len(mails(root, "meier")) == 1
     assert not root.waiting()
+
+
+def wait_for(root: Root, seconds: float) -> None:
+    """As if what waits had been tried that long ago for the first time."""
+    for path in (root.paths.state / "queue").glob("*.json"):
+        state = json.loads(path.read_text())
+        path.write_text(json.dumps(state | {"since": state["since"] - seconds}))
+
+
+def test_mail_for_a_mailbox_that_stays_full_comes_back(root: Root) -> None:
+    limit(root, "meier", "quota_messages = 1")
+    root.put("meier@office.lan")
+    root.run()
+    root.put("info@office.lan", sender="schmidt@office.lan", kind="submission", account="schmidt")  # both of them
+    root.put("meier@office.lan", sender="stranger@example.org")
+    assert root.run() == os.EX_TEMPFAIL
+    wait_for(root, 4.9 * 86_400)
+    assert root.run() == os.EX_TEMPFAIL
+    assert len(mails(root, "schmidt")) == 1
+    wait_for(root, 0.2 * 86_400)
+    assert root.run() == 0
+    assert not root.waiting()
+    (bounce,) = [data for data in root.inbox("schmidt") if b"multipart/report" in data]
+    assert b"Status: 5.2.2\n" in bounce
+    assert b"Final-Recipient: rfc822; info@office.lan\n" in bounce
+    assert b"The mailbox of meier is full" in bounce
+    assert len(mails(root, "schmidt")) == 1, "one copy of the mail itself"
+    assert len(mails(root, "meier")) == 1
+    assert len([data for data in root.inbox("chef") if b"multipart/report" not in data]) == 1, "the stranger's mail"
+
+
+def test_a_full_mailbox_may_be_waited_for_for_ever(tmp_path: Path) -> None:
+    root = Root(tmp_path, settings='[deliver]\ngive_up = "0s"\n')
+    limit(root, "meier", "quota_messages = 1")
+    root.put("meier@office.lan")
+    root.put("meier@office.lan", sender="schmidt@office.lan")
+    root.run()
+    wait_for(root, 1000 * 86_400)
+    assert root.run() == os.EX_TEMPFAIL
+    assert len(root.waiting()) == 1
 
 
 def test_what_is_below_the_limit_takes_one_more_of_any_size(root: Root) -> None:

@@ -14,6 +14,7 @@ import contextlib
 import copy
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,6 +50,7 @@ class Attempt:
         self.trouble: list[str] = []  # why something is left for the next try
         self.ready: list[progress.Handing] = []  # sealed in some tmp/, not yet in place
         self.taken: set[str] = set()  # mailboxes whose room is taken for this mail, which is not there yet
+        self.full: list[str] = []  # accounts that it waited for long enough
         self.after: list[Callable[[], None]] = []  # log lines for what the journal promises
         self.fd = -1
         self.header = b""
@@ -118,7 +120,8 @@ class Attempt:
 
     def _maildirs(self) -> None:
         """One clean copy and a link for each account; what fails is left for the next try."""
-        todo = [name for name in self.route.accounts if name not in self.progress.delivered]
+        done = {*self.progress.delivered, *self.progress.full}
+        todo = [name for name in self.route.accounts if name not in done]
         if self.recheck or self.saved:
             for name in [name for name in todo if self.office.drop.has(name, self.entry.id)]:
                 todo.remove(name)
@@ -143,12 +146,23 @@ class Attempt:
                     self.taken.add(name)
                 else:
                     todo.remove(name)
-                    self.trouble.append(str(refusal))
+                    if not self._waited_enough(name):
+                        self.trouble.append(str(refusal))
             yield
         finally:
             for name in self.taken:
                 self.office.room.give_back(name, octets)
             self.taken.clear()
+
+    def _waited_enough(self, name: str) -> bool:
+        """True when the mailbox has been full for so long that the mail comes back (RFC 3463 §3.3: X.2.2)."""
+        patience, since = self.settings.deliver.give_up, self.progress.since
+        if not patience or not since or time.time() - since < patience:
+            return False
+        answer = Permanent(f"The mailbox of {name} is full, and has been for too long", 552, "5.2.2")
+        self.route.failed.append(dsn.Report(self.route.accounts[name], answer))
+        self.full.append(name)
+        return True
 
     def _link(self, name: str, temporary: str, final: str) -> None:
         limits = self.route.limits.get(name)
@@ -222,7 +236,8 @@ class Attempt:
         failed = [one for one in self.route.failed if str(one.recipient.address) not in self.progress.failed]
         if not failed:
             return
-        keep = self.settings.deliver.unknown_local == "postmaster" and self.postmaster is not None
+        keep = (self.settings.deliver.unknown_local == "postmaster" and self.postmaster is not None
+                and not self.full)
         told = [one for one in failed if dsn.wanted(one.recipient, "failed")]
         if not keep and told == failed and dsn.may_notify(self.entry.head, self.header):
             self._bounce("failed", failed)
@@ -233,6 +248,7 @@ class Attempt:
                       for one in failed]
             return
         self.progress.failed += [str(one.recipient.address) for one in failed]
+        self.progress.full += self.full
 
     def _bounce(self, action: dsn.Action, reports: list[dsn.Report]) -> None:
         server = self.settings.server

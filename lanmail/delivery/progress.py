@@ -35,6 +35,7 @@ class Progress:
     delivered: list[str] = field(default_factory=list)  # accounts
     outbound: list[str] = field(default_factory=list)  # addresses outside
     failed: list[str] = field(default_factory=list)  # recipients: bounced, with the postmaster, or in hold
+    full: list[str] = field(default_factory=list)  # accounts that had no room for so long that it came back
     released: bool = False  # out of hold by hand: loops are not looked for again
     told: bool = False  # the sender was told of success, as he asked
     copies: int = 0  # files made of it for other spools: ID-1, ID-2 …
