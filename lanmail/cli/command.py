@@ -10,6 +10,7 @@ Exit codes are those of sysexits(3): 64 usage, 65 wrong input, 67 no such accoun
 made, 74 input/output, 77 no permission, 78 configuration.
 """
 
+import codecs
 import functools
 import json
 import os
@@ -137,9 +138,16 @@ def settings_of(where: Paths) -> Settings:
     return config.load(where)
 
 
+def load_late() -> None:
+    """Load the codecs that Python loads when they are first used; where root keeps it to himself, others could not."""
+    for name in ("utf-16-be", "idna", "punycode", "latin-1", "cp1252"):
+        codecs.lookup(name)
+
+
 def become_owner_of(directory: Path) -> None:
     """Root gives its rights up for those of the directory's owner: what it writes there, the programs can read."""
     if os.geteuid() == 0 and directory.exists():
+        load_late()
         owner = directory.stat()
         os.setegid(owner.st_gid)
         os.seteuid(owner.st_uid)

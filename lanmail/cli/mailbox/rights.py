@@ -3,14 +3,12 @@
 Root becomes the owner for all that is written, so that the programs can read and rename it.
 """
 
-import codecs
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Python loads these when they are first used; where root keeps it to himself, another user could not.
-_LATE = ("utf-16-be", "idna", "punycode", "latin-1", "cp1252")
+from lanmail.cli import command
 
 
 @contextmanager
@@ -19,8 +17,7 @@ def of_owner(directory: Path) -> Iterator[None]:
     if os.geteuid() != 0 or not directory.exists():
         yield
         return
-    for name in _LATE:
-        codecs.lookup(name)
+    command.load_late()
     owner = directory.stat()
     group = os.getegid()
     os.setegid(owner.st_gid)
