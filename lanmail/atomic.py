@@ -87,6 +87,13 @@ def sync_dir(path: str | os.PathLike[str]) -> None:
 
 def open_regular(path: str | bytes | os.PathLike[str], *, dir_fd: int | None = None, flags: int = os.O_RDONLY) -> int:
     """Open a regular file and return its descriptor; NotRegular for anything else, OSError as open(2) has it."""
+    return open_looked_at(path, dir_fd=dir_fd, flags=flags)[0]
+
+
+def open_looked_at(
+    path: str | bytes | os.PathLike[str], *, dir_fd: int | None = None, flags: int = os.O_RDONLY
+) -> tuple[int, os.stat_result]:
+    """The same, and what was seen of the file."""
     try:
         descriptor = os.open(path, flags | SAFE, dir_fd=dir_fd)
     except OSError as error:
@@ -94,10 +101,11 @@ def open_regular(path: str | bytes | os.PathLike[str], *, dir_fd: int | None = N
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise NotRegular(error.errno, "not a regular file", os.fsdecode(path)) from error
         raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise NotRegular(errno.EINVAL, "not a regular file", os.fsdecode(path))
-    return descriptor
+    return descriptor, status
 
 
 def read(path: str | bytes | os.PathLike[str], limit: int = 1 << 20, *, dir_fd: int | None = None) -> bytes:

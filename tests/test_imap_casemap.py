@@ -45,3 +45,13 @@ def test_a_part_is_found(text: str, start: int, end: int) -> None:
     if "\u0308" not in text:
         assert casemap.Pattern(part.upper()).inside(text) or casemap.fold(part.upper()) != casemap.fold(part)
         assert casemap.Pattern(part).inside(text)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(strategies.text(strategies.sampled_from("aeoumsßüÜµ½²¼ÆŠ™…€ "), max_size=12), _texts,
+       strategies.text(strategies.sampled_from("aAuUmsSüß½2"), min_size=1, max_size=3))
+def test_octets_of_windows_1252(text: str, other: str, part: str) -> None:
+    for one in (text, other):
+        octets = one.encode("cp1252", "replace")
+        found = casemap.Pattern(part).in_latin(octets)
+        assert found in (None, casemap.fold(part) in casemap.fold(octets.decode("cp1252", "replace")))

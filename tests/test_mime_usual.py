@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import mails
-from lanmail.mime import bodystructure, contents, headers, tree, usual
+from lanmail.mime import bodystructure, contents, headers, textparts, tree, usual
 from tests import odd_messages
 
 BOUNDARIES = [b"b", b"bb", b"=_x", b"y z", b"-", b"b--"]
@@ -37,12 +37,24 @@ def both(data: bytes) -> tuple[tuple[bytes, bytes] | None, tuple[bytes, bytes]]:
     return quick, bodystructure.write(tree.scan(data))
 
 
+def texts(parts: list[textparts.Text]) -> list[tuple[bytes, bytes, bytes]]:
+    return sorted((part.content.encoding or b"", part.content.charset or b"", part.body) for part in parts)
+
+
+def same_texts(data: bytes) -> bool:
+    """Whether the texts found the quick way, if it can be gone, are those of the tree."""
+    nodes = textparts.nodes(tree.outline(data))
+    return texts(textparts.of(data)) == texts(
+        [textparts.of_node(data, node) for node in nodes if textparts.is_searched(node)])
+
+
 @settings(max_examples=500, deadline=None)
 @given(_any, st.integers(0, 2000), st.integers(0, 40))
 def test_as_the_tree_tells(data: bytes, cut: int, hole: int) -> None:
     for message in (data, data[:cut], data[:cut] + data[cut + hole :]):
         quick, slow = both(message)
         assert quick in (None, slow)
+        assert same_texts(message)
 
 
 @settings(max_examples=300, deadline=None)
@@ -50,12 +62,14 @@ def test_as_the_tree_tells(data: bytes, cut: int, hole: int) -> None:
 def test_odd_messages(message: bytes) -> None:
     quick, slow = both(message)
     assert quick in (None, slow)
+    assert same_texts(message)
 
 
 @pytest.mark.parametrize("number", range(10))
 def test_mail_of_an_office_is_usual(number: int) -> None:
     quick, slow = both(mails.message(number))
     assert quick == slow
+    assert same_texts(mails.message(number))
 
 
 @pytest.mark.parametrize(("depth", "parts"), [(1, 10_000), (2, 10_000), (100, 3)])

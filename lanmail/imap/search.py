@@ -80,7 +80,7 @@ def _compiled(key: searchkeys.Key, known: Known) -> tuple[int, Test]:
             return cost, lambda message: not test(message)
         case searchkeys.And():
             cost, tests = _several(key.keys, known)
-            return cost, lambda message: all(test(message) for test in tests)
+            return cost, tests[0] if len(tests) == 1 else lambda message: all(test(message) for test in tests)
         case searchkeys.Or():
             cost, tests = _several(key.keys, known)
             return cost, lambda message: any(test(message) for test in tests)

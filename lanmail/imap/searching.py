@@ -4,6 +4,7 @@ Keys that file names answer (flags, numbers) narrow the candidates first, many m
 is looked at message by message, and opened if it must be.
 """
 
+import contextlib
 import functools
 import itertools
 import os
@@ -173,8 +174,7 @@ async def each(session: Session, uids: list[int], ask: "Callable[[Probe], T]", *
     messages = session.view.box.messages
     found: list[tuple[int, T]] = []
     waiting = Waiting(session, len(uids))
-    with session.view.box.cache.reading() as kept:
-        probe = Probe(session.view, kept)
+    with session.view.box.cache.reading() as kept, contextlib.closing(Probe(session.view, kept)) as probe:
         for place, uid in enumerate(uids):
             waiting.tell(place)
             entry = messages.get(uid)
@@ -250,10 +250,15 @@ class Probe:
         self._view = view
         self._kept = kept
         self._fresh: list[summaries.Record] = []
+        self._directory = -1  # from which files are opened
         self._descriptor = -1
         self._source: section.Source | None = None
         self._entry: snapshot.Entry
         self.uid = 0
+
+    def close(self) -> None:
+        if self._directory >= 0:
+            os.close(self._directory)
 
     def of(self, uid: int, entry: snapshot.Entry) -> "Probe":
         self.uid = uid
@@ -309,8 +314,10 @@ class Probe:
 
     def source(self) -> section.Source:
         if self._source is None:
-            self._descriptor = atomic.open_regular(f"{self._view.box.path}/{self._entry.path}")
-            self._source = section.Source(fd=self._descriptor)
+            if self._directory < 0:
+                self._directory = os.open(self._view.box.path, os.O_RDONLY | os.O_DIRECTORY)
+            self._descriptor, status = atomic.open_looked_at(self._entry.path, dir_fd=self._directory)
+            self._source = section.Source(fd=self._descriptor, size=status.st_size)
         return self._source
 
     def header_source(self) -> section.Source:

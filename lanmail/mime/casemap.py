@@ -3,7 +3,10 @@
 `Müller`, `MÜLLER` and `mu¨ller` are one, and so are `Straße` and `STRASSE`; `muller` is another.
 """
 
+import re
 import unicodedata
+
+_CONTROLS = re.compile(rb"[\x80-\x9f]").search
 
 
 def fold(text: str) -> str:
@@ -25,29 +28,43 @@ class Pattern:
             self._latin = unicodedata.normalize("NFC", self.folded).encode("latin-1")
         except UnicodeEncodeError:
             self._latin = b""
+        if _CONTROLS(self._latin):
+            self._latin = b""
         # Letters that fold to several; where one stands whose fold the pattern may end in, only folding tells.
         self._doubts = [octet for octet in _SEVERAL if set(fold(chr(octet))) & set(self.folded)]
 
     def inside(self, text: str) -> bool:
-        if len(self._latin) < 2:
-            return self.folded in fold(text)
         try:
-            octets = text.encode("latin-1").translate(_SMALL)
+            found = self.in_latin(text.encode("latin-1"))
         except UnicodeEncodeError:
-            return self.folded in fold(text)
-        if self._latin in octets:
+            found = None
+        return self.folded in fold(text) if found is None else found
+
+    def in_latin(self, octets: bytes) -> bool | None:
+        """Whether text in ISO-8859-1 has it inside; None when that is not so simple, also of windows-1252."""
+        latin = self._latin
+        if len(latin) < 2:
+            return None
+        small = octets.translate(_SMALL)
+        if latin in small:
             return True
+        if _CONTROL in small:
+            return None
         # The last letter may be in one with an accent: `mu` is in `mü`, which folds to `mu¨`.
-        if self._latin[:-1] not in octets and not any(octet in octets for octet in self._doubts):
-            return False
-        return self.folded in fold(text)
+        return None if latin[:-1] in small or any(octet in small for octet in self._doubts) else False
 
 
 def _composed(octet: int) -> str:
     return unicodedata.normalize("NFC", fold(chr(octet)))
 
 
-_SMALL = bytes(ord(_composed(octet)) if _composed(octet) in map(chr, range(256)) else octet for octet in range(256))
+def _small(octet: int) -> int:
+    composed = ord(_composed(octet)) if len(_composed(octet)) == 1 else octet
+    return _CONTROL if 0x80 <= octet < 0xA0 else composed if composed < 256 else octet
+
+
+_CONTROL = 0x80  # stands for those from 0x80 to 0x9F, which are letters in windows-1252
+_SMALL = bytes(map(_small, range(256)))
 _SEVERAL = [octet for octet in range(256) if _composed(octet) != chr(_SMALL[octet])]
 
 

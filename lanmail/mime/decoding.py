@@ -4,7 +4,7 @@ import binascii
 import re
 
 _blanks_at_end = re.compile(rb"(?<![ \t])[ \t]+(?=\r?\n|\Z)")  # linear: a run is looked at from its first blank only
-_BEFORE_LINE_END = (b" \n", b"\t\n", b" \r\n", b"\t\r\n")
+_BEFORE_LINE_END = (b" \n", b" \r\n", b"\t\n", b"\t\r\n")
 _not_base64 = re.compile(rb"[^A-Za-z0-9+/]+")
 
 
@@ -20,7 +20,9 @@ def decode(body: bytes, encoding: bytes | None) -> bytes:
 
 def quoted_printable(body: bytes) -> bytes:
     """Quoted-printable; blanks at the end of a line were put there on the way (RFC 2045 §6.7, rule 3)."""
-    if body.endswith((b" ", b"\t")) or any(mark in body for mark in _BEFORE_LINE_END):
+    # one octet is looked for ten times as fast as two
+    marks = _BEFORE_LINE_END[: 4 if b"\t" in body else 2] if b"\r" in body else _BEFORE_LINE_END[:3:2]
+    if body.endswith((b" ", b"\t")) or any(mark in body for mark in marks):
         body = _blanks_at_end.sub(b"", body)
     return binascii.a2b_qp(body)
 

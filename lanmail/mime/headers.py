@@ -71,6 +71,8 @@ def _any_case(name: bytes) -> str:
 
 
 _wanted = re.compile(b"\n(" + "|".join(map(_any_case, _WANTED)).encode() + b")" + _VALUE).findall
+_of_mime = [name for name, number in _WANTED.items() if number >= MIME_VERSION]
+_wanted_of_mime = re.compile(b"\n(" + "|".join(map(_any_case, _of_mime)).encode() + b")" + _VALUE).findall
 
 
 def end(data: bytes, start: int = 0) -> int:
@@ -91,6 +93,11 @@ def known(block: bytes) -> Fields:
         # As for Dovecot, a name ends at a NUL.
         block = _nul_in_name.sub(rb"\1:", block)
     return [(_WANTED[name.lower()], value) for name, value in _wanted(b"\n" + block)]
+
+
+def known_of_mime(block: bytes) -> Fields:
+    """Those of them that BODYSTRUCTURE is made of, of a block with LF line ends and without NUL."""
+    return [(_WANTED[name.lower()], value) for name, value in _wanted_of_mime(b"\n" + block)]
 
 
 def values(block: bytes, name: bytes) -> list[bytes]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from lanmail import charset, message
-from lanmail.mime import addresses, casemap, decoding, headers, source, tree
+from lanmail.mime import addresses, casemap, decoding, headers, source, textparts, tree
 
 _ADDRESS_FIELDS = frozenset((b"from", b"to", b"cc", b"bcc", b"sender", b"reply-to"))
 _words = re.compile(rb"[a-z0-9]+").findall
@@ -17,7 +17,10 @@ _blanks_to_one = re.compile(rb"[ \t]+").sub
 _odd = re.compile(rb'["(\\\n\t]|  | [@.>]|[@.<] ').search
 _untidy = re.compile(rb'["(\\\n\t]| [ @.>]|[@.<] ').search
 # What makes plain octets mean another text. Compared with the lower-cased message.
-_ENCODINGS = (b"base64", b"quoted-printable", b"utf-7", b"utf-16", b"utf-32", b"iso-2022", b"utf7", b"utf16", b"hz")
+_ENCODINGS = (b"base64", b"quoted-printable")
+_CHARSETS = (b"utf-7", b"utf-16", b"utf-32", b"iso-2022", b"utf7", b"utf16", b"hz")
+_plain_charset = re.compile(rb'charset="?(?:us-ascii|utf-8|iso-8859-[0-9]{1,2}|windows-125[0-9])(?![^";\s])').match
+_FREQUENT = (b"Transfer-Encoding: base64\n", b"Transfer-Encoding: quoted-printable\n")
 
 
 class Needle:
@@ -36,6 +39,8 @@ class Needle:
     def in_octets(self, octets: bytes, charset_name: bytes | None) -> bool:
         if octets.isascii() and charset.like_ascii(charset_name):
             return self.octets is not None and self.octets in octets.lower()
+        if charset.codec(charset_name) == "cp1252" and (found := self.pattern.in_latin(octets)) is not None:
+            return found
         return self.pattern.inside(charset.decode(octets, charset_name))
 
     def in_words(self, value: bytes) -> bool:
@@ -73,9 +78,10 @@ def in_body(message_source: source.Source, needle: Needle) -> bool:
     data = message_source.data
     if not needle.text:
         return True
-    if data.isascii() and _plainly_without(data, needle.octets):
+    encoded = any(line in data for line in _FREQUENT)
+    if not encoded and data.isascii() and _plainly_without(data, needle.octets):
         return False
-    return any(_in_part(data, node, needle) for node in _nodes(tree.outline(data)))
+    return any(needle.in_octets(*_text(part)) for part in textparts.of(data))
 
 
 def in_text(message_source: source.Source, needle: Needle) -> bool:
@@ -85,8 +91,9 @@ def in_text(message_source: source.Source, needle: Needle) -> bool:
         last = data.rfind(b"=?")
         if last < len(message_source.header):  # none, or only the message's own header has encoded words
             return last >= 0 and needle.in_words(unfolded(message_source.header))
-    return any(needle.in_words(unfolded(data[node.start : node.middle])) or _in_part(data, node, needle)
-               for node in _nodes(tree.outline(data)))
+    return any(needle.in_words(unfolded(data[node.start : node.middle]))
+               or (textparts.is_searched(node) and needle.in_octets(*_text(textparts.of_node(data, node))))
+               for node in textparts.nodes(tree.outline(data)))
 
 
 def unfolded(block: bytes) -> bytes:
@@ -97,36 +104,31 @@ def unfolded(block: bytes) -> bytes:
 def _plainly_without(data: bytes, octets: bytes | None) -> bool:
     """Whether ASCII data neither has the octets (nothing has None) nor anything that could mean them."""
     lower = data.lower()
-    return (octets is None or octets not in lower) and not any(encoding in lower for encoding in _ENCODINGS)
-
-
-def _nodes(root: tree.Node) -> list[tree.Node]:
-    nodes = [root]
-    for node in nodes:
-        nodes += node.parts
-    return nodes
+    if octets is not None and octets in lower:
+        return False
+    if b"content-transfer-encoding" in lower and any(encoding in lower for encoding in _ENCODINGS):
+        return False
+    at = lower.find(b"charset")
+    while at >= 0:
+        if not _plain_charset(lower, at):
+            return not any(name in lower for name in _CHARSETS)
+        at = lower.find(b"charset", at + 1)
+    return True
 
 
 def texts(message_source: source.Source) -> tuple[list[str], list[str]]:
     """The folded texts in which `in_body` looks, and those in which `in_text` looks besides: what an index has."""
     data = message_source.data
-    nodes = _nodes(tree.outline(data))
-    bodies = [casemap.fold(charset.decode(_octets(data, node), node.content.charset))
-              for node in nodes if _is_searched(node)]
+    nodes = textparts.nodes(tree.outline(data))
+    bodies = [casemap.fold(charset.decode(*_text(textparts.of_node(data, node))))
+              for node in nodes if textparts.is_searched(node)]
     heads = [casemap.fold(message.decode_words(unfolded(data[node.start : node.middle]))) for node in nodes]
     return bodies, heads
 
 
-def _in_part(data: bytes, node: tree.Node, needle: Needle) -> bool:
-    return _is_searched(node) and needle.in_octets(_octets(data, node), node.content.charset)
-
-
-def _is_searched(node: tree.Node) -> bool:
-    return node.kind == tree.TEXT or (node.kind == tree.LEAF and (node.content.type or b"").lower() == b"message")
-
-
-def _octets(data: bytes, node: tree.Node) -> bytes:
-    return decoding.decode(data[node.middle : node.end], node.content.encoding)
+def _text(part: textparts.Text) -> tuple[bytes, bytes | None]:
+    """The octets of a text, and what charset they are in."""
+    return decoding.decode(part.body, part.content.encoding), part.content.charset
 
 
 def _as_shown(value: bytes) -> bytes:

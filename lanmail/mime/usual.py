@@ -29,27 +29,37 @@ def structures(data: bytes, middle: int, content: contents.Content) -> tuple[byt
     return said + b")", said + bodystructure.tail(content, content.kind)
 
 
-def _take(block: bytes, content: contents.Content, around: tuple[bytes, ...], body: list[bytes],
-          extended: list[bytes]) -> bool:
-    """Add what is said of a multipart, whose body is `block` with the line end before it; False: it is not usual."""
+def pieces(block: bytes, content: contents.Content, around: tuple[bytes, ...]) -> list[bytes] | None:
+    """What stands between the boundaries of a multipart; None when it is not in the usual form.
+
+    `block` is its body with the line end before it, `around` are the boundaries of the multiparts that it is in.
+    """
     boundary = content.parameter(b"boundary")
     if (not boundary or b"\n" in boundary or len(boundary) > tree.MAX_BOUNDARY or len(around) + 1 >= tree.MAX_DEPTH
             or tree.is_digest(content) or any(one.startswith(boundary) or boundary.startswith(one) for one in around)):
-        return False
+        return None
     parts = block.split(b"\n--" + boundary, MOST)
     if len(parts) < 2 or len(parts) > MOST:
-        return False
+        return None
     last = parts[-1]
     if last.startswith(b"--"):
         if last[2:3] not in (b"\n", b""):
-            return False
+            return None
         del parts[-1]
-        if len(parts) < 2:
-            return False
+    return parts[1:] or None
+
+
+def _take(block: bytes, content: contents.Content, around: tuple[bytes, ...], body: list[bytes],
+          extended: list[bytes]) -> bool:
+    """Add what is said of a multipart; False: it is not usual. The rest is as for `pieces`."""
+    parts = pieces(block, content, around)
+    if parts is None:
+        return False
+    inside = (*around, content.parameter(b"boundary") or b"")
     body.append(b"(")
     extended.append(b"(")
-    for part in parts[1:]:
-        if not _take_part(part, (*around, boundary), body, extended):
+    for part in parts:
+        if not _take_part(part, inside, body, extended):
             return False
     subtype = b" " + strings.nstring(content.subtype)
     body.append(subtype + b")")
