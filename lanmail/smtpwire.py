@@ -77,6 +77,7 @@ class Wire(asyncio.Protocol):
         self._wanted = 0
         self._drained: asyncio.Future[None] | None = None
         self._paused = False
+        self.gone = asyncio.Event()  # set when the connection is closed for good
 
     # the loop's side
 
@@ -121,6 +122,7 @@ class Wire(asyncio.Protocol):
         self._replies.append(reply)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self.gone.set()
         self.fail(f"the connection was lost: {error}" if error else "the server closed the connection")
 
     def eof_received(self) -> bool:
@@ -228,3 +230,13 @@ class Wire(asyncio.Protocol):
             self.transport.write(b"QUIT\r\n")
             self.transport.close()
             self.broken = "closed"
+
+    async def see_closed(self, seconds: float = 1.0) -> None:
+        """Wait after `close` until all is said and the connection is down; not for long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.gone.wait()
+        except TimeoutError:
+            if self.transport is not None:
+                self.transport.abort()
+            await asyncio.sleep(0)

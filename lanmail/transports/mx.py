@@ -151,4 +151,4 @@ class Transport:
 
     async def close(self) -> None:
         """Give connections back."""
-        self._pool.close()
+        await self._pool.close()

@@ -70,13 +70,14 @@ class Pool:
             self._clients.pop(key, None)
         client.close()
 
-    def close(self) -> None:
-        """Say QUIT on all."""
-        for waiting in self._clients.values():
-            for client, timer in waiting:
-                timer.cancel()
-                client.close()
+    async def close(self) -> None:
+        """Say QUIT on all, and see them closed."""
+        idle = [one for waiting in self._clients.values() for one in waiting]
         self._clients.clear()
+        for client, timer in idle:
+            timer.cancel()
+            client.close()
+        await asyncio.gather(*(client.wire.see_closed() for client, _ in idle))
 
 
 def _lost(job: Job, client: Client, error: Broken) -> Temporary:

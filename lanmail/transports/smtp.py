@@ -70,7 +70,7 @@ class Transport:
 
     async def close(self) -> None:
         """Give connections back."""
-        self._pool.close()
+        await self._pool.close()
 
 
 def helo(way: Outgoing, house: House) -> str:
