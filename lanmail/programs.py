@@ -23,5 +23,6 @@ DAEMONS = (
 )
 TOOLS = (
     Program("sendmail", "hands mail in from scripts, as sendmail does"),
+    Program("einvoice", "says whether a mail, an XML or a PDF is an e-invoice"),
 )
 ALL = DAEMONS + TOOLS

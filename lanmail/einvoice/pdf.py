@@ -1,0 +1,152 @@
+"""Files embedded in a PDF (ISO 32000-1 §7.11.4), those likeliest to be an invoice first.
+
+    files(data: bytes) -> Iterator[(name, content)]      Unreadable
+
+They are looked for in the name tree of the catalog, however deep, in its /AF, and in annotations; what a PDF claims of
+itself (PDF/A, XMP, AFRelationship) says nothing. Loops are walked once; sizes and numbers are bounded. A PDF that is
+encrypted for nobody in particular, with an empty password, is read.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from typing import Any
+
+MAX_NODES = 2000
+MAX_SPECS = 50
+MAX_FILES = 20
+MAX_STREAM = 20 << 20
+MAX_WORK = 100 << 20
+PREFERRED = ("factur-x.xml", "xrechnung.xml", "zugferd-invoice.xml")
+_MAY_HOLD_FILES = re.compile(rb"/(?:EF|EmbeddedFile|ObjStm|Encrypt)|/[A-Za-z]*#[0-9A-Fa-f]{2}")
+
+
+class Unreadable(Exception):
+    """The reason, in a word: encrypted, damaged, hostile."""
+
+
+def looks_like_pdf(data: bytes) -> bool:
+    """Readers accept the header anywhere in the first 1024 octets."""
+    return b"%PDF-" in data[:1024]
+
+
+def files(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each embedded file that may be XML. Unreadable."""
+    if not _MAY_HOLD_FILES.search(data):
+        return
+    import pypdf
+    from pypdf.errors import FileNotDecryptedError, LimitReachedError, PyPdfError
+
+    with pypdf.apply_configuration(zlib_maximum_output_length=MAX_STREAM, stream_decoding_work_maximum_length=MAX_WORK,
+                                   disable_legacy_handling=True):
+        try:
+            reader = pypdf.PdfReader(io.BytesIO(data), strict=False)
+            if reader.is_encrypted and not reader.decrypt(""):
+                raise Unreadable("encrypted")
+            specs = _Walker().specs(reader)
+        except FileNotDecryptedError as error:
+            raise Unreadable("encrypted") from error
+        except LimitReachedError as error:
+            raise Unreadable("hostile") from error
+        except (PyPdfError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError,
+                AssertionError, NotImplementedError, OverflowError) as error:  # all of them come from damaged files
+            raise Unreadable("damaged") from error
+        trouble = ""
+        for name, stream in sorted(specs, key=lambda one: _rank(one[0]))[:MAX_FILES]:
+            try:
+                yield name, stream.get_data()
+            except LimitReachedError:
+                trouble = "hostile"
+            except Exception:  # one file that cannot be read does not hide the next
+                trouble = trouble or "damaged"
+        if trouble:
+            raise Unreadable(trouble)
+
+
+def _rank(name: str) -> int:
+    low = name.lower()
+    return PREFERRED.index(low) if low in PREFERRED else 3 if low.endswith(".xml") else 4
+
+
+class _Walker:
+    """Walks over the objects of one PDF, each once."""
+
+    def __init__(self) -> None:
+        self.seen: set[tuple[int, int]] = set()
+        self.left = MAX_NODES
+        self.found: list[tuple[str, Any]] = []
+        self.streams: set[int] = set()
+
+    def specs(self, reader: Any) -> list[tuple[str, Any]]:
+        root = self.open(reader.trailer["/Root"])
+        if root is None:
+            return []
+        names = self.open(root.get("/Names"))
+        if names is not None:
+            self.names(names.get("/EmbeddedFiles"))
+        self.each(root.get("/AF"), self.spec)
+        self.pages(root.get("/Pages"))
+        return self.found
+
+    def open(self, value: Any) -> Any:
+        """The dictionary that something refers to; None when it is none, was seen, or there were too many."""
+        reference = getattr(value, "idnum", None)
+        if reference is not None:
+            key = (reference, value.generation)
+            if key in self.seen:
+                return None
+            self.seen.add(key)
+        self.left -= 1
+        value = value.get_object() if value is not None and self.left > 0 else None
+        return value if isinstance(value, dict) else None
+
+    def each(self, value: Any, work: Any) -> None:
+        value = value.get_object() if value is not None else None
+        if isinstance(value, list):
+            for one in value[:MAX_NODES]:
+                work(one)
+
+    def names(self, value: Any) -> None:
+        todo = [value]
+        while todo and len(self.found) < MAX_SPECS:
+            node = self.open(todo.pop())
+            if node is None:
+                continue
+            self.each(node.get("/Kids"), todo.append)
+            pairs = node.get("/Names")
+            pairs = pairs.get_object() if pairs is not None else None
+            if isinstance(pairs, list):
+                for one in pairs[1 : 2 * MAX_SPECS : 2]:
+                    self.spec(one)
+
+    def pages(self, value: Any) -> None:
+        todo = [value]
+        while todo:
+            page = self.open(todo.pop())
+            if page is None:
+                continue
+            self.each(page.get("/Kids"), todo.append)
+            self.each(page.get("/AF"), self.spec)
+            self.each(page.get("/Annots"), self.annotation)
+
+    def annotation(self, value: Any) -> None:
+        found = self.open(value)
+        if found is not None and found.get("/Subtype") == "/FileAttachment":
+            self.spec(found.get("/FS"))
+
+    def spec(self, value: Any) -> None:
+        """A file specification; the same stream may stand in several."""
+        spec = self.open(value)
+        embedded = spec.get("/EF") if spec is not None else None
+        embedded = embedded.get_object() if embedded is not None else None
+        if spec is None or not isinstance(embedded, dict) or len(self.found) >= MAX_SPECS:
+            return
+        name = str(spec.get("/UF") or spec.get("/F") or "").strip("\0 ")
+        for key in ("/UF", "/F"):
+            stream = embedded.get(key)
+            stream = stream.get_object() if stream is not None else None
+            if hasattr(stream, "get_data"):
+                if id(stream) not in self.streams:
+                    self.streams.add(id(stream))
+                    self.found.append((name, stream))
+                return
