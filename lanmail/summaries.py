@@ -5,7 +5,7 @@
     Cache.follow() -> None                  look at them; blocks (0.1 s for 100,000 messages, next to nothing for a few)
     Cache.reading() -> context manager of Reader: .get(base) -> Record | None, .may_have(bases, …) of many for SEARCH
     Cache.write(records) -> None            keep them; blocks, but does not look at what others kept
-    Cache.is_wasteful(count) -> bool, .compact(bases)   write the file anew with what these messages need; blocks
+    Cache.is_wasteful(count), .holds_others(bases), .compact(bases)     write it anew with what these need; blocks
     exists(path) -> bool                    whether anybody ever used the cache of this folder
     latest(path) -> bytes                   the records written last, to see whether one is among them
     make(base, date, …) -> Record           what mime/summary.py finds out; .renamed(base) for a copy of the message
@@ -185,6 +185,10 @@ class Reader:
         """Of how many messages there is a record, not all of which need be there any more."""
         return len(self._places)
 
+    def only(self, bases: Iterable[str]) -> bool:
+        """Whether there is no record of any other message."""
+        return self._places.keys() <= set(bases)
+
     def __contains__(self, base: str) -> bool:
         return base in self._places
 
@@ -281,6 +285,11 @@ class Cache:
         of = self._file
         return of is not None and of.looked > _WASTE and (
             of.live * 2 < of.looked or len(of.places) > 2 * messages)
+
+    def holds_others(self, bases: Iterable[str]) -> bool:
+        """Whether there are records of other messages than these; blocks like `follow`."""
+        with self.reading() as reader:
+            return not reader.only(bases)
 
     def compact(self, bases: Collection[str]) -> None:
         """Write the file anew with the records of these messages and no others."""

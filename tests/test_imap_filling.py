@@ -3,7 +3,10 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from lanmail import maildir, summaries
+from lanmail.imap import worker
 from tests import imapserver
 
 ITEMS = "(ENVELOPE INTERNALDATE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (Subject From)])"
@@ -42,3 +45,28 @@ async def test_append_copy_move(tmp_path: Path) -> None:
         assert b'"zwei"' in copies[1]
         await client.ok("SELECT Trash")
         assert b'"zwei"' in (await client.ok(f"FETCH 1 {ITEMS}"))[0]
+
+
+async def test_what_is_gone_is_taken_out_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what went while nobody looked: at the latest when the folder has been in use for so long."""
+    monkeypatch.setattr(worker, "SWEEP", 0.05)
+    monkeypatch.setattr(worker, "GONE_KEPT", 0.3)
+    async with imapserver.running(tmp_path) as server:
+        sweeping = asyncio.create_task(server.worker.sweep())
+        for subject in ("bleibt", "geheimnis", "auch geheim"):
+            server.deliver(imapserver.message(subject))
+        client = await server.client(select="INBOX")
+        await client.ok(f"FETCH 1:3 {ITEMS}")
+        await learned(server.root(), 3)
+        file = Path(server.root(), summaries.NAME)
+        assert b"geheimnis" in file.read_bytes()
+        await client.ok("STORE 2:3 +FLAGS (\\Deleted)")
+        await client.ok("EXPUNGE")
+        async with asyncio.timeout(5):
+            while b"geheim" in file.read_bytes():
+                await asyncio.sleep(0.02)
+        assert b"bleibt" in file.read_bytes()
+        untouched = file.stat().st_ino
+        await asyncio.sleep(0.5)
+        assert file.stat().st_ino == untouched, "nothing is gone, nothing is written"
+        sweeping.cancel()

@@ -9,6 +9,7 @@ which keeps two sessions from doing the same look.
 import asyncio
 import contextlib
 import functools
+import time
 from array import array
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -48,6 +49,7 @@ class Box:
         self.unclaimed: set[int] = set()  # claimed by this process, and \\Recent for the first session that looks
         self.cache = summaries.Cache(path)
         self._compacting = False
+        self._stale = time.monotonic()  # since when the cache may hold messages that are gone; 0: it does not
         self._events: list[tuple[str, int, str]] = []
         self.dead = False
         self.used = 0.0
@@ -169,6 +171,7 @@ class Box:
 
     def _lose(self, missing: Iterable[int]) -> None:
         gone = set(missing)
+        self._stale = self._stale or time.monotonic()
         for uid in sorted(gone):
             del self.messages[uid]
             self.unclaimed.discard(uid)
@@ -233,10 +236,18 @@ class Box:
                 self._compacting = True
                 self.worker.later(functools.partial(self._compact, [entry.base for entry in self.now.entries]))
 
+    def tidy(self, patience: float = 0.0) -> None:
+        """Take out of the cache, in a thread, what is kept of messages that went longer ago than `patience`."""
+        if (self._stale and time.monotonic() - self._stale > patience and not self._compacting
+                and self.snapshot is not None and summaries.exists(self.path)):
+            self._compacting, self._stale = True, 0.0
+            self.worker.later(functools.partial(self._compact, [entry.base for entry in self.now.entries]))
+
     def _compact(self, bases: list[str]) -> None:
         try:
-            self.cache.compact(bases)
-            self.cache.follow()
+            if self.cache.is_wasteful(len(bases)) or self.cache.holds_others(bases):
+                self.cache.compact(bases)
+                self.cache.follow()
         finally:
             self._compacting = False
 

@@ -19,6 +19,7 @@ from lanmail.mime import tree
 T = TypeVar("T")
 THREADS = 8  # concurrent fsyncs share journal commits; more threads only wait for the GIL
 SWEEP = 5.0
+GONE_KEPT = 3600.0  # seconds that the cache of a folder may hold what it knew of messages that are gone
 KEPT_BOXES = 64
 KEPT_MESSAGES = 300_000
 
@@ -197,6 +198,7 @@ class Worker:
         total = sum(len(one.messages) for one in self._boxes.values())
         while idle and (len(idle) > KEPT_BOXES or total > KEPT_MESSAGES):
             total -= len(idle[0].messages)
+            idle[0].tidy()
             del self._boxes[idle.pop(0).path]
 
     async def sweep(self) -> None:
@@ -212,6 +214,7 @@ class Worker:
                     if session.notices is not None:
                         session.notices.sweep()
             for one in list(self._boxes.values()):
+                one.tidy(GONE_KEPT)
                 if one.views and one.folder.peek() is not one.snapshot:
                     for view in one.views:
                         view.notify()
