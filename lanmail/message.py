@@ -72,7 +72,7 @@ def decode_words(value: bytes) -> str:
     if b"=?" not in value:
         return charset.decode(value, None)
     pieces: list[Any] = _RUN.split(value)  # text, run, text, …
-    pieces[::2] = [charset.decode(piece, None) for piece in pieces[::2]]
+    pieces[::2] = [charset.decode(piece, None) if piece else "" for piece in pieces[::2]]
     pieces[1::2] = [(_run if len(run) <= _SHORT else _run.__wrapped__)(run) for run in pieces[1::2]]
     return "".join(pieces)
 
@@ -81,6 +81,8 @@ def decode_words(value: bytes) -> str:
 def _run(run: bytes) -> str:
     """Encoded words with at most blanks between them, which do not count."""
     words = [_word(*word) for word in _WORD.findall(run)]
+    if len({name for _, name in words}) == 1:
+        return charset.decode(b"".join([raw for raw, _ in words]), words[0][1])
     # neighbours of one charset may split a character between them
     return "".join([charset.decode(b"".join([raw for raw, _ in group]), name)
                     for name, group in itertools.groupby(words, key=operator.itemgetter(1))])
@@ -88,10 +90,16 @@ def _run(run: bytes) -> str:
 
 def _word(charset_name: bytes, encoding: bytes, body: bytes) -> tuple[bytes, str]:
     """The octets of an encoded word and its charset."""
-    name = charset_name.split(b"*")[0].decode("ascii", "replace").lower()  # RFC 2231 §5: charset*language
+    name = _charset_name(charset_name)
     if encoding in b"qQ":
         return binascii.a2b_qp(body.replace(b"_", b" ")), name
     try:
         return binascii.a2b_base64(body + b"=" * (-len(body) % 4)), name
     except binascii.Error:
         return body, name
+
+
+@functools.lru_cache(maxsize=64)
+def _charset_name(given: bytes) -> str:
+    """RFC 2231 §5: charset*language."""
+    return given.split(b"*")[0].decode("ascii", "replace").lower()

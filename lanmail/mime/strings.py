@@ -5,7 +5,7 @@ import re
 _plain = re.compile(rb'[^"\\\r\n\x80-\xff]*+').fullmatch
 _needs_literal = re.compile(rb"[\r\n\x80-\xff]").search
 _escape = re.compile(rb'(["\\])')
-_tidy = re.compile(rb'(?:[^\0\t\r\n "\\\x80-\xff]++(?: (?=[^ ])|\Z))*+').fullmatch
+_UNTIDY = b'\0\t\r\n"\\' + bytes(range(0x80, 0x100))
 _newline_in_word = re.compile(rb"[\r\n](?=[^ \t\r\n])")
 _blanks = re.compile(rb"[ \t\r\n]+")
 
@@ -32,6 +32,8 @@ def unfolded(value: bytes | None) -> bytes:
     """The value without its line ends; where one stood between two words, a blank (RFC 5322 §2.2.3)."""
     if value is None:
         return b"NIL"
+    if _plain(value):
+        return b'"%b"' % value
     if b"\n" in value or b"\r" in value:
         value = _newline_in_word.sub(b" ", value).replace(b"\n", b"").replace(b"\r", b"")
     return nstring(value)
@@ -41,7 +43,8 @@ def text(value: bytes | None) -> bytes:
     """A value that people read (Subject, name): runs of blanks and folds become one blank, the ends are trimmed."""
     if value is None:
         return b"NIL"
-    if _tidy(value) and (len(value) <= MAX_WORD or b" " in value[:MAX_WORD]):
+    if (len(value.translate(None, _UNTIDY)) == len(value) and b"  " not in value and value[:1] != b" " != value[-1:]
+            and (len(value) <= MAX_WORD or b" " in value[:MAX_WORD])):
         return b'"%b"' % value
     value = _blanks.sub(b" ", value).strip(b" ")
     return literal(value) if value else b'""'

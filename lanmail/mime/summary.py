@@ -33,7 +33,9 @@ LARGE = 1 << 20  # octets; larger messages are for who has the time
 
 _bulky = re.compile(rb"^(?:" + b"|".join(map(re.escape, BULKY)) + rb")[^\n]*+\n(?:[ \t][^\n]*+\n)*+",
                     re.IGNORECASE | re.MULTILINE).sub
-_bulky_line = re.compile(rb"\n(?:" + b"|".join(map(re.escape, BULKY)) + rb")").search
+# the letters first: of most lines no more than one need be looked at
+_bulky_line = re.compile(rb"\n(?=[" + bytes({name[0] for name in BULKY}) + rb"])(?:" + b"|".join(map(re.escape, BULKY))
+                         + rb")").search
 # base name, path below the folder's directory, octets if the name tells them
 Place = tuple[str, str, int | None]
 
