@@ -94,6 +94,7 @@ class Tokend:
     def begin(self, spread: float) -> None:
         """Listen first, then look; what is due at the start is spread over some seconds."""
         self.store.prepare()
+        self.store.sweep()
         requests = self.paths.state / "tokens" / "request"
         self.watch.subscribe(requests, lambda _: self._wake.set())
         with contextlib.suppress(OSError):  # without it, changes are seen within a minute
@@ -107,18 +108,20 @@ class Tokend:
         """Look at everything when something happened, when something is due, and every minute."""
         while True:
             self._wake.clear()
+            begun = time.monotonic()
             wait = self.look()
+            await asyncio.sleep(min(10 * (time.monotonic() - begun), 1.0))  # of many, one look for many events
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), max(wait, 0.05))
 
     def look(self) -> float:
         """Begin what is due; seconds until the next look."""
         self._take_requests()
-        wait = LOOK
+        wait, published = LOOK, self.store.published()
         for key in dict.fromkeys([*self.wishes, *self.store.all()]):
             if key in self.tasks:
                 continue
-            left = 0.0 if key in self.wishes else self._left(key)
+            left = 0.0 if key in self.wishes else self._left(key, published.get(key, []))
             if left <= 0:
                 self._start(key)
             else:
@@ -126,12 +129,11 @@ class Tokend:
         self.warn_of_apps()
         return wait
 
-    def _left(self, key: Key) -> float:
+    def _left(self, key: Key, resources: list[str]) -> float:
         """Seconds until an address is due."""
         held = self.not_before.get(key, -1e9) - time.monotonic()
         try:
             record = self.store.read(*key, decrypt=False)
-            resources = self.store.resources(*key)
             found = [self.store.access(*key, resource, decrypt=False) for resource in resources]
         except (Temporary, OSError) as error:
             self._trouble(key, error)

@@ -1,11 +1,15 @@
 """tokend: what is due is renewed once, written before it is used, and nothing is lost by any answer."""
 
 import asyncio
+import base64
 import errno
+import json
 import os
 import time
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from lanmail import atomic, tokens
 from lanmail.errors import Temporary
@@ -246,6 +250,7 @@ async def test_a_token_that_a_server_refuses_is_replaced_once(root, provider):
         await asyncio.sleep(0.5)
     assert len(provider.forms) == 1, "a second refusal is not the token's fault"
     assert root.access().rejected
+    assert root.record().error["class"] == "rejected"
 
 
 async def test_nobody_has_consented(root, provider):
@@ -307,6 +312,36 @@ async def test_an_app_of_its_own_right_needs_nobody(tmp_path):
         root.store.publish(store.Access("own", ADDRESS, expires=time.time() - 1))
         await root.once()
         assert root.record().state == store.OK, "there is nobody to consent"
+
+
+async def test_a_service_account_of_google_serves_a_mailbox(tmp_path):
+    async with Provider(rotate=False) as provider:
+        root = Root(tmp_path, provider.peer.port)
+        root.describe('preset = "google"\ngrant = "jwt_bearer"\nservice_account = "file:secrets/robot.json"\n'
+                      f'token_url = "http://127.0.0.1:{provider.peer.port}/token"\n')
+        key = rsa.generate_private_key(65537, 2048).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        path = root.paths.secrets / "robot.json"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"client_email": "robot@x.example", "private_key": key.decode()}))
+        async with Running(root):
+            assert (await tokens.access(root.paths, "own", ADDRESS)).secret.reveal() == "A1"
+        (form,) = provider.forms
+        assert form.keys() == {"grant_type", "assertion"}
+        claims = json.loads(base64.urlsafe_b64decode(form["assertion"].split(".")[1] + "=="))
+        assert (claims["sub"], claims["scope"]) == (ADDRESS, "https://mail.google.com/")
+
+
+def test_what_a_killed_process_left_is_swept(root):
+    root.grant(left=60)
+    old = root.store.records / "own" / ".x.json.1.ab.tmp"
+    young = root.paths.state / "tokens" / "own" / ".y.json.2.cd.tmp"
+    for path in (old, young):
+        path.touch()
+    os.utime(old, (0, 0))
+    root.store.sweep()
+    assert (old.exists(), young.exists()) == (False, True)
+    assert root.record().refresh
 
 
 # the disk and the clock

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from lanmail import log
@@ -81,6 +81,7 @@ class Refresher:
             return False
         if _waits(record, now) and not wish.force:
             return False
+        self._note_rejected(record, wish)
         if app.needs_person and not record.refresh:
             self._consent(record, Verdict(errors.CONSENT, "no-refresh", "there is no refresh token"))
             return False
@@ -119,6 +120,18 @@ class Refresher:
             return True
         return found.state == store.APP_ERROR
 
+    def _note_rejected(self, record: Record, wish: Wish) -> None:
+        """A server that refuses the replacement, too, does not mind the token but the account: no more of them."""
+        for resource in self.store.resources(record.app, record.address) if wish.rejected else ():
+            found = self._published(record, resource)
+            if found is not None and found.rejected and found.fingerprint in wish.rejected:
+                text = ("a server refuses fresh tokens: the protocol may be switched off for this mailbox, or the user "
+                        "name or the app's scopes may be wrong")
+                if record.error.get("class") != "rejected":
+                    log.event("rejected-again", app=record.app, address=record.address, resource=resource)
+                    record.error = _error("rejected", text, now=self._wall())
+                    self.store.save(record, generation=record.generation)
+
     def _published(self, record: Record, resource: str) -> Access | None:
         try:
             return self.store.access(record.app, record.address, resource)
@@ -141,6 +154,8 @@ class Refresher:
                 got = await endpoint.ask(app, self.paths, form, proof=app.grant != "jwt_bearer")
             except Temporary as error:  # or our own key cannot be read
                 refused = error.verdict if isinstance(error, errors.Refused) else errors.unanswered(error)
+                if refused.reaction == errors.CONFIG:
+                    refused = replace(refused, text=f"{refused.text} ({_asked(app, app.scope(resource))})")
                 self._refused(app, record, resource, refused, host, lost=lost)
                 return False
         self.hosts.answered(host)
@@ -299,6 +314,12 @@ class Refresher:
             if found.expires - self._wall() < schedule.MARGIN / 2 and found.state != state:
                 found.state, found.error = state, record.error
                 self.store.publish(found)
+
+
+def _asked(app: App, scope: str) -> str:
+    """The request, for people, without what is secret in it."""
+    named = f", scope {scope}" if scope else ""
+    return f"asked {app.token_url} with grant {app.grant}, client_id {app.client_id}{named}"
 
 
 def _waits(record: Record, now: float) -> bool:

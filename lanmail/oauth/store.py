@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, fields
@@ -194,6 +195,25 @@ class Store:
                 there = True
                 atomic.sync_dir(path.parent)
         return there
+
+    def published(self) -> dict[tuple[str, str], list[str]]:
+        """(app, address) → the resources that there are access files for, of all in one pass."""
+        found: dict[tuple[str, str], list[str]] = {}
+        top = self.paths.state / "tokens"
+        for directory in top.iterdir() if top.is_dir() else ():
+            for name in os.listdir(directory) if directory.name != "request" and directory.is_dir() else ():
+                if name.endswith(".json") and not name.startswith("."):
+                    address, _, _ = name.removesuffix(".json").partition(",")
+                    key = (unquote(directory.name), unquote(address))
+                    found.setdefault(key, []).append(_resource(Path(name)))
+        return found
+
+    def sweep(self, older: float = 3600.0) -> None:
+        """Remove what a killed process left half written."""
+        for path in [*self.records.glob("*/.*.tmp"), *(self.paths.state / "tokens").glob("*/.*.tmp")]:
+            with contextlib.suppress(OSError):
+                if time.time() - path.lstat().st_mtime > older:
+                    path.unlink()
 
     def resources(self, app: str, address: str) -> list[str]:
         """What there are access files for."""

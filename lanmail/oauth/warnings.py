@@ -57,7 +57,7 @@ def of_record(record: Record, app: App | None, expires: float, now: float) -> It
             yield Notice("testing", f"The log-in at {provider} ends in two days: {who}", _TESTS.format(
                 who=who, provider=provider, end=_day(record.granted + 7 * DAY), login=login))
     elif (record.refresh_expires and record.refresh_expires - now < _NEAR * DAY
-          and record.told.get("ending", 0.0) < max(record.granted, now - 7 * DAY)):
+          and record.told.get("ending", 0.0) <= max(record.granted, now - 7 * DAY)):
         yield Notice("ending", f"The log-in at {provider} ends on {_day(record.refresh_expires)}: {who}",
                      _ENDING.format(who=who, provider=provider, end=_day(record.refresh_expires), login=login))
 
@@ -71,7 +71,7 @@ def of_app(app: App, known: AppState, now: float) -> Iterator[Notice]:
     if not known.broken and known.told.get("app-error"):
         yield Notice("app-recovered", f"{provider} takes the app {app.name} again",
                      f"All addresses of the app {app.name} are served again.\n", owner=False)
-    if known.skew and known.told.get("skew", 0.0) < now - 7 * DAY:
+    if known.skew and known.told.get("skew", 0.0) <= now - 7 * DAY:
         minutes = f"{abs(known.skew) / 60:.0f} minutes {'slow' if known.skew > 0 else 'fast'}"
         yield Notice("skew", f"The clock of this machine is {minutes}", _SKEW.format(
             provider=provider, minutes=minutes), owner=False)
