@@ -126,6 +126,20 @@ def describe(tls: ssl.SSLObject) -> str:
     return f"{tls.version()}/{cipher[0] if cipher else '?'}"
 
 
+def certificate(tls: ssl.SSLObject | ssl.SSLSocket) -> str:
+    """What the server's certificate says, in one line: for whom, until when, by whom, its SHA-256."""
+    from cryptography import x509  # only people ask for this; programs do without the library's memory
+
+    raw = tls.getpeercert(binary_form=True) or b""
+    try:
+        found = x509.load_der_x509_certificate(raw)
+        until = found.not_valid_after_utc.strftime("%Y-%m-%d")
+        subject, issuer = found.subject.rfc4514_string(), found.issuer.rfc4514_string()
+    except ValueError:
+        return f"cannot be read, SHA-256 {hashlib.sha256(raw).hexdigest()}"
+    return f"{subject} until {until}, by {issuer}, SHA-256 {hashlib.sha256(raw).hexdigest()}"
+
+
 def reason(error: BaseException) -> str:
     """Why a handshake failed, in the words of people."""
     if isinstance(error, ssl.SSLCertVerificationError):

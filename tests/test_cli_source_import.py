@@ -106,6 +106,7 @@ def test_fetchmail_words_become_keys() -> None:
     assert anna.keys["tls_min"] == "TLSv1.2"
     assert anna.keys["delete"] is True
     assert multi.keys["multidrop"] is True
+    assert (multi.keys["headers"], multi.keys["prefix"]) == (["Delivered-To", "To"], "v-")
     assert multi.keys["interface"] == "disabled"
     assert me.keys["tls_verify"] is False
     assert odd.keys["every"] == "15m"
@@ -157,7 +158,7 @@ def test_getmail_sections_become_keys() -> None:
     assert any(one.line == 9 and "move_on_delete" in one.text for one in found.remarks)
     [found], _ = getmail.mailboxes(GETMAIL.format(type="MultidropPOP3Retriever", port=110,
                                                   more="envelope_recipient = delivered-to:2"))
-    assert (found.keys["multidrop"], found.local) == (True, ("*",))
+    assert (found.keys["multidrop"], found.keys["headers"], found.local) == (True, ["Delivered-To"], ("*",))
 
 
 @pytest.mark.parametrize("text", ["", "[retriever]\ntype = NoRetriever\n", "key = value\n", "[retriever]\na\nb\n",

@@ -83,6 +83,7 @@ class Probe:
     octets: int = 0
     oldest: str = ""  # the Date of the oldest mail, as it says
     folders: tuple[str, ...] = ()  # IMAP: those that would be fetched
+    certificate: str = ""  # what it says (tlsclient.certificate)
 
 
 class Driver(Protocol):

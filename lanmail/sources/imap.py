@@ -135,7 +135,8 @@ class Driver:
                 say(f"logged in as {user}")
                 chosen, _ = await choice(visit, client, user, make=False)
                 found = Probe(client.greeting, tlsclient.describe(tls) if tls is not None else "", client.mechanism,
-                              tuple(sorted(client.capabilities)), folders=tuple("/".join(one.levels) for one in chosen))
+                              tuple(sorted(client.capabilities)), folders=tuple("/".join(one.levels) for one in chosen),
+                              certificate=tlsclient.certificate(tls) if tls is not None else "")
                 for mailbox in chosen:
                     say(f"looking into {'/'.join(mailbox.levels)}")
                     await _count(client, mailbox, found)

@@ -37,10 +37,19 @@ def request(paths: Paths, account: str, name: str) -> None:
     """Ask for a visit at once. OSError."""
     where = requests(paths)
     where.mkdir(mode=0o770, parents=True, exist_ok=True)
-    label = f"{quote(account, safe='')},{quote(name, safe='')}"
+    label = _label(account, name)
     temporary = where / f".{label}.{os.getpid()}"
     temporary.touch(mode=0o640)
     temporary.rename(where / label)
+
+
+def is_requested(paths: Paths, account: str, name: str) -> bool:
+    """Whether a wish still lies there: nobody has taken it."""
+    return (requests(paths) / _label(account, name)).exists()
+
+
+def _label(account: str, name: str) -> str:
+    return f"{quote(account, safe='')},{quote(name, safe='')}"
 
 
 def requested(paths: Paths) -> list[tuple[str, str]]:

@@ -54,7 +54,7 @@ class Driver:
             oldest = shown(message.field(header, b"Date") or b"")
             await client.quit()
             return Probe(client.banner, tlsclient.describe(tls) if tls else "", client.login, words, count, octets,
-                         oldest)
+                         oldest, certificate=tlsclient.certificate(tls) if tls else "")
 
     async def close(self) -> None:
         """Nothing is kept between visits."""

@@ -3,7 +3,7 @@
 import click
 
 from lanmail.cli import command
-from lanmail.cli.source import changing, folders, importing, listing
+from lanmail.cli.source import adding, changing, fetching, folders, importing, listing, testing
 
 
 @click.group(cls=command.Group, short_help="Mailboxes elsewhere whose mail is fetched.")
@@ -16,6 +16,9 @@ def source() -> None:
 for subcommand in (
     listing.list_,
     listing.show,
+    adding.add,
+    testing.test,
+    fetching.fetch,
     changing.set_,
     changing.passwd,
     folders.folders,

@@ -170,10 +170,16 @@ def _who(given: dict[str, Any], user: User, made: Mailbox, lines: dict[str, int]
     if len(user.local) <= 1 and "*" not in user.local:
         return
     made.keys["multidrop"] = True
-    for word in ("envelope", "qvirtual"):
-        if given.get(word):
-            made.remark(f"'{word} {given[word]}' is not needed: the headers that name the recipient are looked through "
-                        "in order, and a prefix of qmail is taken away", lines.get(word, 0))
+    header = given.get("envelope")
+    if header:
+        made.keys["headers"] = [header, "To"]
+    elif header is False:
+        made.keys["headers"] = ["To"]
+    if given.get("qvirtual"):
+        made.keys["prefix"] = given["qvirtual"]
+    if given.get("envskip"):
+        made.remark(f"'envelope {given['envskip']} {header}': the first header that names somebody here counts, "
+                    "no number of them is skipped", lines["envelope"])
     if given.get("localdomains"):
         made.remark(f"localdomains {', '.join(given['localdomains'])}: must be among server.domain and "
                     "server.extra_domains here", lines["localdomains"])

@@ -2,9 +2,9 @@
 
 import click
 
-from lanmail import config, incoming
+from lanmail import config, incoming, printable
 from lanmail.cli import command
-from lanmail.cli.source import places
+from lanmail.cli.source import places, testing
 from lanmail.paths import Paths
 
 
@@ -15,20 +15,31 @@ def folders() -> None:
 
 @folders.command()
 @click.argument("name")
+@click.option("--look", is_flag=True, help="Log in there, and show the folders that are fetched.")
 @command.json_option
 @command.rooted
-def show(where: Paths, name: str, as_json: bool) -> None:
+def show(where: Paths, name: str, look: bool, as_json: bool) -> None:
     """Show which folders of the source NAME are fetched and which are left out."""
     loaded = command.settings_of(where)
     place = places.one(where, loaded, name)
     source = place.source
+    seen: list[str] | None = None
+    if look:
+        try:
+            found = testing.look(where, loaded, place.account, place.name, source, lambda _text: None)
+        except testing.Failed as failed:
+            command.fail(failed.told(), failed.code)
+        seen = list(found.folders)
     if as_json:
-        command.print_json({"source": str(place), "folders": source.folders, "exclude": source.exclude})
+        command.print_json({"source": str(place), "folders": source.folders, "exclude": source.exclude,
+                            "fetched": seen})
         return
     everything = "*" in source.folders
     click.echo(f"fetched:  {'all folders' if everything else ', '.join(source.folders)}")
     if everything:
         click.echo(f"left out: {', '.join(source.exclude) or 'none'}")
+    for folder in seen or ():
+        click.echo(f"  {printable.line(folder)}")
 
 
 @folders.command("restore-default", short_help="Leave out again what is left out by default.")

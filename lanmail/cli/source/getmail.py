@@ -141,9 +141,12 @@ class _Reader:
 
     def _multidrop(self) -> None:
         self._keys["multidrop"] = True
-        if self._given("envelope_recipient"):
-            self._say("envelope_recipient", "envelope_recipient is not needed: the headers that name the recipient are "
-                                            "looked through in order")
+        header, _, number = self._given("envelope_recipient").partition(":")
+        if header:
+            self._keys["headers"] = [header.strip().title()]
+        if number.strip() not in ("", "1"):
+            self._say("envelope_recipient", f"envelope_recipient {header}:{number}: the first such header that names "
+                                            "somebody here counts")
         self._made.local = ("*",)
 
 

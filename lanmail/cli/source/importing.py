@@ -143,4 +143,4 @@ def _tell(told: list[dict[str, Any]], *, dry_run: bool) -> None:
             click.echo(f"  {text}")
     click.echo(f"{made} {'source' if made == 1 else 'sources'} {'would be made' if dry_run else 'made'}")
     if made and not dry_run:
-        click.echo("now switch the other program off")
+        click.echo("now switch the other program off, and try each with: lanmail source test NAME")

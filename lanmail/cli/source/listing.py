@@ -45,6 +45,8 @@ def health(place: Place, known: Status, now: float) -> Health:
         return Health("failing", known.error, WARNING)
     if known.next and now > known.next + LATE:
         return Health("late", "it was to be fetched long ago; does lanmail-fetchmail run?", WARNING)
+    if known.error:
+        return Health("waiting", known.error)
     return Health("ok") if known.succeeded else Health("new")
 
 
@@ -74,7 +76,7 @@ def list_(where: Paths, account: str, as_json: bool) -> int:
         command.print_json(told)
     else:
         command.print_table(["SOURCE", "MAILBOX", "STATE", "LAST SUCCESS", "MAILS", "NEXT", "PROBLEM"], rows,
-                            "no external mailboxes yet", right=(4,))
+                            "no external mailboxes yet; make one: lanmail source add ACCOUNT ADDRESS", right=(4,))
     return worst
 
 

@@ -57,7 +57,7 @@ def one(where: Paths, loaded: Settings, text: str) -> Place:
         return found[0]
     if found:
         command.fail(f"there are several: {', '.join(map(str, found))}; say which one", os.EX_NOUSER)
-    known = ", ".join(map(str, all_of(where, loaded))) or "none at all"
+    known = ", ".join(map(str, all_of(where, loaded))) or "none at all; make one: lanmail source add ACCOUNT ADDRESS"
     return command.fail(f"there is no source '{text}'; there are: {known}", os.EX_NOUSER)
 
 

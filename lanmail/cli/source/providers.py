@@ -1,0 +1,64 @@
+"""Well-known providers: which servers have the mailbox of an address (providers.toml).
+
+    of_address(domain) / named(name) / of_server(host) -> Provider or None
+    by_mx(domain, resolver) looks who takes the domain's mail: a company's own domain at a provider
+"""
+
+import functools
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lanmail.errors import MailError
+from lanmail.resolver import Resolver
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One provider; both servers speak TLS from the first octet at the usual port."""
+
+    name: str
+    title: str
+    imap: str
+    pop3: str = ""
+    domains: tuple[str, ...] = ()
+    mx: tuple[str, ...] = ()
+    advice: str = ""
+    app: bool = False  # passwords are refused
+
+
+@functools.cache
+def known() -> dict[str, Provider]:
+    """All of them, by name."""
+    data = tomllib.loads(Path(__file__).with_name("providers.toml").read_text())
+    return {name: _provider(name, table) for name, table in data.items()}
+
+
+def _provider(name: str, table: dict[str, Any]) -> Provider:
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return Provider(name, **given)
+
+
+def of_address(domain: str) -> Provider | None:
+    """Whose domain it is."""
+    return next((one for one in known().values() if _ends(domain, one.domains)), None)
+
+
+def of_server(host: str) -> Provider | None:
+    """Whose server it is."""
+    return next((one for one in known().values() if host.lower() in (one.imap, one.pop3)), None)
+
+
+async def by_mx(domain: str, resolver: Resolver) -> Provider | None:
+    """Who takes the mail of a domain; None when the DNS does not say."""
+    try:
+        hosts = [host for _, host in await resolver.mx(domain)]
+    except MailError:
+        return None
+    return next((one for host in hosts for one in known().values() if _ends(host.rstrip("."), one.mx)), None)
+
+
+def _ends(name: str, ends: tuple[str, ...]) -> bool:
+    folded = name.lower()
+    return any(folded == end or folded.endswith(f".{end}") for end in ends)
