@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NOT_ONE = {"__init__", "__main__", "peers", "dovecot", "mails"}
+NOT_ONE = {"__init__", "__main__", "peers", "dovecot", "mails", "pullers"}
 
 
 def main() -> None:
