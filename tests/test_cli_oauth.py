@@ -238,6 +238,18 @@ def test_pasting_the_address_line(run: Run, where: paths.Paths, provider: Provid
     assert Store(where).read("test", EVA) is not None
 
 
+def test_mail_that_waited_for_the_login_is_fetched_at_once(run: Run, where: paths.Paths, provider: Provider) -> None:
+    app = make(where, provider)
+    keys = f'interface = "standard"\nhost = "127.0.0.1"\nport = 9\nauth = "oauth2"\napp = "test"\nuser = "{EVA}"\n'
+    with (where.accounts / "eva.toml").open("a") as file:
+        file.write(f'[sources.mine]\n{keys}[sources.other]\n{keys.replace(EVA, "max@firma.example")}')
+    Store(where).prepare()
+    asked = consent.ask(where, app, pending.Wish("test", EVA))
+    said = run("login", EVA, "--paste", "--no-test", text=answer_of(asked.url) + "\n").stdout
+    assert "trying" not in said
+    assert [one.name for one in (where.state / "fetched" / "request").iterdir()] == ["eva,mine"]
+
+
 def test_a_link_by_mail(run: Run, where: paths.Paths, provider: Provider) -> None:
     make(where, provider)
     said = run("login", EVA, "--mail").stdout

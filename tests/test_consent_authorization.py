@@ -53,14 +53,15 @@ def test_reading_an_address_line(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "code"), [
-    ("4/0AbCdEf-gh", "4/0AbCdEf-gh"), ("4%2F0AbCdEf", "4/0AbCdEf"), ("M.C123_BAY.0.U.1b!*$x", "M.C123_BAY.0.U.1b!*$x"),
-    (" 0.AXoA\nbcd== \n", "0.AXoAbcd=="),
+    ("4/0AbCdEf-gh", "4/0AbCdEf-gh"), ("4%2F0AbCdEf-gh", "4/0AbCdEf-gh"),
+    ("M.C123_BAY.0.U.1b!*$x", "M.C123_BAY.0.U.1b!*$x"),
+    (" 0.AXoA\nbcdefgh== \n", "0.AXoAbcdefgh=="),
 ])
 def test_reading_a_code_alone(text: str, code: str) -> None:
     assert authorization.read(text) == Answer(code)
 
 
-@pytest.mark.parametrize("text", ["", "x", "http://localhost:4711/", "https://id.example/authorize?client_id=1",
+@pytest.mark.parametrize("text", ["", "x", "yes", "something else than a code", "http://localhost:4711/", "https://id.example/authorize?client_id=1",
                                   "grüße-und-mehr", "?state=S", "x" * 20_000])
 def test_what_is_no_answer(text: str) -> None:
     with pytest.raises(Foreign):

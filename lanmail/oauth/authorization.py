@@ -22,7 +22,7 @@ from lanmail.oauth.apps import App
 
 MAX_ANSWER = 16 << 10
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_CODE = re.compile(r"[\x21-\x7e]{4,8192}")
+_CODE = re.compile(r"[\x21-\x7e]{12,8192}")
 _KNOWN = ("code", "state", "iss", "error", "error_description", "error_uri")
 
 
@@ -88,7 +88,7 @@ def challenge(verifier: str) -> str:
 def read(text: str) -> Answer:
     """The answer in what a person pasted or a browser asked for. Foreign when there is none.
 
-    Terminals and mail programs break long lines, so white space counts for nothing.
+    Terminals and mail programs break long lines, so white space counts for nothing; but a code alone has no blanks.
     """
     if len(text) > MAX_ANSWER:
         raise Foreign("that is too long for an answer of a provider")
@@ -97,7 +97,7 @@ def read(text: str) -> Answer:
     if found.keys() & {"code", "error"}:
         return Answer(found.get("code", ""), found.get("state"), found.get("iss"), found.get("error", ""),
                       shown(found.get("error_description", "")))
-    if "://" in line or "?" in line or not _CODE.fullmatch(line):
+    if "://" in line or "?" in line or " " in text.strip() or not _CODE.fullmatch(line):
         raise Foreign("there is neither a code nor an error in it; copy the whole address line of the page that could "
                       "not be shown (it has code=… in it)")
     return Answer(unquote(line))

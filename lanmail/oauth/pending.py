@@ -4,8 +4,9 @@ A browser comes back with a `state`, a person with a one-time link: both are lon
 word, so that a file is found by it and gives away neither. What must stay secret (state, verifier) is encrypted with
 oauth-refresh.keys. Everything here ends by itself.
 
-    request   what a provider was asked; lives until its answer was used, at most HOURS
-    link      may be followed once within LINK_LIFE; then it becomes a request
+    request   what a provider was asked; lives until its answer was used
+    link      may be followed once; then it becomes a request
+    done      a request that led to a grant, remembered for REMEMBERED seconds for a browser that asks again
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from lanmail.oauth.authorization import Asked, Foreign
 from lanmail.paths import Paths
 
 LIFE = 72 * 3600.0  # seconds; a person may answer a mail after the week-end
+REMEMBERED = 600.0
 _LIMIT = 64 << 10
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -51,10 +53,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """One file; `asked` is None for a link that nobody followed yet."""
+    """One file; only a request has `asked`."""
 
     id: str
-    kind: Literal["request", "link"]
+    kind: Literal["request", "link", "done"]
     wish: Wish
     expires: float
     asked: Asked | None = None
@@ -106,6 +108,23 @@ class Folder:
                 and one.wish.address.lower() == address.lower()]
         return max(mine, key=lambda one: one.expires, default=None)
 
+    def claim(self, pending: Pending) -> bool:
+        """Take a request away, because its code is handed in now; only one of several that try is told True."""
+        try:
+            (self.directory / f"{pending.id}.json").unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def finish(self, pending: Pending) -> None:
+        """Remember for a while that it came to a good end."""
+        self._write(Pending(pending.id, "done", pending.wish, time.time() + REMEMBERED))
+
+    def done(self, state: str) -> Wish | None:
+        """For whom a request came to a good end a moment ago."""
+        found = self._read(_hash(state)) if state else None
+        return found.wish if found is not None and found.kind == "done" else None
+
     def drop(self, pending: Pending) -> None:
         """It is done with."""
         (self.directory / f"{pending.id}.json").unlink(missing_ok=True)
@@ -135,7 +154,7 @@ class Folder:
     def _write(self, pending: Pending) -> Pending:
         ring = keys.load(self._paths, keys.REFRESH)
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        secret = {"id": pending.id} | (asdict(pending.asked) if pending.asked else {})
+        secret = {"id": pending.id, "kind": pending.kind} | (asdict(pending.asked) if pending.asked else {})
         head = {"v": 1, "kind": pending.kind, "expires": pending.expires, **asdict(pending.wish), "key": ring.id,
                 "token": ring.encrypt(secret)}
         atomic.write(self.directory / f"{pending.id}.json", json.dumps(head, ensure_ascii=False, indent=1), mode=0o600)
@@ -150,7 +169,8 @@ class Folder:
             plain = keys.load(self._paths, keys.REFRESH).decrypt(str(head["token"]))
             if plain.pop("id", "") != name:
                 raise keys.Unusable(f"{path} is another one's")
-            asked = Asked(**plain) if plain else None
+            kind = plain.pop("kind")
+            asked = Asked(**plain) if kind == "request" else None
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError, AttributeError):
@@ -159,7 +179,7 @@ class Folder:
             with contextlib.suppress(OSError):
                 path.unlink()
             return None
-        return Pending(name, "request" if asked else "link", wish, expires, asked)
+        return Pending(name, kind, wish, expires, asked)
 
 
 def _hash(word: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from lanmail import imapclient, smtpclient, smtplogin, tlsclient, tunnel
+from lanmail import imapclient, pop3client, smtpclient, smtplogin, tlsclient, tunnel
 from lanmail.errors import MailError
 from lanmail.oauth.apps import App
 from lanmail.remote import LOCAL_HOSTS
@@ -66,7 +66,7 @@ def of_app(app: App, user: str) -> list[Server]:
 
 async def attempt(servers: Iterable[Server], token: Secret) -> list[Result]:
     """Log in at each, all at the same time."""
-    return await asyncio.gather(*(_one(server, token) for server in servers if server.protocol in _LOGINS))
+    return await asyncio.gather(*(_one(server, token) for server in servers))
 
 
 async def _one(server: Server, token: Secret) -> Result:
@@ -98,6 +98,13 @@ async def _imap(server: Server, credentials: smtplogin.Credentials) -> None:
         await client.logout()
 
 
+async def _pop3(server: Server, credentials: smtplogin.Credentials) -> None:
+    target = pop3client.Target(server.host, server.port, credentials, server.tls, server.wish, server.via,
+                               server.mechanism)
+    client = await pop3client.connect(target, PATIENCE)
+    await client.quit()
+
+
 async def _smtp(server: Server, credentials: smtplogin.Credentials) -> None:
     target = smtpclient.Target(server.host, server.port, server.helo, tls=server.tls, wish=server.wish, via=server.via,
                                credentials=credentials, mechanism=server.mechanism)
@@ -105,7 +112,7 @@ async def _smtp(server: Server, credentials: smtplogin.Credentials) -> None:
     client.close()
 
 
-_LOGINS = {"imap": _imap, "smtp": _smtp}
+_LOGINS = {"imap": _imap, "pop3": _pop3, "smtp": _smtp}
 
 # what servers say with a good token, and what is then to be done
 _ADVICE = (

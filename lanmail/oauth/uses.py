@@ -10,6 +10,7 @@ from lanmail.oauth.apps import App
 from lanmail.oauth.pending import Wish
 from lanmail.paths import Paths
 from lanmail.settings import Account, Settings
+from lanmail.sources import place
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Use:
     account: str
     where: str  # for people
     server: trial.Server | None
+    source: str = ""  # the name of the source, where mail is fetched
 
 
 def of(paths: Paths, settings: Settings) -> Iterator[Use]:
@@ -58,7 +60,14 @@ def _fetching(paths: Paths, settings: Settings, account: Account) -> Iterator[Us
             tls = incoming.tls_of(way)
             server = trial.Server(way.protocol, way.host, incoming.port_of(way), tls, way.user, way.mechanism,
                                   tlsclient.wish(way, paths.conf), tunnel.of(way, paths.conf))
-            yield Use(way.app, way.user, account.name, f"source {account.name}/{name}", server)
+            yield Use(way.app, way.user, account.name, f"source {account.name}/{name}", server, name)
+
+
+def fetch_now(paths: Paths, settings: Settings, wish: Wish) -> None:
+    """Mail that waited for this log-in need not wait any longer. OSError."""
+    for use in of(paths, settings):
+        if use.source and use.app == wish.app and use.address.lower() == wish.address.lower():
+            place.request(paths, use.account, use.source)
 
 
 def servers(paths: Paths, settings: Settings, app: App, wish: Wish) -> list[trial.Server]:

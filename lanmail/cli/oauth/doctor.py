@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from lanmail import httpclient, secret, tlsclient, tunnel
+from lanmail import config, httpclient, secret, tlsclient, tunnel
 from lanmail.cli import command
 from lanmail.cli.oauth import finding
 from lanmail.errors import MailError
@@ -174,6 +174,9 @@ def _settings(where: Paths, app: App, wish: Wish) -> Check:
     right = [use.where for use in mine if use.app == app.name]
     if right:
         return Check("settings", True, f"used by {', '.join(right)}")
+    broken = [problem for problem in config.check(where) if "/accounts/" in problem.file]
+    if broken:
+        return Check("settings", False, str(broken[0]), f"{command.typed()} config check")
     other = ", ".join(f"{use.where} (app {use.app})" for use in mine)
     return Check("settings", False if other else None, f"nothing in conf uses it{f', but {other}' if other else ''}",
                  f'a source or [outgoing] with auth = "oauth2", app = "{app.name}", user = "{wish.address}" does')

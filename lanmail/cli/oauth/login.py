@@ -69,6 +69,7 @@ def login(where: Paths, address: str, app_name: str, way: str | None, login_as: 
         advice = f"\n{error.advice}" if error.advice else ""
         command.fail(f"{error.text}{advice}\nnothing was changed", os.EX_DATAERR)
     show(results)
+    uses.fetch_now(where, loaded, wish)
     if not results and not no_test:
         click.echo("not tried: no mail server is known for it; name one in conf, or try later with "
                    f"{command.typed()} oauth test {wish.address}")
