@@ -148,7 +148,7 @@ def fail(text: str, code: int) -> NoReturn:
 def _collect_less() -> None:
     """Python's default looks for garbage after each 700 new objects; a folder of 100,000 messages is half a million."""
     gc.freeze()
-    gc.set_threshold(20_000, 50, 50)
+    gc.set_threshold(50_000, 50, 50)  # so that taking up 10,000 messages is not interrupted
 
 
 class _Runner:

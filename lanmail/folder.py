@@ -336,7 +336,8 @@ class Folder:
         if self._altered is not None:
             self._altered.update(numbers)
         cur, new = self._cur.files, self._new.files
-        names: list[str] = list(map(cur.get, bases, map(new.get, bases)))  # type: ignore[arg-type]
+        names: list[str] = list(map(cur.get, bases, map(new.get, bases)) if new  # type: ignore[arg-type]
+                                else map(cur.__getitem__, bases))
         subs = ["cur" if base in cur else "new" for base in bases] if new else repeat("cur")
         modseqs = self._numbering.made(numbers, names) if self._numbering is not None else repeat(0)
         made = list(map(Entry, numbers, bases, names, subs, repeat(None), modseqs))

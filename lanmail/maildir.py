@@ -55,6 +55,7 @@ _USUAL = re.compile(r",S=([0-9]{1,18}),W=([0-9]{1,18})\Z").search
 _ARRIVAL = re.compile(r"([0-9]{1,18})(?:\.M([0-9]{1,18}))?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROLS = bytes((*range(32), 127))
+_ODD_START = re.compile("/[.:]").search
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -295,7 +296,7 @@ def list_names(directory: str, others: set[str] | None = None) -> list[str]:
         names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False) or note(entry.name)]
     # One look at all of them: of 100,000 names, looking at each takes longer than reading the directory.
     joined = "/" + "/".join(names)
-    if _is_usable(joined) and "/." not in joined and "/:" not in joined:
+    if _is_usable(joined) and not _ODD_START(joined):
         return names
     return [name for name in names if name[0] not in ".:" and not _UNUSABLE.search(name)]
 
