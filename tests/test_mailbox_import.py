@@ -131,6 +131,32 @@ def test_uids_are_not_kept_where_others_were_seen(place: Place, other: str) -> N
     assert [one[0] for one in place.state()["INBOX"]] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("when", ["while it is read", "before it is in place"])
+def test_mail_that_comes_during_an_import_that_keeps_uids(
+        place: Place, other: str, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """Somebody may see the new mail at once: then no lower UID may come; else the UIDs stay what they were."""
+    monkeypatch.setattr(intake, "_MESSAGES", 2)
+    seen: list[tuple[int, bytes]] = []
+
+    def deliver(*_arguments: object) -> None:
+        if not seen:
+            place.put(message("in between"))
+            seen.extend((uid, text) for uid, _, _, text in place.state()["INBOX"])
+
+    if when == "while it is read":
+        settle = intake.Intake._settle
+        monkeypatch.setattr(intake.Intake, "_settle", lambda *arguments: (deliver(), settle(*arguments)))
+    else:
+        put = intake.Intake._put
+        monkeypatch.setattr(intake.Intake, "_put", lambda *arguments: (deliver(), put(*arguments)))
+    result = place.json("import", "meier", other, "--keep-uids", "--folder", "INBOX")
+    assert "could not be kept" in result["problems"][0]
+    found = [(uid, text) for uid, _, _, text in place.state()["INBOX"]]
+    assert seen == found[:1], "what was seen is still there, under its UID, and nothing comes before it"
+    assert len(found) == 5
+    assert not os.listdir(f"{place.root()}/tmp")
+
+
 def test_single_messages(place: Place, tmp_path: Path) -> None:
     tree = tmp_path / "eml"
     (tree / "Alte Post").mkdir(parents=True)

@@ -69,6 +69,7 @@ class Copying:
         except OSError as error:
             count.failed += 1
             self.account.problems.append(f"{store.path}: {error.strerror or error}")
+        self.account.placed(target)
 
     def count(self, source: str, target: str) -> Count:
         return self.counts.setdefault((source, target), Count(source, target))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from lanmail import atomic, changes, dotlock, folder, keywords, maildir, message, spool, subscriptions, uidlist
+from lanmail import atomic, changes, folder, keywords, maildir, message, spool, subscriptions, uidlist
 from lanmail.cli.mailbox import tally
 from lanmail.cli.mailbox.journal import Journal, prefix_of
 
@@ -71,7 +71,14 @@ class Draft:
                 os.utime(self._descriptor, (date, date))
 
     def flush(self) -> None:
-        os.fsync(self._descriptor)
+        if self._descriptor >= 0:
+            os.fsync(self._descriptor)
+
+    def settle(self) -> None:
+        """Flush and close it; it waits in tmp/ for what else belongs to it."""
+        self.flush()
+        os.close(self._descriptor)
+        self._descriptor = -1
 
     def drop(self) -> None:
         """Close it, and remove it if it is still in tmp/."""
@@ -85,7 +92,7 @@ class Draft:
 @dataclass(slots=True)
 class Target:
     """One folder that messages go to. `others`: what it has that did not come from where the keys with a prefix come
-    from, by identity; so far as somebody asked."""
+    from, by identity; so far as somebody asked. `kept`: the UIDs that what comes in gets, all of it at once."""
 
     name: str
     folder: folder.Folder
@@ -93,6 +100,7 @@ class Target:
     records: list[tuple[str, str, str]] = field(default_factory=list)
     others: dict[str, dict[Identity, list[str]]] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
+    kept: uidlist.UidList | None = None
 
 
 class Intake:
@@ -182,23 +190,29 @@ class Intake:
         return found
 
     def keep_uids(self, target: Target, uidvalidity: int, uids: dict[str, int], uidnext: int) -> bool:
-        """Let messages with these base names get these UIDs; only where no client ever saw another one."""
-        path = f"{target.folder.path}/{uidlist.NAME}"
+        """Let messages with these base names get these UIDs; only where no client ever saw another one.
+
+        They come into place together, with `placed`: a mail that was delivered in between would get a UID above those
+        that are still to come, and who saw it must never be shown lower ones.
+        """
         if self.dry_run:
             return True
-        with dotlock.held(path, timeout=folder.LOCK_WAIT):
-            try:
-                there = uidlist.read(path)[0]
-            except (FileNotFoundError, uidlist.Corrupt):
-                there = None
-            if there is not None and there.uidvalidity == uidvalidity and uids.items() <= there.uids.items():
-                return True  # an earlier run did this
-            if tally.files_in(target.folder.path) or (there is not None and there.uidnext > 1):
-                return False
-            guid = there.guid if there else os.urandom(16).hex()
-            ordered = dict(sorted(uids.items(), key=lambda pair: pair[1]))
-            uidlist.replace(path, uidlist.UidList(uidvalidity, uidnext, guid, uids=ordered))
+        there = _list_of(target)
+        if there is not None and there.uidvalidity == uidvalidity and uids.items() <= there.uids.items():
+            return True  # an earlier run did this
+        if not _is_untouched(target, there):
+            return False
+        guid = there.guid if there else os.urandom(16).hex()
+        ordered = dict(sorted(uids.items(), key=lambda pair: pair[1]))
+        target.kept = uidlist.UidList(uidvalidity, uidnext, guid, uids=ordered)
         return True
+
+    def placed(self, target: Target) -> None:
+        """All messages that keep their UIDs have come: put them in place."""
+        if target.kept is not None:
+            with _able(target.folder.path):
+                self._put(target)
+            target.kept = None
 
     # coming in
 
@@ -213,6 +227,10 @@ class Intake:
         name = base or maildir.name_for(*sizes)
         target.batch.append((draft, changes.Source(draft.path, clean(flags), sizes, name=name)))
         target.records.append((target.name, key, name))
+        if target.kept is not None:
+            if len(target.batch) % _MESSAGES == 0:
+                self._settle(target.batch[-_MESSAGES:])
+            return
         self._waiting += 1
         self._octets += draft.size
         if self._waiting >= _MESSAGES or self._octets >= _OCTETS:
@@ -221,30 +239,46 @@ class Intake:
     def flush(self) -> None:
         """Put all that waits in place, durably."""
         for target in self._targets.values():
-            if target.batch:
+            if target.batch and target.kept is None:
                 with _able(target.folder.path):
                     self._put(target)
         self._waiting = self._octets = 0
+
+    def _settle(self, batch: Sequence[tuple[Draft, changes.Source]]) -> None:
+        with _able(batch[0][0].path):
+            list(self._pool.map(Draft.settle, [draft for draft, _ in batch]))
 
     def _put(self, target: Target) -> None:
         batch, records = target.batch, target.records
         target.batch, target.records = [], []
         try:
             self._journal.write(records)
-            sources = [source for _, source in batch]
+            self._adopt(target, [source for _, source in batch])
+            list(self._pool.map(Draft.flush, [draft for draft, _ in batch]))
+            changes.secure(target.folder, ())
+            if target.kept is not None:  # flushed before their renames, not after
+                atomic.sync_dir(f"{target.folder.path}/cur")
+            target.folder.flush()
+            self._journal.commit()
+        finally:
+            for draft, _ in batch:
+                draft.drop()
+
+    def _adopt(self, target: Target, sources: list[changes.Source]) -> None:
+        """Give the messages their names and UIDs."""
+        with contextlib.ExitStack() as held:
+            if target.kept is not None:
+                held.enter_context(target.folder.locked(flush=False))
+                if _is_untouched(target, _list_of(target)):
+                    uidlist.replace(f"{target.folder.path}/{uidlist.NAME}", target.kept)
+                else:
+                    self.problems.append(f"{target.name}: other mail came meanwhile, so UIDs could not be kept there")
             try:
                 changes.adopt(target.folder, sources)
             except keywords.TooMany:
                 self.problems.append(f"{target.name}: a folder has at most {keywords.MAX_KEYWORDS} keywords; "
                                      "some messages came without theirs")
                 changes.adopt(target.folder, [_without_keywords(source) for source in sources])
-            list(self._pool.map(Draft.flush, [draft for draft, _ in batch]))
-            changes.secure(target.folder, ())
-            target.folder.flush()
-            self._journal.commit()
-        finally:
-            for draft, _ in batch:
-                draft.drop()
 
     def close(self) -> None:
         """Let go of what is not in place."""
@@ -252,6 +286,18 @@ class Intake:
             for draft, _ in target.batch:
                 draft.drop()
         self._pool.shutdown()
+
+
+def _list_of(target: Target) -> uidlist.UidList | None:
+    try:
+        return uidlist.read(f"{target.folder.path}/{uidlist.NAME}")[0]
+    except (FileNotFoundError, uidlist.Corrupt):
+        return None
+
+
+def _is_untouched(target: Target, there: uidlist.UidList | None) -> bool:
+    """Whether no message ever had a UID in a folder with this list, and none waits for one."""
+    return not tally.files_in(target.folder.path) and (there is None or there.uidnext == 1)
 
 
 def clean(flags: Sequence[str]) -> tuple[str, ...]:
