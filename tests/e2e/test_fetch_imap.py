@@ -1,5 +1,6 @@
 """Fetching by IMAP from Debian's Dovecot, by fetchmail and its sources as they run."""
 
+import random
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.dovecot import PASSWORD, USER, Dovecot
+from tests.e2e import office as office_of
 from tests.fetchroot import Root, message
 
 MORE = """
@@ -153,3 +155,25 @@ def test_a_collective_mailbox_is_sorted_and_nothing_leaves(tmp_path: Path, serve
     got = [[line[13:-1] for line in mail.split(b"\n") if line.startswith(b"X-Receiver: ")] for mail in root.entries()]
     assert sorted(got) == [[b"anna@office.lan"], [b"anna@office.lan", b"bob@office.lan"], [b"bob@office.lan"]]
     assert all(b"X-Origin: fetch source=meier/x multidrop=yes\n" in mail for mail in root.entries())
+
+
+@pytest.mark.parametrize("keys", [{"delete": True}, {}, {"move_to": "Geholt"}], ids=str)
+def test_killed_at_any_moment_nothing_is_lost(tmp_path: Path, server: Dovecot, keys: dict[str, object]) -> None:
+    """And what comes twice is one batch for each kill at most."""
+    many, kills = 600, 0
+    for number in range(many):
+        server.add(message(number, 3000))
+    root = office(tmp_path, server, mails_per_pass=100, **keys)
+    while kills < 6:
+        enough = len(root.queue.names()) + random.randrange(90)
+        process = subprocess.Popen([office_of.BIN / "lanmail-fetchmail", "--root", tmp_path / "here", "--once"],
+                                   stdout=subprocess.DEVNULL)
+        office_of.until(lambda: len(root.queue.names()) > enough or process.poll() is not None, what="some mail")  # noqa: B023
+        process.kill()
+        assert process.wait() in (0, -9)
+        kills += 1
+    assert root.once() == 0
+    found = subjects(root)
+    assert set(found) == {f"mail {number}" for number in range(many)}
+    assert len(found) - many <= 50 * kills
+    assert len(server.mails()) == (0 if keys else many)
