@@ -173,6 +173,9 @@ class _Reader:
 
     async def batch(self, first: int, uids: Sequence[int], kept: summaries.Reader | None, seen: frozenset[int]) -> None:
         """Answer for messages that follow one another, as many at a time as are kept; `seen`: their flags, too."""
+        if self._directory >= 0:
+            await self._wholes(first, uids, seen)
+            return
         run: list[tuple[int, items.Message]] = []
         messages = self._view.box.messages
         for number, uid in enumerate(uids, first):
@@ -186,12 +189,23 @@ class _Reader:
                 continue
             self._say(run)
             run = []
-            if self._directory >= 0 and self._at_once(number, message, changed=uid in seen):
-                if self._session.connection.full or not number % MANY:
-                    await self._session.room()
-                continue
             await self._one(number, message, changed=uid in seen)
         self._say(run)
+        await self._session.room()
+
+    async def _wholes(self, first: int, uids: Sequence[int], seen: frozenset[int]) -> None:
+        """Answer with messages as they are; most are small and where they should be."""
+        messages, connection = self._view.box.messages, self._session.connection
+        for number, uid in enumerate(uids, first):
+            entry = messages.get(uid)
+            if entry is None:
+                self.missing += 1
+                continue
+            message = items.Message(self._view, entry)
+            if not self._at_once(number, message, changed=uid in seen):
+                await self._one(number, message, changed=uid in seen)
+            elif connection.full or not number % MANY:
+                await self._session.room()
         await self._session.room()
 
     def _say(self, run: list[tuple[int, items.Message]]) -> None:
@@ -207,24 +221,26 @@ class _Reader:
         data = self._small(message)
         if data is None:
             return False
-        write, before = self._session.connection.write, b"* %d FETCH (" % number
+        before = b"* %d FETCH (" % number
         on_wire = source.on_wire(data, 0, len(data))
+        said: list[bytes] = []
         for item in self._items:
-            if item.whole:
-                write(b"%b%b {%d}\r\n" % (before, item.label, len(on_wire)))
-                write(on_wire)
+            if item.name == "SECTION":
+                said += (b"%b%b {%d}\r\n" % (before, item.label, len(on_wire)), on_wire)
             else:
-                write(before + item.said([message])[0])
+                said.append(before + item.said([message])[0])
             before = b" "
-        for said in self._news(message) if changed else ():
-            write(b" " + said)
-        write(b")\r\n")
+        for news in self._news(message) if changed else ():
+            said.append(b" " + news)
+        said.append(b")\r\n")
+        self._session.connection.write_all(said)
         return True
 
     def _small(self, message: items.Message) -> bytes | None:
         """The whole file, and its status noted; None when it is large, or not there, or no plain file."""
+        entry = message.entry
         try:
-            descriptor = os.open(message.entry.path, os.O_RDONLY | atomic.SAFE, dir_fd=self._directory)
+            descriptor = os.open(f"{entry.sub}/{entry.name}", os.O_RDONLY | atomic.SAFE, dir_fd=self._directory)
         except OSError:
             return None
         try:

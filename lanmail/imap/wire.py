@@ -198,6 +198,13 @@ class Connection(asyncio.Protocol):
         if self._output_size >= OUTPUT_CHUNK:
             self.flush()
 
+    def write_all(self, pieces: list[bytes]) -> None:
+        """The same for several pieces."""
+        self._output += pieces
+        self._output_size += sum(map(len, pieces))
+        if self._output_size >= OUTPUT_CHUNK:
+            self.flush()
+
     def flush(self) -> None:
         """Hand what was written to the transport."""
         if self._output:
