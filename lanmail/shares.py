@@ -33,6 +33,7 @@ class Shares:
 
     def __init__(self, paths: Paths, settings: Callable[[], Settings]) -> None:
         self._paths = paths
+        self._maildirs = str(paths.maildirs)
         self._index = str(paths.state / "shares")
         self._directory = accounts.Directory(paths, settings)
         self._guard = threading.RLock()
@@ -53,7 +54,7 @@ class Shares:
 
     def root(self, owner: str) -> str:
         """The Maildir of an account."""
-        return str(self._paths.maildirs / owner)
+        return f"{self._maildirs}/{owner}"
 
     # rights
 

@@ -281,13 +281,13 @@ async def _next(session: Session, closes: bytes) -> Message | None:
 
 async def _commit(session: Session, batch: _Batch) -> list[int]:
     """Names and UIDs for the messages; all of it is on disk when this returns. The kernel joins the two flushes."""
-    found, run = batch.into.box, session.worker.run
+    found, start = batch.into.box, session.worker.start
     try:
         _, uids = await found.change(changes.adopt, batch.sources)
     except keywords.TooMany as error:
         raise No(f"{error}.", "LIMIT") from error
     try:
-        await asyncio.gather(run(changes.secure, found.folder, batch.descriptors), run(found.folder.flush))
+        await asyncio.gather(start(changes.secure, found.folder, batch.descriptors), start(found.folder.flush))
     except OSError:
         await found.change(changes.expunge, uids)  # what was not acknowledged must not stay
         raise

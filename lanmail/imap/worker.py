@@ -63,7 +63,11 @@ class Worker:
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
         """Run blocking file work in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+        return await self.start(work, *arguments)
+
+    def start(self, work: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
+        """The same, begun at once; who called waits for it later."""
+        return asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     def later(self, work: Callable[[], None]) -> None:
         """Run file work in a thread without waiting for it; a failure is logged."""
