@@ -69,14 +69,17 @@ _SEVERAL = [octet for octet in range(256) if _composed(octet) != chr(_SMALL[octe
 
 
 class _Titles(dict[int, int]):
-    """The simple titlecase mapping of Unicode, asked for letter by letter."""
+    """The simple titlecase mapping of Unicode, asked for letter by letter; the letters of most scripts are kept."""
 
     def __missing__(self, code: int) -> int:
         title = chr(code).title()
-        return ord(title) if len(title) == 1 else code
+        found = ord(title) if len(title) == 1 else code
+        if code < 0x3000:
+            self[code] = found
+        return found
 
 
-_titles = _Titles({code: ord(title) for code in range(0x3000) if len(title := chr(code).title()) == 1})
+_titles = _Titles()
 
 
 def collated(text: str) -> str:
