@@ -31,7 +31,7 @@ from lanmail.mime import source, summary
 
 MANY = 8  # messages answered from small files between two looks at the clock
 BATCH = 200  # messages that are marked \Seen at a time
-SLOW = 1 << 16  # octets; what is larger may take long to parse, and is parsed in a thread
+SLOW = 1 << 15  # octets; what is larger may take long to parse, and is parsed in a thread
 CHUNK = 500  # messages answered from file names between two looks at the clock
 
 parse = fetchgrammar.parse
@@ -283,7 +283,8 @@ class _Reader:
         """Answer with the message open."""
         message.status = status = os.fstat(descriptor)
         large = status.st_size > streaming.LARGE
-        message.source = (await self._large(descriptor, status) if large else self._small_source(descriptor, status))
+        message.source = (await self._large(descriptor, status) if large
+                          else await self._small_source(descriptor, status))
         if (large and self._structures) or (self.summarizes and status.st_size > SLOW):
             await self._session.worker.run(self._learn, message, message.source, status)
         elif self.summarizes:
@@ -319,7 +320,7 @@ class _Reader:
             said.append(b"MODSEQ (%d)" % message.entry.modseq)
         return said
 
-    def _small_source(self, descriptor: int, status: os.stat_result) -> section.Source:
+    async def _small_source(self, descriptor: int, status: os.stat_result) -> section.Source:
         """A message of which parts are asked for stays in memory, parsed, for the next of its parts."""
         if not self._parts:
             return section.Source(fd=descriptor, size=status.st_size)
@@ -327,7 +328,10 @@ class _Reader:
         source = known.get(key)
         if source is None:
             source = section.Source(fd=descriptor, size=status.st_size)
-            _digest(source)
+            if status.st_size > SLOW:
+                await self._session.worker.run(_digest, source)
+            else:
+                _digest(source)
             known.put(key, source, status.st_size)
         return source
 
@@ -362,5 +366,5 @@ class _Reader:
 
 
 def _digest(source: section.Source) -> None:
-    """In a thread: read the message and find its parts, which the source remembers."""
+    """Read the message and find its parts, which the source remembers."""
     _ = source.data, source.tree
