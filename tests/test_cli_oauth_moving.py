@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import functools
 import json
 import os
 import stat
@@ -14,6 +15,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from lanmail import admin, config, paths
+from lanmail.cli import command
 from lanmail.errors import Permanent
 from lanmail.oauth import apps, consent, exporting, keys, pending, rotation, store
 from lanmail.oauth.store import Store
@@ -172,7 +174,7 @@ def test_a_file_cannot_write_where_it_likes(new: paths.Paths, provider: Provider
     for place in ("../../outside", "/tmp/outside", "secrets/../../outside", "lanmail.toml", "accounts/eva.toml"):
         parcel = exporting.Parcel(apps={"bad": f'{text}client_secret = "file:{place}"\n'}, files={place: b"x"})
         before = {path: path.read_bytes() for path in new.root.parent.rglob("*") if path.is_file()}
-        exporting.unpack_apps(new, parcel, lambda _path: None, replace=True)
+        exporting.unpack_apps(new, parcel, functools.partial(command.private_file, new), replace=True)
         after = {path: path.read_bytes() for path in new.root.parent.rglob("*") if path.is_file()}
         assert {path for path in after if after[path] != before.get(path)} <= {new.conf / "apps" / "bad.toml"}
         assert not os.path.lexists("/tmp/outside")

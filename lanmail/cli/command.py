@@ -140,7 +140,7 @@ def settings_of(where: Paths) -> Settings:
 
 def load_late() -> None:
     """Load the codecs that Python loads when they are first used; where root keeps it to himself, others could not."""
-    for name in ("utf-16-be", "idna", "punycode", "latin-1", "cp1252"):
+    for name in ("utf-16-be", "idna", "punycode", "latin-1", "cp1252", "utf-8-sig"):
         codecs.lookup(name)
 
 

@@ -163,10 +163,12 @@ def _key(passphrase: str, salt: bytes, cost: int, block: int, lanes: int) -> byt
     return base64.urlsafe_b64encode(made)
 
 
-def unpack_apps(paths: Paths, parcel: Parcel, secrets: Callable[[Path], None], *, replace: bool = False) -> list[str]:
+def unpack_apps(
+    paths: Paths, parcel: Parcel, keep: Callable[[Path, bytes], None], *, replace: bool = False,
+) -> list[str]:
     """Write apps and their secrets; the names of those written. What is here already and differs needs `replace`.
 
-    Nothing is written unless all can be. `secrets` gets each file that is one. ConfigError, Permanent, OSError.
+    Nothing is written unless all can be. `keep` writes what is secret. ConfigError, Permanent, OSError.
     """
     todo: dict[Path, bytes] = {}
     written = []
@@ -186,11 +188,11 @@ def unpack_apps(paths: Paths, parcel: Parcel, secrets: Callable[[Path], None], *
         if changed:
             written.append(name)
     for file, data in sorted(todo.items()):
-        is_secret = file.parent != apps.directory(paths)
-        file.parent.mkdir(mode=0o700 if is_secret else 0o750, parents=True, exist_ok=True)
-        atomic.write(file, data, mode=0o600 if is_secret else 0o640)
-        if is_secret:
-            secrets(file)
+        if file.parent == apps.directory(paths):
+            file.parent.mkdir(mode=0o750, exist_ok=True)
+            atomic.write(file, data, mode=0o640)
+        else:
+            keep(file, data)
     return written
 
 

@@ -12,7 +12,7 @@ from typing import Any, get_origin
 
 import click
 
-from lanmail import atomic, conffile, httpclient, tlsclient
+from lanmail import conffile, httpclient, tlsclient
 from lanmail.cli import command
 from lanmail.cli.oauth import finding
 from lanmail.errors import ConfigError, MailError
@@ -152,10 +152,7 @@ def _secret(*, stdin: bool) -> str:
 
 
 def _keep(where: Paths, name: str, secret: str) -> None:
-    where.secrets.mkdir(mode=0o700, exist_ok=True)
-    path = where.secrets / f"oauth-{name}"
-    atomic.write(path, secret + "\n", mode=0o600)
-    finding.hand_over(where, path)
+    command.private_file(where, where.secrets / f"oauth-{name}", secret + "\n")
 
 
 def _remarks(app: App, secret: str) -> list[str]:

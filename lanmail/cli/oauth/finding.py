@@ -1,7 +1,6 @@
 """Which app an address belongs to, as far as it was said or can be told."""
 
 import os
-from pathlib import Path
 
 from lanmail.cli import command
 from lanmail.oauth import apps, store, uses
@@ -17,13 +16,6 @@ def app_of(where: Paths, name: str) -> App:
         command.fail(f"there is no app {name!r} (there are: {there}); make it: {command.typed()} oauth app add {name}",
                      os.EX_DATAERR)
     return apps.load(where, name)
-
-
-def hand_over(where: Paths, secret: Path) -> None:
-    """A secret that root wrote into conf/ is for the programs to read."""
-    if os.geteuid() == 0 and where.state.exists():
-        owner = where.state.stat()
-        os.chown(secret, owner.st_uid, owner.st_gid)
 
 
 def settings_naming(where: Paths, app: str) -> list[str]:

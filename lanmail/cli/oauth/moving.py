@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,6 @@ import click
 
 from lanmail import tokens
 from lanmail.cli import command
-from lanmail.cli.oauth import finding
 from lanmail.errors import MailError
 from lanmail.oauth import exporting, rotation, store
 from lanmail.paths import Paths
@@ -85,7 +85,7 @@ def import_(where: Paths, file: Path, passphrase_stdin: bool, replace: bool) -> 
     try:
         parcel = exporting.open_(file, _passphrase(stdin=passphrase_stdin, new=False))
         command.become_owner_of(where.conf)
-        written = exporting.unpack_apps(where, parcel, lambda path: finding.hand_over(where, path), replace=replace)
+        written = exporting.unpack_apps(where, parcel, functools.partial(command.private_file, where), replace=replace)
     except MailError as error:
         command.fail(error.text, os.EX_DATAERR)
     click.echo(f"made on {parcel.made} by {parcel.origin}: {len(parcel.apps)} apps, {len(parcel.grants)} log-ins")
