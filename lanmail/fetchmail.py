@@ -44,7 +44,7 @@ SECURITY
     offered STLS is not used without it again. What servers say is bounded in size and time.
 
 BUGS
-    When we are killed after mail is in the queue and before that is written down, the mails of one batch, 50 at most,
+    When we stay down for more than 30 hours after a kill in the middle of a batch, the mails of this batch, 50 at most,
     may arrive twice. None is ever lost.
 
 SEE ALSO

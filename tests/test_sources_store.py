@@ -110,7 +110,6 @@ def test_the_log_of_uids_survives_a_torn_line(tmp_path: Path) -> None:
     log = UidLog(file)
     log.add([Seen("a"), Seen("b c", digest="0f", date=5), Seen("%")])
     log.tell(["d"])
-    log.reserve([Seen("e")])
     with file.open("ab") as torn:
         torn.write(b"1763794800 half")
     log = UidLog(file)
@@ -124,6 +123,27 @@ def test_the_log_of_uids_survives_a_torn_line(tmp_path: Path) -> None:
     assert log.date("b c") == 5
     log.add([Seen("f")])
     assert UidLog(file).fetched.keys() == {"a", "b%20c", "%25", "f"}
+
+
+def test_after_a_kill_what_is_still_in_tmp_was_not_queued(visit: Visit) -> None:
+    box = asyncio.run(visit.box("user"))
+    for entry in ("queued", "not-queued", "long-ago"):
+        (visit.queue.tmp / entry).touch()
+    (visit.queue.tmp / "queued").rename(visit.queue.new / "queued")
+    box.promise([(Seen("1", digest="0f"), "queued"), (Seen("2"), "not-queued")])
+    again = asyncio.run(visit.box("user"))
+    assert again.fetched.keys() == {"1"}
+    assert again.uid_of("0f") == "1"
+    assert not (visit.queue.tmp / "not-queued").exists()
+    assert asyncio.run(visit.box("user")).fetched.keys() == {"1"}  # looked at once
+    box.promise([(Seen("3"), "gone")])
+    pending = box.path.with_suffix(".pending")
+    pending.write_text(pending.read_text().replace("end\n", ""))
+    assert "3" not in asyncio.run(visit.box("user"))  # torn: nothing was renamed yet
+    box.promise([(Seen("4"), "gone")])
+    words = pending.read_text().split(" ")
+    pending.write_text(" ".join([str(int(words[0]) - 2 * 86400), *words[1:]]))
+    assert "4" not in asyncio.run(visit.box("user"))  # somebody may have cleaned tmp/ up meanwhile
 
 
 def test_the_log_forgets_what_the_server_no_longer_has(tmp_path: Path) -> None:

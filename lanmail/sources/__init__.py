@@ -27,7 +27,7 @@ How a mail is fetched
                                           then their UIDs are written down, durably. Only now may they be deleted there
     await batch.abort()                   always in the end (finally): whatever was not committed is forgotten
 
-A kill between the two steps of `commit` means that the mails of this batch come once more; none is ever lost.
+A kill at any step neither loses a mail nor brings it twice (uidlog.py).
 
 What `fetch` may raise
     Refused (smtplogin)   the log-in was refused: counted, and after incoming.max_refused nothing is tried any more

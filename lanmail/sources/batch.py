@@ -1,7 +1,8 @@
 """Mails on their way from elsewhere into spool/queue, committed in batches: one wait for the disk for many mails.
 
-`Batch.commit` first makes all its mails durable in tmp/, renames them into new/, syncs the directory, and then appends
-their UIDs to the log of the mailbox, durably. Only what `commit` returned may be deleted on the server.
+`Batch.commit` first makes all its mails durable in tmp/, writes down what it is about to do, renames them into new/,
+syncs the directory, and then appends their UIDs to the log of the mailbox, durably. Only what `commit` returned may be
+deleted on the server. A kill between these steps neither loses nor doubles a mail (uidlog.py).
 
 A mail's digest is that of all its octets but a few header lines that servers change at will.
 
@@ -166,8 +167,9 @@ class Batch:
     def _commit(self, mails: list[tuple[Seen, Mail]], unwanted: list[Seen]) -> None:
         """The order of the steps is the promise: mails, their directory, UIDs."""
         try:
-            self._box.reserve([seen for seen, _ in mails] + unwanted)
             names = _sealed([mail.draft for _, mail in mails])
+            if mails:
+                self._box.promise([(seen, mail.draft.id) for seen, mail in mails])
         except BaseException:
             self._forget(mails)
             raise
@@ -181,8 +183,13 @@ class Batch:
         finally:
             os.fsync(new)
             self._box.add(done)
+            self._box.settle()
+            if len(done) < len(mails):
+                self._forget(mails[len(done):])
 
     def _forget(self, mails: list[tuple[Seen, Mail]]) -> None:
+        """Mails that are not in the queue. The promise goes first: without its file a mail counts as arrived."""
+        self._box.settle()
         for _, mail in mails:
             mail.abort()
             with contextlib.suppress(OSError):  # sealed ones lie in tmp/ under their id

@@ -7,6 +7,11 @@ Lines are appended and synced once for a batch, after its mails are durable in s
 deleted on the server. A torn last line (power cut) is cut off: that mail comes once more. A UID with blanks or other
 odd characters in it is quoted. By its digest a mail is known again when the server gives it another UID. All that
 touches the file blocks.
+
+    BOX.pending       the same lines with the id of the entry behind them, and `end`
+
+It is written before the mails of a batch are renamed into the queue. Who finds it after a kill looks whether an entry
+still lies in tmp/: then its mail comes once more; else it is in the queue, or was, and is written down now.
 """
 
 import contextlib
@@ -22,6 +27,7 @@ from lanmail import atomic
 
 LIMIT = 256 << 20
 LARGE = "large"
+SURE = 30 * 3600  # seconds for which nobody removes what was abandoned in tmp/ (spool.STALE_TMP is longer)
 _SMALL = 1000  # lines; a file is only written anew when it has more, and half of them are of no use
 
 
@@ -48,6 +54,7 @@ class UidLog:
         self._digests: dict[str, str] = {}  # → UID
         self._dates: dict[str, int] = {}  # UID → Date
         self._whole = 0  # octets of whole lines
+        self._pending = path.with_suffix(".pending")
         self._read()
 
     def __contains__(self, uid: str) -> bool:
@@ -88,11 +95,45 @@ class UidLog:
             self._append("".join(f"{int(time.time())} {name} {LARGE}\n" for name in names).encode("ascii"))
             self.told.update(names)
 
-    def reserve(self, mails: Iterable[Seen]) -> None:
-        """Make sure that `add` will find room on the disk. OSError."""
-        octets = sum(len(clean(one.uid)) + len(one.digest) + 40 for one in mails)
-        with self._open() as file:
-            os.posix_fallocate(file.fileno(), self._whole, max(1, octets))  # zeros behind the last line count as torn
+    # a batch on its way into the queue
+
+    def promise(self, mails: Iterable[tuple[Seen, str]]) -> None:
+        """Write down, durably, what is about to be renamed: mails and the ids of their entries. OSError."""
+        now = int(time.time())
+        rows = [Seen(one.uid, now, one.digest, one.date).line().rstrip("\n") + f" {entry}\n" for one, entry in mails]
+        self._make_directory()
+        with _opened(self._pending) as file:
+            os.ftruncate(file.fileno(), 0)
+            atomic.write_all(file.fileno(), "".join([*rows, "end\n"]).encode("ascii"))
+            os.fsync(file.fileno())
+
+    def settle(self) -> None:
+        """What was promised is written down, or will not come. OSError."""
+        self._pending.unlink(missing_ok=True)
+
+    def recover(self, tmp: int) -> None:
+        """After a kill: what became of the last promise. `tmp` is a descriptor of the queue's tmp/. OSError."""
+        try:
+            lines = atomic.read(self._pending).decode("ascii", "replace").split("\n")
+        except FileNotFoundError:
+            return
+        done, left = [], []
+        for words in (line.split(" ") for line in lines if lines[-2:] == ["end", ""]):
+            seen = _row(words[:4]) if len(words) == 5 else None
+            if seen is None or clean(seen.uid) in self.fetched:
+                continue
+            if _exists(words[4], tmp):
+                left.append(words[4])
+            elif 0 <= time.time() - seen.at <= SURE:
+                done.append(seen)
+        self.add(done)
+        self.settle()
+        atomic.sync_dir(self.path.parent)
+        for entry in left:  # only now, for without the promise nobody looks for them any more
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(entry, dir_fd=tmp)
+
+    # what is no longer needed
 
     def keep_only(self, present: Iterable[str]) -> None:
         """Forget what the server no longer has, once that is most of a long file. `present` must be its whole list."""
@@ -126,8 +167,9 @@ class UidLog:
                 self._dates[name] = one.date
 
     def _append(self, raw: bytes) -> None:
-        with self._open() as file:
-            os.ftruncate(file.fileno(), self._whole)  # what is behind is a torn line, or room that was reserved
+        self._make_directory()
+        with _opened(self.path) as file:
+            os.ftruncate(file.fileno(), self._whole)  # what is behind is a torn line
             os.lseek(file.fileno(), self._whole, os.SEEK_SET)
             atomic.write_all(file.fileno(), raw)
             os.fsync(file.fileno())
@@ -136,10 +178,9 @@ class UidLog:
                 atomic.sync_dir(directory)
         self._whole += len(raw)
 
-    def _open(self) -> io.FileIO:
+    def _make_directory(self) -> None:
         if not self._whole:
             self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        return io.FileIO(os.open(self.path, os.O_WRONLY | os.O_CREAT | atomic.SAFE, 0o640), "w")
 
     def _read(self) -> None:
         raw = b""
@@ -151,11 +192,29 @@ class UidLog:
             words = line.split(" ")
             if words[2:] == [LARGE]:
                 self.told.add(words[1])
-            elif len(words) in (2, 4) and words[0].isdigit():
-                digest, date = words[2:] or ("-", "0")
-                rows.append(Seen(unquote(words[1], errors="surrogateescape"), int(words[0]), digest.strip("-"),
-                                 int(date) if date.isdigit() else 0))
+            elif (seen := _row(words)) is not None:
+                rows.append(seen)
         self._take(rows)
+
+
+def _row(words: list[str]) -> Seen | None:
+    if len(words) not in (2, 4) or not words[0].isdigit():
+        return None
+    digest, date = words[2:] or ("-", "0")
+    return Seen(unquote(words[1], errors="surrogateescape"), int(words[0]), digest.strip("-"),
+                int(date) if date.isdigit() else 0)
+
+
+def _opened(path: Path) -> io.FileIO:
+    return io.FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | atomic.SAFE, 0o640), "w")
+
+
+def _exists(name: str, directory: int) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def clean(uid: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from lanmail import incoming, notice, secret, smtplogin, spool, tlsclient, tokens, tunnel, units
 from lanmail.address import Address
@@ -87,7 +88,12 @@ class Visit:
     async def box(self, key: str) -> UidLog:
         """What was fetched from a mailbox before; `key` names it at this server."""
         file = place.safe(f"{self.settings.host} {key}") + ".uids"
-        return await asyncio.to_thread(UidLog, place.directory(self.paths, self.account, self.name) / file)
+        return await asyncio.to_thread(self._open, place.directory(self.paths, self.account, self.name) / file)
+
+    def _open(self, file: Path) -> UidLog:
+        log = UidLog(file)
+        log.recover(self.queue.fd(spool.TMP))
+        return log
 
     def batch(self, box: UidLog, again: Again | None = None) -> Batch:
         """Mails on their way from that mailbox into spool/queue.
