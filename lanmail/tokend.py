@@ -60,7 +60,8 @@ from urllib.parse import unquote, urlsplit
 
 from lanmail import accounts, daemon, log, notice, owner, watch
 from lanmail.errors import ConfigError, Temporary
-from lanmail.oauth import apps, appstate, schedule, store, warnings
+from lanmail.oauth import apps, appstate, schedule, store, uses, warnings
+from lanmail.oauth.pending import Wish as Consent
 from lanmail.oauth.refreshing import Outcome, Refresher, Wish
 
 LOOK = 60.0  # seconds between two looks at everything
@@ -202,6 +203,8 @@ class Tokend:
         try:
             outcome = await self.refresher.refresh(*key, wish)
             await self._warn(key, outcome)
+            if outcome.recovered:  # mail that waited for it need not wait any longer
+                await asyncio.to_thread(uses.fetch_now, self.paths, self.context.settings, Consent(*key))
         except (Temporary, ConfigError, OSError) as error:
             self._trouble(key, error)
         except Exception as error:

@@ -35,6 +35,10 @@ _STUCK = {"needs_consent": "somebody has to log in at the provider again", "app_
           "paused": "fetching tokens is switched off"}
 
 
+class Missing(Temporary):
+    """There is no token to be had now; to find that out cost nothing, so it may be asked again soon."""
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """An access token and what tells it from the next one."""
@@ -134,5 +138,5 @@ def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
 
 
-def _trouble(app: str, address: str, why: str) -> Temporary:
-    return Temporary(f"no usable token for {address} (app {app}): {why}", 454, "4.7.0")
+def _trouble(app: str, address: str, why: str) -> Missing:
+    return Missing(f"no usable token for {address} (app {app}): {why}", 454, "4.7.0")

@@ -276,8 +276,8 @@ async def test_more_than_one_resource(where: paths.Paths, provider: Provider) ->
     assert authorization.scope(app) == "offline_access IMAP Mail.Send"
     await consent.adopt(where, app, EVA, tokens())
     assert store.Store(where).resources("test", EVA.address) == ["mail"]
-    assert [one.name for one in (where.state / "tokens" / "request").iterdir()] == [
-        "test,eva@firma.example,graph,consent"]
+    assert sorted(one.name for one in (where.state / "tokens" / "request").iterdir()) == [
+        "test,eva@firma.example,graph,consent", "test,eva@firma.example,mail,consent"]
 
 
 async def test_nobody_is_needed_for_client_credentials(where: paths.Paths, provider: Provider) -> None:

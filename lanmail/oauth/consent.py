@@ -188,6 +188,6 @@ async def adopt(paths: Paths, app: App, wish: Wish, got: Tokens) -> Record:
         due = schedule.due_at(got.issued, got.expires)
         kept.publish(Access(wish.app, wish.address, resource=first, mailbox=wish.mailbox, scope=record.scope,
                             issued=got.issued, expires=got.expires, next_refresh=due, secret=got.access))
-    for resource in list(app.resources)[1:]:
+    for resource in app.resources:
         tokens.request(paths, wish.app, wish.address, "consent", resource)
     return record

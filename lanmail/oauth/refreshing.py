@@ -42,6 +42,7 @@ class Outcome:
     record: Record | None
     renewed: bool = False
     app: App | None = None
+    recovered: bool = False  # it had failed before
 
 
 class Refresher:
@@ -69,7 +70,8 @@ class Refresher:
             if record is None:
                 record = Record(name, address, generation=1, granted=self._wall())
                 self.store.save(record)
-            return Outcome(record, await self._work(app, record, wish), app)
+            failing, renewed = bool(record.failing), await self._work(app, record, wish)
+            return Outcome(record, renewed, app, renewed and failing)
 
     async def _work(self, app: App, record: Record, wish: Wish) -> bool:
         now = self._wall()

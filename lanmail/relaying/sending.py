@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
-from lanmail import log, outbound, rewriting, transports
+from lanmail import log, outbound, rewriting, tokens, transports
 from lanmail.errors import MailError, Permanent, Temporary
 from lanmail.relaying import destination, mail, route
 from lanmail.relaying.destination import Destination
@@ -159,7 +159,10 @@ class Sending:
             self.say(f"{where.name}: {error.text}: {where.allowed} connections at most for a while")
             return
         if not where.blocked:
-            delay = where.fail(str(error), self.office.settings().relay.retry, now)
+            retry = self.office.settings().relay.retry
+            if isinstance(error.__cause__, tokens.Missing):
+                retry = retry[:2]  # nobody is bothered by these tries, and mail goes out soon after somebody logged in
+            delay = where.fail(str(error), retry, now)
             self.loop.call_later(delay, self._probe, where)
             log.unreachable(destination=where.name, reason=str(error), retry_in=delay,
                             waiting=len(where.parked) + len(where.queue) + 1)
