@@ -53,7 +53,7 @@ class _Common(remote.Remote, _What):
     every: Duration = _key("5m", "How often mail is fetched.", ge=10)
     jitter: int = _key(10, "By how many per cent `every` varies, so that not all come at the same time.", ge=0, le=50)
     window: list[Times] = _key([], 'When mail is fetched, like ["Mon-Fri 07:00-19:00"]; empty: at any time.')
-    push: bool = _key(False, "IMAP: stay connected, and fetch new mail at once (IDLE).")
+    push: bool = _key(False, "IMAP: stay connected, and fetch new mail in INBOX (or the only folder) at once (IDLE).")
     delete: bool = _key(False, "Delete mail on the server as soon as it is here; false leaves a copy there.")
     delete_after: Duration = _key("0s", "Delete copies on the server so long after they were fetched; 0s is never.")
     delete_older: Duration = _key("0s", "Delete copies of mail that is older than this by its date; 0s is never.")

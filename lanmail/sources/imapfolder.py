@@ -42,6 +42,7 @@ class Memory:
     settled: int = 0  # all messages with this UID or a lower one are dealt with
     listed: float = 0.0  # when the whole folder was looked through (monotonic clock)
     large: int = 0  # messages that stay there for their size
+    sizes: dict[int, int] = field(default_factory=dict)  # of messages that were looked at and wait for the next visit
     refused: set[int] = field(default_factory=set)  # the server could not give these
 
 
@@ -75,7 +76,7 @@ class Folder:
         if not opened.uidvalidity:
             raise Denied(f"{self._name} has no UIDVALIDITY, so nobody can tell which mail was fetched already")
         if memory.uidvalidity != opened.uidvalidity:
-            memory.uidvalidity, memory.settled, memory.listed = opened.uidvalidity, 0, 0.0
+            memory.uidvalidity, memory.settled, memory.listed, memory.sizes = opened.uidvalidity, 0, 0.0, {}
         self._box = await self._visit.box(self._key(opened.uidvalidity))
         self._ids = Identities.of(self._visit, f"{self._user} {raw.decode('latin-1')}")
         settled, whole = memory.settled, not memory.listed or time.monotonic() - memory.listed > RELIST
@@ -126,8 +127,12 @@ class Folder:
 
     async def _sizes(self, uids: Sequence[int]) -> list[_Row]:
         """What is still there of these messages, with their sizes."""
-        wanted, rows = set(uids), []
-        async for response in self._client.results(self._client.fetch(uids, _SIZE)):
+        sizes = self._memory.sizes
+        rows = [_Row(uid, sizes[uid]) for uid in uids if uid in sizes]
+        wanted = {uid for uid in uids if uid not in sizes}
+        if not wanted:
+            return rows
+        async for response in self._client.results(self._client.fetch(wanted, _SIZE)):
             pairs = response.pairs() if response.kind == "FETCH" else {}
             uid = imapwire.number(pairs.get("UID"))
             if "RFC822.SIZE" in pairs and uid in wanted:
@@ -153,7 +158,8 @@ class Folder:
             chosen.sort(key=lambda row: (row.size > SMALL and row.size, row.uid))
         await self._tell(large)
         missing = await self._bodies(chosen[:limit], keeps=keeps)
-        left = sorted([row.uid for row in chosen[limit:]] + fresh[looked:])
+        self._memory.sizes = {row.uid: row.size for row in chosen[limit:]}
+        left = sorted([*self._memory.sizes, *fresh[looked:]])
         self._memory.large += len(large)
         outcome.waiting += len(left)
         return sorted(left + missing)

@@ -177,3 +177,23 @@ def test_killed_at_any_moment_nothing_is_lost(tmp_path: Path, server: Dovecot, k
     assert set(found) == {f"mail {number}" for number in range(many)}
     assert len(found) - many <= 50 * kills
     assert len(server.mails()) == (0 if keys else many)
+
+
+def test_push_brings_mail_at_once_and_survives_a_new_start_of_the_server(tmp_path: Path, server: Dovecot) -> None:
+    root = office(tmp_path, server, push=True, every="1h")
+    root.configure('retry = ["1s"]')
+    log = (tmp_path / "stdout").open("wb")
+    process = subprocess.Popen([office_of.BIN / "lanmail-fetchmail", "--root", tmp_path / "here"], stdout=log)
+    try:
+        office_of.until(lambda: root.status().succeeded, what="the first visit")
+        for number in range(3):
+            server.add(message(number))
+            office_of.until(lambda: len(root.mails()) == number + 1, 10, "new mail")  # noqa: B023
+        server.configure(MORE % server.base)
+        server.add(message(3))
+        office_of.until(lambda: len(root.mails()) == 4, 40, "mail after the new start")
+    finally:
+        process.terminate()
+        process.wait(10)
+        log.close()
+    assert not root.status().refused
