@@ -371,6 +371,22 @@ async def test_stored_messages_are_recent_for_one_session_of_all_workers(scene: 
     assert b"0 RECENT" in await one.ok("SELECT Archiv")
 
 
+async def test_notify_tells_what_another_worker_did(scene: Scene) -> None:
+    """Workers share nothing but files, of which each hears by itself."""
+    one, two = await scene.one_each()
+    await one.ok("UNSELECT")
+    told = await one.ok("NOTIFY SET STATUS (MAILBOXES (INBOX Archiv) (MessageNew MessageExpunge MailboxName))")
+    assert [line.split(b" UIDVALIDITY")[0] for line in told] == [
+        b"STATUS Archiv (MESSAGES 0 UIDNEXT 1", b"STATUS INBOX (MESSAGES 0 UIDNEXT 1"]
+    maildir.put(scene.inbox, b"Subject: a\n\nx\n")
+    assert (await one.line()).startswith(b"* STATUS INBOX (MESSAGES 1 UIDNEXT 2 ")
+    await two.ok("UID MOVE 1 Archiv")
+    said = {(await one.line()).split(b" UIDVALIDITY")[0] for _ in range(2)}
+    assert said == {b"* STATUS Archiv (MESSAGES 1 UIDNEXT 2", b"* STATUS INBOX (MESSAGES 0 UIDNEXT 2"}
+    await two.ok("DELETE Archiv")
+    assert await one.line() == b'* LIST (\\NonExistent \\HasNoChildren) "." Archiv'
+
+
 def test_the_audit_bites() -> None:
     ledger = Ledger({"m1", "m2", "m3"}, {"m3"})
     ledger.audit(["m2", "m1"])
