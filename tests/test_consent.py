@@ -228,6 +228,17 @@ async def test_a_token_that_no_server_takes_replaces_nothing(where: paths.Paths,
     assert (record.refresh, access.secret, record.generation) == (Secret("old-refresh"), Secret("old"), 1)
 
 
+async def test_a_token_that_could_not_be_tried(where: paths.Paths, provider: Provider) -> None:
+    with Mailserver() as mail:
+        gone = server(mail)
+    with pytest.raises(consent.Unfit, match="could be reached") as caught:
+        await consent.settle(where, provider.app(), EVA, tokens(), [gone])
+    assert "--no-test" in caught.value.advice
+    assert not list(store.Store(where).all())
+    assert await consent.settle(where, provider.app(), EVA, tokens(), []) == []
+    assert list(store.Store(where).all()) == [("test", EVA.address)]
+
+
 async def test_one_server_that_takes_it_is_enough(where: paths.Paths, provider: Provider) -> None:
     said: list[str] = []
     consent.ask(where, provider.app(), EVA)

@@ -103,6 +103,9 @@ async def settle(paths: Paths, app: App, wish: Wish, got: Tokens, servers: Itera
         say("trying the token at " + ", ".join(map(str, tried)))
     results = await trial.attempt(tried, got.access)
     if results and not any(one.verdict == "ok" for one in results):
+        if not any(one.verdict == "refused" for one in results):
+            text = "no mail server could be reached, so the token was not tried"
+            raise Unfit(text, "--no-test takes it untried", results)
         raise Unfit(f"no mail server takes the token as {wish.user}", results=results)
     await adopt(paths, app, wish, got)
     Folder(paths).forget(wish.app, wish.address)

@@ -156,7 +156,7 @@ def _keep(where: Paths, name: str, secret: str) -> None:
 
 
 def _remarks(app: App, secret: str) -> list[str]:
-    lines = [f"note: {app.hint}"] if app.hint else []
+    lines = [f"note: {app.hint}"] if app.hint and app.needs_person else []
     if _GUID.fullmatch(secret):
         lines.append("warning: this secret looks like its id; the provider shows the secret itself (Value) only once, "
                      "right after it was made")

@@ -97,7 +97,8 @@ def _checks(where: Paths, app: App, wish: Wish) -> Iterator[Check]:
 
 def _app(where: Paths, app: App) -> Iterator[Check]:
     title = app.title or app.preset or "a provider of your own"
-    yield Check("app", True, f"{app.name} at {title}, {app.authentication}, {app.grant}", app.hint)
+    yield Check("app", True, f"{app.name} at {title}, {app.authentication}, {app.grant}",
+                app.hint if app.needs_person else "")
     if app.client_secret:
         try:
             text = secret.read(app.client_secret, where.conf).reveal()
@@ -154,7 +155,7 @@ def _grant(app: App, wish: Wish, record: Record | None) -> Iterator[Check]:
     elif record.state == store.PAUSED:
         yield Check("log-in", False, f"is paused: {record.why}", again)
     else:
-        yield Check("log-in", True, f"{wish.person} agreed {since}")
+        yield Check("log-in", True, f"{wish.person if app.needs_person else 'the app by itself'}, since {since}")
     if record.error:
         text = str(record.error.get("text", ""))
         yield Check("last error", False if record.failing else None, text)
