@@ -60,7 +60,7 @@ from urllib.parse import unquote, urlsplit
 
 from lanmail import accounts, daemon, log, notice, owner, watch
 from lanmail.errors import ConfigError, Temporary
-from lanmail.oauth import apps, appstate, schedule, store, uses, warnings
+from lanmail.oauth import apps, appstate, schedule, store, uses, warnings, web
 from lanmail.oauth.pending import Wish as Consent
 from lanmail.oauth.refreshing import Outcome, Refresher, Wish
 
@@ -239,10 +239,21 @@ class Tokend:
             expires, now = found.expires if found else 0.0, time.time()
             due = list(warnings.of_record(record, outcome.app, expires, now))
             for one in due:
-                self._send(one, record.account)
+                linked = warnings.with_link(one, link) if (link := self._link(one, record, outcome.app)) else one
+                self._send(linked, record.account)
                 warnings.remember(record.told, one, now)
             if due:
                 self.store.save(record)
+
+    def _link(self, one: warnings.Notice, record: store.Record, app: apps.App | None) -> str:
+        """By which the owner can log in, where our pages are served; empty where they are not."""
+        if one.kind != "needs-consent" or app is None or not self.context.settings.httpd.enabled:
+            return ""
+        base = app.redirect_uri.removesuffix(web.CALLBACK)
+        if base == app.redirect_uri:
+            return ""
+        wish = Consent(record.app, record.address, record.account, record.login_as, record.mailbox)
+        return web.link(self.paths, base, wish)
 
     def warn_of_apps(self) -> None:
         """What the postmaster is to hear."""

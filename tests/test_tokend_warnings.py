@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lanmail import paths
-from lanmail.oauth import apps, appstate, store, warnings
+from lanmail.oauth import apps, appstate, pending, store, warnings
 from tests.tokenroot import ADDRESS, OK, Provider, Root, answer
 
 DAY = 86_400.0
@@ -128,6 +128,22 @@ async def test_reminders_come_from_a_tokend_that_asks_nothing(tmp_path):
         assert await root.once() == OK
         assert provider.forms == []
         assert sorted(to for to, _, _ in root.mails()) == ["chef", "meier"]
+
+
+@pytest.mark.parametrize("served", [True, False])
+async def test_where_our_pages_are_served_the_mail_has_a_link(tmp_path, served):
+    async with Provider() as provider:
+        root = Root(tmp_path, provider.peer.port, 'redirect_uri = "https://mail.firma.example/oauth2/callback"',
+                    f"[httpd]\nenabled = {str(served).lower()}\n")
+        root.grant(left=-5)
+        provider.says = [answer(400, {"error": "interaction_required"})]
+        await root.once()
+    texts = [text for _, _, text in root.mails()]
+    assert len(texts) == 2
+    assert all(("https://mail.firma.example/oauth2/start/" in text) == served for text in texts)
+    if served:
+        word = texts[0].rpartition("/oauth2/start/")[2].split()[0]
+        assert pending.Folder(root.paths).follow(word).address == ADDRESS
 
 
 async def test_an_owner_who_is_gone_leaves_the_postmaster(tmp_path):

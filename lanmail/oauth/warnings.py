@@ -6,7 +6,7 @@ nothing is said twice. No mail holds a token, and all of them are local, so they
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from lanmail.oauth import store
@@ -60,6 +60,11 @@ def of_record(record: Record, app: App | None, expires: float, now: float) -> It
           and record.told.get("ending", 0.0) <= max(record.granted, now - 7 * DAY)):
         yield Notice("ending", f"The log-in at {provider} ends on {_day(record.refresh_expires)}: {who}",
                      _ENDING.format(who=who, provider=provider, end=_day(record.refresh_expires), login=login))
+
+
+def with_link(notice: Notice, link: str) -> Notice:
+    """The same with a link by which the owner can log in himself."""
+    return replace(notice, text=f"{notice.text}{_LINK.format(link=link)}")
 
 
 def of_app(app: App, known: AppState, now: float) -> Iterator[Notice]:
@@ -132,6 +137,11 @@ Whoever looks after this mail server types:
 
 and whoever owns {who} then logs in at {provider} once, in a browser. Nothing is lost: mail to be sent waits,
 and mail to be fetched stays where it is.
+"""
+_LINK = """
+Or open this link within three days, and log in there; it works once:
+
+    {link}
 """
 _FAILING = """\
 {provider} gives no log-in for {who} since {since}:
