@@ -50,11 +50,13 @@ def of_others(mailboxes: Sequence[Mailbox], prefixes: Sequence[str], names: Sequ
     wanted = {_plain(name) for name in names} | {_plain(name).partition("@")[0] for name in names}
     found = []
     for mailbox in mailboxes:
-        name = imapclient.plain(mailbox.raw)
-        prefix = next((one for one in prefixes if name.startswith(one)), None)
-        levels = name[len(prefix):].split(mailbox.separator) if prefix and mailbox.separator else [""]
-        if _plain(levels[0]) in wanted:
-            found.append(dataclasses.replace(mailbox, levels=tuple(levels[1:]) or ("INBOX",)))
+        whole = imapclient.plain(mailbox.raw)
+        rest = next((whole.removeprefix(one) for one in prefixes if whole.startswith(one)), "")
+        for name in wanted:
+            below = rest[len(name):]  # the separator may be in the name of the owner, too
+            if _plain(rest[:len(name)]) == name and (not below or below.startswith(mailbox.separator)):
+                levels = tuple(below.split(mailbox.separator)[1:]) if below else ()
+                found.append(dataclasses.replace(mailbox, levels=levels or ("INBOX",)))
     return found
 
 

@@ -9,7 +9,7 @@ from lanmail.imapclient import Mailbox
 
 
 def box(name: str, *attributes: str, mark: str = "/") -> Mailbox:
-    return Mailbox(mutf7.encode(name).encode(), tuple(name.split(mark)), frozenset(attributes))
+    return Mailbox(mutf7.encode(name).encode(), tuple(name.split(mark)), frozenset(attributes), mark)
 
 
 EXCHANGE = [box(name) for name in (
@@ -74,3 +74,12 @@ def test_excluded_inbox_does_not_take_its_folders_along() -> None:
 
 def test_what_cannot_be_opened_is_not_chosen() -> None:
     assert chosen([box("Kunden", "\\NoSelect"), box("Weg", "\\NonExistent")], ("Kunden", "*")) == []
+
+
+def test_mailboxes_of_others_are_found_by_their_name_or_address() -> None:
+    boxes = [box(name, mark=".") for name in ("INBOX", "user.info@firma.de", "user.info@firma.de.Kunden", "user.infos",
+                                              "user.eva", "INFO@firma.de")]
+    found = folderchoice.of_others(boxes, ("user.",), ("Info@Firma.de",))
+    assert [one.levels for one in found] == [("INBOX",), ("Kunden",)]
+    assert [one.raw for one in folderchoice.of_others(boxes, ("user.",), ("eva@firma.de",))] == [b"user.eva"]
+    assert folderchoice.of_others(boxes, (), ("eva",)) == []

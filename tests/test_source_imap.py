@@ -276,3 +276,28 @@ async def test_push_returns_when_there_is_new_mail(tmp_path: Path, monkeypatch: 
         there.put(message("five"), account="eva")
         assert (await office.fetch()).fetched == 1
         assert office.driver._seats["eva"].client is client
+
+
+@pytest.mark.parametrize(("folders", "expected"), [(["INBOX"], ["one", "team", "two"]),
+                                                   (["*"], ["kunden", "one", "team", "two"])], ids=str)
+async def test_a_shared_mailbox_as_folders_of_our_log_in(
+        tmp_path: Path, folders: list[str], expected: list[str]) -> None:
+    async with elsewhere(tmp_path, shared="info@firma.example", folders=folders) as (there, office):
+        with pytest.raises(Temporary, match="no mailbox info"):
+            await office.fetch()
+        (there.paths.accounts / "info.toml").write_text('shared = true\nmembers = ["eva"]\n')
+        there.put(message("team"), account="info")
+        there.put(message("kunden"), "Kunden", "info")
+        there.put(message("spam"), "Junk", "info")
+        await asyncio.sleep(0.5)
+        assert (await office.fetch()).fetched == len(expected)
+        assert office.subjects() == expected
+
+
+async def test_a_large_folder_is_listed_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imapfolder, "LISTING", 2)
+    async with elsewhere(tmp_path, mails_per_pass=3) as (there, office):
+        for number in range(5):
+            there.put(message(str(number)), account="eva")
+        assert [(await office.fetch()).fetched for _ in range(4)] == [3, 3, 1, 0]
+        assert office.subjects() == ["0", "1", "2", "3", "4", "one", "two"]

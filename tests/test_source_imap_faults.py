@@ -15,7 +15,7 @@ from lanmail.errors import Temporary
 from lanmail.imapwire import Broken
 from lanmail.secret import Secret
 from lanmail.smtplogin import Refused
-from lanmail.sources import imap, push
+from lanmail.sources import imap, imapfolder, push
 from lanmail.sources.visit import Visit
 from tests.imapsource import Office
 
@@ -312,3 +312,15 @@ async def test_a_server_that_says_nothing_to_idle_is_noticed(tmp_path: Path, mon
         assert client is not None
         with pytest.raises(Broken, match="says nothing"):
             await push.wait(client, b"INBOX", 3)
+
+
+async def test_numbers_that_move_during_a_long_listing_hide_no_mail(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imapfolder, "LISTING", 2)
+    async with speaking(tmp_path, push=True) as (server, office):
+        server.first(rb"UID SEARCH 1:2", b"* SEARCH 1 2\r\n* 1 EXPUNGE\r\n%t OK done\r\n")
+        server.first(rb"UID SEARCH 3:3", b"* SEARCH\r\n%t OK done\r\n")
+        assert (await office.fetch()).fetched == 2
+        del server.answers[:2]
+        assert (await office.fetch()).fetched == 1
+        assert office.subjects() == ["1", "2", "3"]
