@@ -95,11 +95,12 @@ class Readers:
         self._most = min(MOST, len(os.sched_getaffinity(0)))
         self._all: list[Reader] = []
         self._starting = set[asyncio.Task[None]]()
+        self._stopped = False
 
     def wish(self) -> None:
         """There will be work: start as many as there may be."""
         self.tend()
-        while len(self._all) + len(self._starting) < self._most:
+        while not self._stopped and len(self._all) + len(self._starting) < self._most:
             task = asyncio.create_task(self._start())
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
@@ -128,6 +129,7 @@ class Readers:
 
     async def stop(self) -> None:
         """The server stops."""
+        self._stopped = True
         if self._starting:
             await asyncio.wait(self._starting)
         for one in self._all:
