@@ -3,6 +3,8 @@
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lanmail.oauth import authorization
 from lanmail.oauth.authorization import Answer, Asked, Declined, Foreign
@@ -66,6 +68,19 @@ def test_reading_a_code_alone(text: str, code: str) -> None:
 def test_what_is_no_answer(text: str) -> None:
     with pytest.raises(Foreign):
         authorization.read(text)
+
+
+@given(st.text(max_size=200) | st.text("?#=&%[]:/code\n stae+", max_size=60))
+def test_whatever_is_pasted_is_an_answer_or_none(text: str) -> None:
+    try:
+        answer = authorization.read(text)
+    except Foreign:
+        return
+    assert answer.code or answer.error or "code=" in text or "error=" in text
+
+
+def test_a_broken_address_is_no_reason_to_stop() -> None:
+    assert authorization.read("http://[localhost?code=4711&state=S") == Answer("4711", "S")
 
 
 def test_an_answer_that_says_something_twice_is_none() -> None:

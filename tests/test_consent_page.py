@@ -72,7 +72,8 @@ async def test_strangers_change_nothing() -> None:
 
         assert (await asks("/favicon.ico"))[0] == 404
         assert (await asks(f"/?code=1&state={ASKED.state}", method="POST"))[0] == 404
-        assert (await asks(f"/?code=1&state={ASKED.state}", host="evil.example"))[0] == 421
+        for host in ("evil.example", "localhost.evil.example", "[", "[::1", "127.0.0.1:x", "user@localhost"):
+            assert (await asks(f"/?code=1&state={ASKED.state}", host=host))[0] == 421
         for query in ("", "code=1", "code=1&state=guessed", "error=access_denied&state=x",
                       f"code=1&code=2&state={ASKED.state}"):
             status, _, text = await asks(f"/?{query}")

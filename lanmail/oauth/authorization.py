@@ -105,8 +105,8 @@ def read(text: str) -> Answer:
 
 def _parameters(line: str) -> dict[str, str]:
     """What stands behind ? and #. Foreign when something is said twice (RFC 6749 §3.1)."""
-    parts = urlsplit(line) if "?" in line or "#" in line else None
-    pairs = parse_qsl("&".join((parts.query, parts.fragment)) if parts else line, keep_blank_values=True)
+    said = re.split(r"[?#]", line, maxsplit=1)[-1].replace("#", "&")  # what stands before may be anything, or no URL
+    pairs = parse_qsl(said, keep_blank_values=True)
     found: dict[str, str] = {}
     for name, value in pairs:
         if name in _KNOWN:

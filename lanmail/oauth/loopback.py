@@ -12,6 +12,7 @@ else comes there (a favicon, another page's guess, the same answer once more) ch
 import asyncio
 import contextlib
 import errno
+import re
 import socket
 from collections.abc import Callable
 from types import TracebackType
@@ -28,6 +29,7 @@ LINGER = 3.0  # seconds for a page that is on its way
 CLIENTS = 20
 _ADDRESSES = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 _TRIES = 20
+_HOST = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?", re.I)
 
 Accept = Callable[[Answer], str]
 Show = Callable[[str], bytes]  # a page in a language
@@ -106,7 +108,7 @@ class Listener:
         said = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
         path, _, query = target.partition("?")
         # a page elsewhere that has its own name point to this machine must not get at this one
-        if urlsplit(f"//{said.get('host', '')}").hostname not in authorization.LOOPBACK:
+        if not _HOST.fullmatch(said.get("host", "")):
             return 421, (), b""
         if path != self._path or request.method not in (b"GET", b"HEAD"):
             return 404, (), b""
