@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from lanmail import maildir
 from lanmail.imap import notices
 from tests.imapserver import Client, Server, message, running
 
@@ -266,6 +268,18 @@ async def test_folders_of_others_by_their_rights(server: Server) -> None:
     assert b"(MESSAGES 1 " in await one.line()
 
 
+async def test_somebody_whose_folders_were_watched_is_no_more(server: Server) -> None:
+    owner, one = await server.client("schmidt"), await server.client()
+    await owner.ok("CREATE Offen")
+    await owner.ok("SETACL Offen meier lr")
+    told = await one.ok('NOTIFY SET STATUS (SUBTREE "Other Users" (MailboxName MessageNew MessageExpunge))')
+    assert len(told) == 1
+    os.unlink(server.paths.accounts / "schmidt.toml")
+    maildir.put(f"{server.root('schmidt')}/.Offen", message())
+    assert b"\\NonExistent" in await one.line()
+    await one.ok("NOOP")
+
+
 async def test_too_much_is_refused(tmp_path: Path) -> None:
     async with running(tmp_path, max_notify=8) as server:
         one, two = await server.client(), await server.client()
@@ -280,7 +294,11 @@ async def test_too_much_is_refused(tmp_path: Path) -> None:
         await two.append(message(), "Eins")
         await quiet(one)
         assert (await one.fails(f"NOTIFY SET (PERSONAL {ALL})")).startswith(b"[NOTIFICATIONOVERFLOW] ")
-        await one.ok(f"NOTIFY SET (MAILBOXES Eins {ALL})")
+        await one.ok(f"NOTIFY SET (SUBTREE Eins {ALL})")
+        for number in range(8):
+            assert await one.ok(f"CREATE Eins.{number}") == []
+        assert (await one.line()).startswith(b"* OK [NOTIFICATIONOVERFLOW] ")
+        assert await one.ok("NOOP") == []
 
 
 @pytest.mark.parametrize("text", [

@@ -185,7 +185,8 @@ class Notices:
         before, self._wanted, self._scene = self._scene, wanted, scene
         paths = dict(self._directories(home))
         another = () if before is None else [
-            home.path(name) for name, inode in scene.inodes.items() if before.inodes.get(name, inode) != inode]
+            path for name, inode in scene.inodes.items()
+            if before.inodes.get(name, inode) != inode and (path := self._path(name))]
         for path in list(self._subscriptions):
             if path not in paths or any(path.startswith(one) for one in another):
                 self._subscriptions.pop(path).close()
@@ -199,7 +200,9 @@ class Notices:
         yield home.root, (self._root_happened, watch.CHANGES & ~watch.CLOSE_WRITE)
         yield self.session.worker.shares.directory, (self._shares_happened, watch.MOVED_TO)
         for name, events in self._wanted.items():
-            path = home.path(name)
+            path = self._path(name)
+            if not path:
+                continue
             if events & MESSAGES:
                 def happened(_events: list[watch.Event] | None, name: str = name) -> None:
                     self._dirty.add(name)
@@ -292,7 +295,14 @@ class Notices:
 
     def _is_selected(self, name: str) -> bool:
         view = self.session.selected
-        return view is not None and view.box.path == self.session.home.path(name)
+        return view is not None and view.box.path == self._path(name)
+
+    def _path(self, name: str) -> str:
+        """Where a mailbox lies, "" when whose it was is no more."""
+        try:
+            return self.session.home.path(name)
+        except No:
+            return ""
 
     async def _tell_counts(self, name: str, *, always: bool = False) -> None:
         """§5.1 to §5.3: STATUS, when it is news."""
@@ -396,7 +406,7 @@ class Notices:
             return
         now = Counts.of(into)
         for name, known in self._counts.items():
-            if (name in self._wanted and self.session.home.path(name) == into.path
+            if (name in self._wanted and self._path(name) == into.path
                     and (known.messages + len(uids), known.uidnext + len(uids)) == (now.messages, now.uidnext)):
                 self._counts[name] = now
 
@@ -413,7 +423,10 @@ class Notices:
             await self._tell_notes(home.plain(arguments.mailbox) if arguments.mailbox else "")
         elif self._scene is not None:
             raws = (arguments.old, arguments.new) if verb == "RENAME" else (arguments.mailbox.rstrip(b"."),)
-            await self.tell_names([home.plain(raw) for raw in raws])
+            try:
+                await self.tell_names([home.plain(raw) for raw in raws])
+            except (Overflow, OSError):  # the command is done; `tell` says it
+                self._happened(moved=True)
 
     async def fetch(self, uids: list[int]) -> None:
         """§5.2: what the client wants to know of each new message in the selected mailbox."""
