@@ -9,6 +9,7 @@ import pytest
 from lanmail.sources import place
 from tests.fetchroot import Root, message
 from tests.pop3peer import Peer
+from tests.test_tunnel import Proxy
 
 MAILS = [message(number).replace(b"\n", b"\r\n") for number in range(3)]
 
@@ -133,6 +134,18 @@ async def test_a_hostile_header_stays_a_header(root: Root) -> None:
         head = one.split(b"\n")
         assert head[1:3] == [b"X-Receiver: <meier@office.lan>", b"X-Origin: fetch source=meier/x"]
         assert not head[3].startswith(b"X-")
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+async def test_through_a_proxy_that_wants_a_log_in(root: Root, scheme: str) -> None:
+    async with Peer(MAILS, "UIDL") as peer, Proxy(user="u", password="p") as proxy:
+        keys = {"proxy": f"{scheme}://127.0.0.1:{proxy.port}", "proxy_user": "u"}
+        assert await once(root, peer, **keys, proxy_password=root.secret("proxy", "wrong")) == 75
+        assert "proxy" in root.status().error
+        root.secret("proxy", "p")
+        assert await once(root, peer, **keys) == 0
+        assert proxy.asked == [f"127.0.0.1:{peer.port}"]
+    assert len(root.mails()) == 3
 
 
 async def test_two_sources_of_two_accounts(root: Root) -> None:

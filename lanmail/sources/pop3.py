@@ -226,8 +226,9 @@ class _Round:
 
     async def _delete(self, box: UidLog, has_uids: bool) -> None:
         """Tell the server what to delete; it does so at QUIT."""
-        wanted = [number for number, uid in self.uids.items()
-                  if (at := box.since(uid)) is not None and self._due(at, box.date(uid))]
+        asked = self.settings.delete or self.settings.delete_after or self.settings.delete_older
+        wanted = [number for number, uid in self.uids.items() if asked
+                  and (at := box.since(uid)) is not None and self._due(at, box.date(uid))]
         self.here = wanted if has_uids else self.here
         refused = set()
         for at in range(0, len(self.here), self.window):
