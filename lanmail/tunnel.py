@@ -5,6 +5,7 @@ whether the proxy or the server is to blame.
 """
 
 import asyncio
+import base64
 import contextlib
 import os
 import socket
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from lanmail import secret
+from lanmail import printable, secret
 from lanmail.errors import Temporary
 
 PORTS = {"http": 3128, "socks5": 1080}
+MAX_HEAD = 16 << 10  # octets of a proxy's answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +109,13 @@ async def _straight(host: str, port: int, seconds: float) -> socket.socket:
 
 
 async def _through(via: Proxy, host: str, port: int, seconds: float) -> socket.socket:
+    if via.scheme == "http":
+        return await _connect_method(via, host, port, seconds)
     from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType
     from python_socks.async_.asyncio import Proxy as Tunnel
 
-    kind = ProxyType.HTTP if via.scheme == "http" else ProxyType.SOCKS5
-    tunnel = Tunnel(kind, via.host, via.port, via.user or None, via.password.reveal() if via.user else None, rdns=True)
+    password = via.password.reveal() if via.user else None
+    tunnel = Tunnel(ProxyType.SOCKS5, via.host, via.port, via.user or None, password, rdns=True)
     try:
         made: socket.socket = await tunnel.connect(host, port, timeout=seconds)
     except ProxyTimeoutError as error:
@@ -121,6 +125,39 @@ async def _through(via: Proxy, host: str, port: int, seconds: float) -> socket.s
     except (ProxyError, OSError) as error:
         raise Temporary(f"the proxy {via} refused the connection to {_name(host, port)}: {error}", 451,
                         "4.4.1") from error
+    return made
+
+
+async def _connect_method(via: Proxy, host: str, port: int, seconds: float) -> socket.socket:
+    """CONNECT (RFC 9110 §9.3.6), read octet by octet: behind the answer's header the server's greeting may come."""
+    loop = asyncio.get_running_loop()
+    try:
+        made = await _straight(via.host, via.port, seconds)
+    except Temporary as error:
+        raise Temporary(f"no connection to the proxy {via}: {error.text.rpartition(': ')[2]}", 451, "4.4.1") from error
+    try:
+        where = _name(host, port)
+        lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
+        if via.user:
+            login = base64.b64encode(f"{via.user}:{via.password.reveal()}".encode()).decode()
+            lines.append(f"Proxy-Authorization: Basic {login}")
+        await loop.sock_sendall(made, ("\r\n".join(lines) + "\r\n\r\n").encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            octet = await loop.sock_recv(made, 1)
+            head += octet
+            if not octet or len(head) > MAX_HEAD:
+                raise OSError("its answer is no HTTP")
+        status = printable.line(head.partition(b"\r\n")[0].partition(b" ")[2].decode("latin-1"))[:200]
+        if not status.startswith("2"):
+            raise OSError(status)
+    except OSError as error:
+        made.close()
+        raise Temporary(f"the proxy {via} refused the connection to {where}: {error.strerror or error}", 451,
+                        "4.4.1") from error
+    except BaseException:
+        made.close()
+        raise
     return made
 
 
