@@ -269,7 +269,7 @@ class _Intake:
         self._writing: asyncio.Task[list[str]] | None = None
         self._mail: Mail | None = None
         self._head = b""
-        self._came: dict[str, tuple[int, str | None]] = {}  # size and identity of what is not committed yet
+        self._came: dict[str, str | None] = {}  # identity of what is not committed yet
         self._wanted: dict[int, _Row] = {}  # asked for and not here yet
         self.done: list[int] = []  # durably here
 
@@ -303,7 +303,7 @@ class _Intake:
                 await drained
             mail, self._mail = self._mail or self._batch.begin(), None
             self._batch.add(mail, str(row.uid))
-            self._came[str(row.uid)] = (row.size, identity(self._head, row.size))
+            self._came[str(row.uid)] = identity(self._head, row.size)
             if self._batch.full:
                 await self._commit()
 
@@ -315,7 +315,10 @@ class _Intake:
 
     async def _write(self, batch: Batch) -> list[str]:
         try:
-            return await batch.commit()
+            names = await batch.commit()
+            self._outcome.fetched += batch.fetched  # a second copy that nobody gets is done, too, but not fetched
+            self._outcome.octets += batch.octets
+            return names
         finally:
             await batch.abort()
 
@@ -328,12 +331,10 @@ class _Intake:
         except asyncio.CancelledError:
             self._writing = task
             raise
-        came = [(name, *self._came.pop(name)) for name in names]
-        self._outcome.fetched += len(came)
-        self._outcome.octets += sum(size for _, size, _ in came)
+        came = [(name, self._came.pop(name)) for name in names]
         self.done += [int(name) for name in names]
         if self._ids is not None:
-            marks = [(name, mark) for name, _, mark in came if mark]
+            marks = [(name, mark) for name, mark in came if mark]
             await asyncio.to_thread(self._ids.add, self._uidvalidity, marks)
 
     async def finish(self) -> None:

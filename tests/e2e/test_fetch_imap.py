@@ -155,11 +155,12 @@ def test_a_collective_mailbox_is_sorted_and_nothing_leaves(tmp_path: Path, serve
     got = [[line[13:-1] for line in mail.split(b"\n") if line.startswith(b"X-Receiver: ")] for mail in root.entries()]
     assert sorted(got) == [[b"anna@office.lan"], [b"anna@office.lan", b"bob@office.lan"], [b"bob@office.lan"]]
     assert all(b"X-Origin: fetch source=meier/x multidrop=yes\n" in mail for mail in root.entries())
+    assert root.status().fetched == 3  # the second copy of <2@x> is for nobody
 
 
 @pytest.mark.parametrize("keys", [{"delete": True}, {}, {"move_to": "Geholt"}], ids=str)
 def test_killed_at_any_moment_nothing_is_lost(tmp_path: Path, server: Dovecot, keys: dict[str, object]) -> None:
-    """And what comes twice is one batch for each kill at most."""
+    """And nothing comes twice."""
     many, kills = 600, 0
     for number in range(many):
         server.add(message(number, 3000))
@@ -175,7 +176,7 @@ def test_killed_at_any_moment_nothing_is_lost(tmp_path: Path, server: Dovecot, k
     assert root.once() == 0
     found = subjects(root)
     assert set(found) == {f"mail {number}" for number in range(many)}
-    assert len(found) - many <= 50 * kills
+    assert len(found) == many
     assert len(server.mails()) == (0 if keys else many)
 
 
