@@ -3,7 +3,7 @@
     Cache(path)                             of the folder whose directory that is; costs nothing until it is used
     Cache.news() -> int                     octets added to the file that were not looked at yet; 0: none, or no file
     Cache.follow() -> None                  look at them; blocks (0.1 s for 100,000 messages, next to nothing for a few)
-    Cache.reading() -> context manager of Reader: .get(base) -> Record | None, .may_have(bases, …) of many for SEARCH
+    Cache.reading() -> context manager of Reader: .get(base) -> Record | None, .have(bases, …) of many for SEARCH
     Cache.write(records) -> None            keep them; blocks, but does not look at what others kept
     Cache.is_wasteful(count), .holds_others(bases), .compact(bases)     write it anew with what these need; blocks
     exists(path) -> bool                    whether anybody ever used the cache of this folder
@@ -192,14 +192,14 @@ class Reader:
     def __contains__(self, base: str) -> bool:
         return base in self._places
 
-    def may_have(self, bases: Iterable[str], number: int, text: bytes) -> list[bool]:
-        """Of each message, whether `Record.text(number)` has this text, or is not kept; as `get`, for many at once."""
+    def have(self, bases: Iterable[str], number: int, text: bytes) -> list[bool | None]:
+        """Of each message, whether `Record.text(number)` has this text; None: not kept. As `get`, for many at once."""
         places, seed, unpack, first, checksum = self._places.get, self._seed, _BEGINNING.unpack_from, _FIRST, _crc
-        found = []
+        found: list[bool | None] = []
         for base in bases:
             place = places(base)
             if place is None:
-                found.append(True)
+                found.append(None)
                 continue
             size = place & 0xFFFF
             start = (place >> 16) - self._start
@@ -208,12 +208,12 @@ class Reader:
                 start = 0
             window, end = self._window, start + size
             if end > len(window):
-                found.append(True)
+                found.append(None)
                 continue
             _, sum_, _, has, *ends = unpack(window, start)
-            found.append(not has & _TEXTS or window.find(text, start + ends[number], start + ends[number + 1]) >= 0
-                         or window[start + first : start + ends[0]] != base.encode("utf-8", "surrogateescape")
-                         or checksum(window[start + 8 : end], seed) != sum_)
+            sound = (has & _TEXTS and checksum(window[start + 8 : end], seed) == sum_
+                     and window[start + first : start + ends[0]] == base.encode("utf-8", "surrogateescape"))
+            found.append(window.find(text, start + ends[number], start + ends[number + 1]) >= 0 if sound else None)
         return found
 
     def _move(self, to: int, size: int) -> None:

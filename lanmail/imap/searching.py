@@ -159,10 +159,11 @@ async def matching(session: Session, key: searchkeys.Key) -> list[int]:
             rest.append(part)
     if not rest:
         return uids
-    uids = await _narrow_by_texts(session, uids, rest)
+    uids, sure = await _narrow_by_texts(session, uids, rest)
     known = await lookup.verdicts(session, rest, len(uids))
     uids = functools.reduce(lambda some, key: known[key].candidates(some) if key in known else some, rest, uids)
     surely = frozenset.intersection(*[known[key].finding.sure for key in rest]) if known.keys() >= set(rest) else _NONE
+    surely |= sure if len(rest) == 1 else _NONE
     matches = search.compile(searchkeys.And(tuple(rest)), known)
     asked = [uid for uid in uids if uid not in surely]
     found = [uid for uid, yes in await each(session, asked, matches, costly=any(map(search.needs_file, rest))) if yes]
@@ -198,23 +199,30 @@ async def each(session: Session, uids: list[int], ask: "Callable[[Probe], T]", *
     return found
 
 
-async def _narrow_by_texts(session: Session, uids: list[int], keys: list[searchkeys.Key]) -> list[int]:
-    """Those of `uids` that may match, as far as what is kept of Subject and From tells."""
+async def _narrow_by_texts(
+    session: Session, uids: list[int], keys: list[searchkeys.Key]
+) -> tuple[list[int], frozenset[int]]:
+    """Those of `uids` that may match, as far as what is kept of Subject and From tells, and those that surely match
+    such a key (the last, of several)."""
     box = session.view.box
     wanted = [field for key in keys if isinstance(key, searchkeys.Header) and (field := records.kept_text(key))]
     if not wanted:
-        return uids
+        return uids, _NONE
     await box.follow_cache()
-    narrowed = []
+    narrowed: list[int] = []
+    sure: list[int] = []
     for start in range(0, len(uids), FEW):
         some = [uid for uid in uids[start : start + FEW] if uid in box.messages]
+        told: list[bool | None] = []
         with box.cache.reading() as kept:
             for number, text in wanted:
-                bases = [box.messages[uid].base for uid in some]
-                some = list(itertools.compress(some, kept.may_have(bases, number, text)))
+                told = kept.have([box.messages[uid].base for uid in some], number, text)
+                some = [uid for uid, one in zip(some, told, strict=True) if one is not False]
+                told = [one for one in told if one is not False]
         narrowed += some
+        sure += itertools.compress(some, told)
         await session.breathe()
-    return narrowed
+    return narrowed, frozenset(sure)
 
 
 def _conjuncts(key: searchkeys.Key) -> list[searchkeys.Key]:
