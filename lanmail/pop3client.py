@@ -27,7 +27,8 @@ from lanmail.pop3wire import Broken, Wire
 from lanmail.remote import LOCAL_HOSTS
 from lanmail.smtplogin import Credentials, Refused
 
-MAX_LISTING = 64 << 20
+MAX_LISTING = 32 << 20
+MAX_MAILS = 500_000  # in one mailbox
 CONNECT = 30.0
 _STAMP = re.compile(rb"<[!-;=?-~]+@[!-;=?-~]+>")
 _CODE = re.compile(r"\[([A-Z/-]+)\] ?", re.IGNORECASE)
@@ -248,6 +249,8 @@ class Client:
             rows = (await self.listing(b"UIDL")).split(b"\r\n")
         except Denied:
             return None
+        if len(rows) > MAX_MAILS:
+            raise Broken(f"the server lists {len(rows)} mails, more than can be")
         found: dict[int, str] = {}
         twice: dict[bytes, int] = {}
         for row in rows:

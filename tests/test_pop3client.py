@@ -211,6 +211,13 @@ async def test_a_server_that_once_offered_tls_must_offer_it_again() -> None:
         assert not any(line.startswith(("USER", "PASS")) for line in peer.lines)
 
 
+async def test_more_mails_than_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pop3client, "MAX_MAILS", 1000)
+    async with Peer([b"x"], "UIDL", script={"UIDL": b"+OK\r\n" + b"1 x\r\n" * 2000 + b".\r\n"}) as peer:
+        with pytest.raises(Broken, match="more than can be"):
+            await (await client(peer)).uids()
+
+
 async def test_ids_that_are_given_twice_are_told_apart() -> None:
     async with Peer([b"a", b"b"], "UIDL", script={"UIDL": "+OK\r\n1 same\r\n2 same\r\n3 \xe4\r\n."}) as peer:
         found = await (await client(peer)).uids()
