@@ -60,7 +60,7 @@ def _mbsync(job: Job) -> list[str]:
                                    f"Pass {job.password}\nSSLType None\nAuthMechs LOGIN\n\nIMAPStore r\nAccount a\n\n"
                                    f"MaildirStore l\nPath {job.base}/\nInbox {job.maildir}\n\nChannel c\nFar :r:\n"
                                    "Near :l:\nPatterns INBOX\nSync Pull New\nCreate Near\n")
-    return ["mbsync", "-q", "-c", str(config), "c"]
+    return ["env", f"HOME={job.base}", "mbsync", "-q", "-c", str(config), "c"]
 
 
 def _getmail(job: Job) -> list[str]:
