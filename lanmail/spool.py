@@ -19,6 +19,7 @@ import fcntl
 import itertools
 import json
 import os
+import random
 import re
 import socket
 import time
@@ -60,7 +61,7 @@ def new_id() -> str:
     """A name nobody used before: time, process, counter, a random part (clocks step back) and host (Maildir)."""
     now = time.time_ns() // 1000
     seconds, micros = divmod(now, 1_000_000)
-    return f"{seconds}.M{micros:06d}P{os.getpid()}Q{next(_counter)}R{os.urandom(2).hex()}.{_host()}"
+    return f"{seconds}.M{micros:06d}P{os.getpid()}Q{next(_counter)}R{random.getrandbits(16):04x}.{_host()}"
 
 
 @cache

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 
 from lanmail import message
-from lanmail.imap import search, sentdates, subjects, threads
-from lanmail.mime import addresses, casemap, headers
+from lanmail.imap import search, subjects, threads
+from lanmail.mime import addresses, casemap, headers, sentdates
 
 Key = str | float
 Keys = tuple[Key, ...]

@@ -15,12 +15,15 @@ import contextlib
 import hashlib
 import os
 import re
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from email.utils import formatdate, mktime_tz, parsedate_tz
+from email.utils import formatdate
+from functools import lru_cache
 
 from lanmail import address, envelope, log, message, spool
 from lanmail.address import Address
+from lanmail.mime import sentdates
 from lanmail.sources.uidlog import Seen, UidLog
 
 MAILS = 50
@@ -95,8 +98,7 @@ class Mail:
         start, self._start = self._start or b"", None
         end = message.header_end(start)
         header = start[:end]
-        self._hash.update(_VOLATILE.sub(b"", header))
-        self._hash.update(start[end:])
+        self._hash.update(_VOLATILE.sub(b"", header) + start[end:])
         self.date = date(header)
         begun = self._begin(start)
         if begun is not None:
@@ -203,7 +205,7 @@ class Batch:
         path, end = sender(start)
         head = envelope.Envelope(path, [envelope.Recipient(one) for one in to], origin=self._origin)
         whom = f"\n\tfor <{to[0]}>" if len(to) == 1 else ""
-        received = f"Received: {self._received}{whom};\n\t{formatdate(localtime=True)}\n".encode()
+        received = f"Received: {self._received}{whom};\n\t{_date_line(int(time.time()))}\n".encode()
         return head, b"".join((envelope.encode(head), start[:end], received, start[end:]))
 
 
@@ -218,11 +220,7 @@ def _sealed(drafts: list[spool.Draft]) -> list[str]:
 
 def date(header: bytes) -> int:
     """The Date of a mail in seconds since 1970; 0 where it has none that counts."""
-    found = message.field(header, b"Date")
-    with contextlib.suppress(ValueError, OverflowError, TypeError):
-        parsed = parsedate_tz(found.decode("ascii", "replace")) if found else None
-        return max(0, int(mktime_tz(parsed))) if parsed else 0
-    return 0
+    return max(0, int(sentdates.of_header(header) or 0))
 
 
 def _abort(mails: list[Mail]) -> None:
@@ -236,11 +234,20 @@ def sender(start: bytes) -> tuple[Address | None, int]:
     None and 0 where there is no such line, or nothing that can be read.
     """
     found = _RETURN_PATH.match(start)
-    if found is None:
-        return None, 0
+    return (_path_of(found[1]), found.end()) if found else (None, 0)
+
+
+@lru_cache(maxsize=1000)
+def _path_of(raw: bytes) -> Address | None:
+    """The address of a Return-Path, None for the null path and for what cannot be read."""
     try:
-        text = found[1].decode()
+        text = raw.decode()
         path, _ = address.parse_path(text if text.startswith("<") else f"<{text}>", allow_null=True)
-        return path and address.parse(str(path)), found.end()
+        return path and address.parse(str(path))
     except ValueError:
-        return None, found.end()
+        return None
+
+
+@lru_cache(maxsize=4)
+def _date_line(second: int) -> str:
+    return formatdate(second, localtime=True)

@@ -74,8 +74,11 @@ class Desk:
         return found
 
     def take_requests(self) -> None:
-        """Visit at once what somebody asked for."""
-        for account, name in place.requested(self.house.paths):
+        """Visit at once what somebody asked for; that may be a source which was made a moment ago."""
+        asked = place.requested(self.house.paths)
+        if asked:
+            self.refresh()
+        for account, name in asked:
             for key, job in self.jobs.items():
                 if key[0] == account and name in (key[1], "*"):
                     job.ask()

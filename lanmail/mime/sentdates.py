@@ -4,10 +4,10 @@ import calendar
 import datetime
 import re
 
-from lanmail.imap import dates
 from lanmail.mime import headers
 
 MAX_DATE = 200
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _comment = re.compile(rb"\([^()]*\)")
 _date = re.compile(
     rb"\s*(?:[A-Za-z]{2,9}[.,\s]*)?(\d{1,2})[\s-]+([A-Za-z]{3})[A-Za-z]*[\s.,-]+(\d{2,4})(?!\d)"
@@ -30,7 +30,7 @@ def moment(value: bytes) -> float | None:
         return None
     day, month, year, hour, minute, second, sign, zone_hours, zone_minutes, name = found.groups()
     try:
-        date = datetime.date(_year(year), dates.MONTHS.index(month.decode("ascii").lower()) + 1, int(day))
+        date = datetime.date(_year(year), _MONTHS.index(month.decode("ascii").lower()) + 1, int(day))
     except ValueError:
         return None
     clock = [int(part or 0) for part in (hour, minute, second)]

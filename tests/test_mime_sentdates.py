@@ -4,7 +4,7 @@ import calendar
 
 import pytest
 
-from lanmail.imap import sentdates
+from lanmail.mime import sentdates
 
 
 @pytest.mark.parametrize(("value", "moment"), [
