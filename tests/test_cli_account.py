@@ -52,7 +52,7 @@ def test_init_makes_everything_and_never_overwrites(run: Run, tmp_path: Path) ->
         assert {path.name for path in spool.iterdir()} == {"tmp", "new", "cur"}
     for path in tmp_path.rglob("*"):
         mode = stat.S_IMODE(path.stat().st_mode)
-        assert mode in (0o700, 0o750) if path.is_dir() else mode in (0o600, 0o640, 0o644, 0o660), path
+        assert mode in (0o700, 0o750) if path.is_dir() else mode in (0o400, 0o600, 0o640, 0o644, 0o660), path
     before = {path: (path.read_bytes(), path.stat().st_ino) for path in where.conf.rglob("*") if path.is_file()}
     where.pickup.joinpath("cur").rmdir()
     again = run("init", "--domain", "other.lan").stdout
