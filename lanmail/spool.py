@@ -181,10 +181,11 @@ class Draft:
         self._fd = -1
         return name
 
-    def seal(self) -> str:
+    def seal(self, *, close: bool = True) -> str:
         """Make the entry durable in tmp/ under its id; the name it is to have in new/. Blocks; raises OSError.
 
-        For whoever has several things to put in place and renames or links them later, all or none.
+        For whoever has several things to put in place and renames or links them later, all or none. Who renames it
+        without having closed it closes it then (`close`): readers take it at once.
         """
         try:
             self.flush()
@@ -194,9 +195,14 @@ class Draft:
         except BaseException:
             self.abort()
             raise
-        os.close(self._fd)
-        self._fd = -1
+        if close:
+            self.close()
         return f"{self.id},S={self.size},W={self.wire_size}"
+
+    def close(self) -> None:
+        """It is in its place."""
+        descriptor, self._fd = self._fd, -1
+        os.close(descriptor)
 
     def abort(self) -> None:
         """Forget the entry; never raises for a file that is gone."""

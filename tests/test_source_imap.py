@@ -197,7 +197,7 @@ async def test_what_others_expunge_meanwhile_is_not_missed(tmp_path: Path, monke
 
 async def test_a_full_disk_remembers_and_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with elsewhere(tmp_path, delete=True) as (there, office):
-        def full(_self: spool.Draft) -> str:
+        def full(_self: spool.Draft, **_options: bool) -> str:
             raise OSError(errno.ENOSPC, "no space")
 
         with monkeypatch.context() as patch:

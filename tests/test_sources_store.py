@@ -62,7 +62,7 @@ def test_envelope_lines_of_a_stranger_do_not_count(visit: Visit) -> None:
 
 def test_uids_are_written_down_only_after_the_mails_are_in_the_queue(
         visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(_self: spool.Draft) -> str:
+    def failing(_self: spool.Draft, **_options: bool) -> str:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(spool.Draft, "seal", failing)

@@ -183,7 +183,11 @@ class Batch:
                 done.append(seen)
             done += unwanted
         finally:
-            os.fsync(new)
+            try:
+                os.fsync(new)
+            finally:
+                for _, mail in mails[:len(done)]:
+                    mail.draft.close()
             self._box.add(done)
             self._box.settle()
             if len(done) < len(mails):
@@ -212,8 +216,8 @@ class Batch:
 def _sealed(drafts: list[spool.Draft]) -> list[str]:
     """Make all of them durable in tmp/; their names. OSError, when all have come to an end."""
     if len(drafts) == 1:
-        return [drafts[0].seal()]
-    begun = [_SYNCING.submit(draft.seal) for draft in drafts]
+        return [drafts[0].seal(close=False)]
+    begun = [_SYNCING.submit(draft.seal, close=False) for draft in drafts]
     wait(begun)
     return [one.result() for one in begun]
 
