@@ -1,6 +1,7 @@
 """The IMAP wire: pieces, limits, time-outs, flow control."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -52,6 +53,22 @@ async def test_lines_arrive_whole_however_they_are_cut() -> None:
             await asyncio.sleep(0.01)
         assert await reader.read() == b"done"
     assert got == [b"one", b"two", b"three"]
+
+
+async def test_a_literal_is_acknowledged_at_once() -> None:
+    """A client with Nagle's algorithm holds the end of its command back until it knows that the literal came."""
+    async def talk(connection: wire.Connection) -> None:
+        await connection.line(100, 5)
+        connection.write(b"+ OK\r\n")
+        await connection.exactly(5, 5)
+
+    async with served(talk) as (reader, writer, made):
+        writer.write(b"a APPEND x {5}\r\n")
+        await reader.readline()
+        assert made[0]._transport is not None
+        line = made[0]._transport.get_extra_info("socket")
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1
+        writer.write(b"12345")
 
 
 async def test_a_line_that_is_too_long_is_refused_and_can_be_skipped() -> None:
