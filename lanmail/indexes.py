@@ -138,7 +138,7 @@ class Indexes:
             os.ftruncate(lock, 0)
             os.pwrite(lock, os.path.basename(job.root).encode(), 0)
             child = subprocess.Popen(  # noqa: S603 — our own program, no shell
-                [sys.executable, "-m", FILLER, str(self.directory), json.dumps(asdict(job))], pass_fds=[lock],
+                [sys.executable, "-P", "-m", FILLER, str(self.directory), json.dumps(asdict(job))], pass_fds=[lock],
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(_CODE)})
         except BlockingIOError:
             return None

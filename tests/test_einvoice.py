@@ -346,6 +346,15 @@ def test_the_command(tmp_path: Path) -> None:
     assert run("none.xml", "a.pdf")[0] == os.EX_NOINPUT
 
 
+def test_what_lies_in_the_directory_is_not_run(tmp_path: Path) -> None:
+    for name in ("json", "logging", "resource", "lanmail"):
+        (tmp_path / f"{name}.py").write_text("open('pwned', 'w')\n")
+    (tmp_path / "a.xml").write_bytes(ubl())
+    done = subprocess.run([BIN / "lanmail-einvoice", "a.xml"], capture_output=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "pwned").exists()
+
+
 @pytest.mark.slow
 def test_the_corpus() -> None:
     """Every document whose answer is beyond doubt, and what it says."""

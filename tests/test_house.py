@@ -234,3 +234,11 @@ def test_manual_pages_for_man(tmp_path: Path) -> None:
                          *(f"lanmail-{program.name}.8" for program in programs.DAEMONS)}
     assert all(f'.TH "{Path(name).stem}"' in text and ".SH\nDescription" in text for name, text in made.items()
                if name != "lanmail.1"), made
+
+
+def test_python_that_we_start_takes_no_modules_from_the_working_directory() -> None:
+    """`-m` and `-c` put it first: whoever may drop a file where an administrator works would run code as him."""
+    lines = [line.strip() for path in sorted((HERE / "lanmail").rglob("*.py")) for line in path.read_text().splitlines()
+             if "sys.executable" in line]
+    assert len(lines) >= 4
+    assert not [line for line in lines if 'sys.executable, "-P", ' not in line]

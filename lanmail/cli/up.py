@@ -42,7 +42,7 @@ def runner(name: str) -> list[str]:
     script = f"lanmail-{name}"
     beside = Path(sys.argv[0]).absolute().with_name(script)
     found = str(beside) if os.access(beside, os.X_OK) else shutil.which(script)
-    return [found] if found else [sys.executable, "-c", f"from lanmail.{name} import main; main()"]
+    return [found] if found else [sys.executable, "-P", "-c", f"from lanmail.{name} import main; main()"]
 
 
 def _die_with_parent(parent: int) -> None:

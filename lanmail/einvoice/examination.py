@@ -117,7 +117,7 @@ def _is_body_text(node: tree.Node) -> bool:
 
 def _signed(octets: bytes, deeper: int) -> Verdict:
     """CMS: what is signed is looked into, what is encrypted is for others."""
-    if octets[octets.index(_CMS) + len(_CMS)] != 2:
+    if octets.partition(_CMS)[2][:1] != b"\x02":
         return no("encrypted")
     program = shutil.which("openssl")
     if program is None or not deeper:

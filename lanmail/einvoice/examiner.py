@@ -75,6 +75,6 @@ class Examiner:
             env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8",
                    "PYTHONPATH": os.pathsep.join(one for one in sys.path if one)}
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "lanmail.einvoice.worker"], env=env, stdin=subprocess.PIPE,
+                [sys.executable, "-P", "-m", "lanmail.einvoice.worker"], env=env, stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE)
         return self._child

@@ -108,7 +108,7 @@ class Readers:
     async def _start(self) -> None:
         try:
             child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", PROGRAM, *map(str, self._limits()), stdin=asyncio.subprocess.PIPE,
+                sys.executable, "-P", "-m", PROGRAM, *map(str, self._limits()), stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(_CODE)})
             self._all.append(Reader(child))
         except OSError as error:
