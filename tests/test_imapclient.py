@@ -167,10 +167,10 @@ def test_what_is_no_imap(line: bytes) -> None:
 
 @pytest.mark.parametrize("part", [b"[ ", b"(", b'"', b"\\", b"a[", b"() ", b'"\\" ', b"{5} "])
 def test_hostile_lines_take_linear_time(part: bytes) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with contextlib.suppress(Broken):
         parse(b"* 1 FETCH (" + part * (200_000 // len(part)))
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(("step", "said"), [

@@ -343,7 +343,7 @@ async def test_other_mail_flows_beside_a_bad_server(tmp_path: Path, kind: str) -
         root.put("y@far.example", account="chef")
         began = time.monotonic()
         assert await root.once() == os.EX_TEMPFAIL
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
     assert [mail.recipients for mail in peer.taken] == [["y@far.example"]]
     assert root.waiting() == [stuck]
     assert not root.queued()
@@ -355,7 +355,7 @@ async def test_an_octet_at_a_time_is_as_good_as_silence(tmp_path: Path) -> None:
         root.put("x@far.example")
         began = time.monotonic()
         assert await root.once() == os.EX_TEMPFAIL
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 20
     assert "does not answer in time" in logged(root)
 
 

@@ -57,21 +57,31 @@ MAILS = {
 }
 
 
+def configure(office: Rig, more: str) -> None:
+    """More keys for [outgoing]."""
+    text = office.paths.config_file.read_text()
+    office.paths.config_file.write_text(text.replace('tls = "none"\n', f'tls = "none"\n{more}'))
+
+
+def finish(relay: Stepper) -> None:
+    """Undisturbed, until nothing is left to do now."""
+    for _ in range(5):
+        if relay.run(0, "", "--once").code == 0:
+            break
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize(("kind", "mode"), [*((kind, "before") for kind in MAILS), ("split", "torn")])
 def test_each_step(office: Rig, sink: Sink, kind: str, mode: str) -> None:
     names, more = MAILS[kind]
-    text = office.paths.config_file.read_text()
-    office.paths.config_file.write_text(text.replace('tls = "none"\n', f'tls = "none"\n{more}'))
+    configure(office, more)
     relay, doubled = Stepper(office, "relay"), 0
     try:
         for n in range(1, ENOUGH):
             token = f"r{n:04}"
             put(office, token, *names)
             ended = relay.run(n, mode, "--once")
-            for _ in range(5):
-                if relay.run(0, "", "--once").code == 0:
-                    break
-                time.sleep(0.01)
+            finish(relay)
             assert not waiting(office), ended.last
             for name in names:
                 copies = sink.taken[token, f"{name}@far.example"]
@@ -123,18 +133,14 @@ def test_an_error_at_each_step(office: Rig, sink: Sink, kind: str, error: str) -
     """A disk that is full or broken for a moment: the mail goes out or waits; nobody gets a false bounce."""
     office.injected = True
     names, more = MAILS[kind]
-    text = office.paths.config_file.read_text()
-    office.paths.config_file.write_text(text.replace('tls = "none"\n', f'tls = "none"\n{more}'))
+    configure(office, more)
     relay = Stepper(office, "relay")
     try:
         for n in range(1, ENOUGH):
             token = f"e{n:04}"
             put(office, token, *names)
             ended = relay.run(n, error, "--once")
-            for _ in range(5):
-                if relay.run(0, "", "--once").code == 0:
-                    break
-                time.sleep(0.01)
+            finish(relay)
             assert not waiting(office), ended.last
             for name in names:
                 copies = sink.taken[token, f"{name}@far.example"]

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.e2e import office
+from tests import dovecotd
 
 CONFIG = """
 base_dir = {base}/run
@@ -73,12 +73,8 @@ class Dovecot:
 
     def start(self) -> None:
         subprocess.run(["chown", "-R", f"{self.user}:", self.maildirs], check=True)
-        # Not captured: the daemon would keep the pipe open.
-        subprocess.run(["/usr/sbin/dovecot", "-c", self.config], check=True, stdout=subprocess.DEVNULL, timeout=20)
-        office.until(lambda: (self.base / "run/master.pid").exists(), what="Dovecot")
+        dovecotd.start(self.config, self.base / "run")
 
     def stop(self) -> None:
-        pid = int((self.base / "run/master.pid").read_text())
-        subprocess.run(["/usr/sbin/dovecot", "-c", self.config, "stop"], check=True, timeout=20)
-        office.until(lambda: not Path(f"/proc/{pid}").exists(), what="Dovecot's end")
+        dovecotd.stop(self.config, self.base / "run")
         subprocess.run(["chown", "-R", str(os.geteuid()), self.maildirs], check=True)

@@ -3,14 +3,12 @@
 import os
 import pwd
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests import ports
-from tests.e2e import office
+from tests import dovecotd, ports
 
 CONFIG = """
 base_dir = {base}/run
@@ -96,11 +94,7 @@ class Provider:
         (base / "oauth2.conf").write_text(INTROSPECTION.format(port=oidc))
         (base / "dovecot.conf").write_text(CONFIG.format(
             base=base, sink=sink, mechanisms=mechanisms, imap=self.imap, pop3=self.pop3, smtp=self.smtp))
-        with (base / "stderr").open("wb") as said:
-            command = ["/usr/sbin/dovecot", "-c", base / "dovecot.conf"]
-            done = subprocess.run(command, stdout=said, stderr=said, timeout=20)
-        assert not done.returncode, (base / "stderr").read_text()
-        office.until(lambda: (self.base / "run/master.pid").exists(), what="Dovecot")
+        dovecotd.start(base / "dovecot.conf", base / "run")
 
     def _own(self, directory: Path) -> None:
         directory.mkdir(exist_ok=True)
@@ -122,7 +116,5 @@ class Provider:
             ("imap", self.imap), ("pop3", self.pop3), ("smtp", self.smtp))]
 
     def stop(self) -> None:
-        pid = int((self.base / "run/master.pid").read_text())
-        subprocess.run(["/usr/sbin/dovecot", "-c", self.base / "dovecot.conf", "stop"], check=True, timeout=20)
-        office.until(lambda: not Path(f"/proc/{pid}").exists(), what="Dovecot's end")
+        dovecotd.stop(self.base / "dovecot.conf", self.base / "run")
         shutil.rmtree(self.base)

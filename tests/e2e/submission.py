@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests import ports
+from tests import dovecotd, ports
 from tests.e2e import office
 
 CONFIG = """
@@ -110,14 +110,8 @@ class Submission:
         (base / "dovecot.conf").write_text(CONFIG.format(
             base=base, run=self._run, sink=sink, mechanisms=mechanisms, low=low, port=self.port, tls_port=self.tls_port,
             uid=entry.pw_uid, gid=entry.pw_gid))
-        with (base / "stderr").open("wb") as said:
-            command = ["/usr/sbin/dovecot", "-c", base / "dovecot.conf"]
-            done = subprocess.run(command, stdout=said, stderr=said, timeout=20)
-        assert not done.returncode, (base / "stderr").read_text()
-        office.until(lambda: (self._run / "master.pid").exists(), what="Dovecot")
+        dovecotd.start(base / "dovecot.conf", self._run)
 
     def stop(self) -> None:
-        pid = int((self._run / "master.pid").read_text())
-        subprocess.run(["/usr/sbin/dovecot", "-c", self.base / "dovecot.conf", "stop"], check=True, timeout=20)
-        office.until(lambda: not Path(f"/proc/{pid}").exists(), what="Dovecot's end")
+        dovecotd.stop(self.base / "dovecot.conf", self._run)
         shutil.rmtree(self._run, ignore_errors=True)

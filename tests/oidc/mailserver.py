@@ -3,15 +3,13 @@
 import os
 import pwd
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 import trustme
 
-from tests import ports
-from tests.e2e import office
+from tests import dovecotd, ports
 from tests.oidc import Oidc
 
 CONFIG = """
@@ -103,11 +101,7 @@ class MailServer:
         (base / "dovecot.conf").write_text(CONFIG.format(
             base=base, run=self._run, sink=sink, mechanisms=mechanisms, submission=self.submission, imap=self.imap,
             pop3=self.pop3, uid=self._entry.pw_uid, gid=self._entry.pw_gid))
-        with (base / "stderr").open("wb") as said:
-            command = ["/usr/sbin/dovecot", "-c", base / "dovecot.conf"]
-            done = subprocess.run(command, stdout=said, stderr=said, timeout=20)
-        assert not done.returncode, (base / "stderr").read_text()
-        office.until(lambda: (self._run / "master.pid").exists(), what="Dovecot")
+        dovecotd.start(base / "dovecot.conf", self._run)
 
     def put(self, name: str, *texts: bytes) -> None:
         """Mails in somebody's INBOX."""
@@ -120,7 +114,5 @@ class MailServer:
 
     def stop(self) -> None:
         """End it."""
-        pid = int((self._run / "master.pid").read_text())
-        subprocess.run(["/usr/sbin/dovecot", "-c", self.base / "dovecot.conf", "stop"], check=True, timeout=20)
-        office.until(lambda: not Path(f"/proc/{pid}").exists(), what="Dovecot's end")
+        dovecotd.stop(self.base / "dovecot.conf", self._run)
         shutil.rmtree(self._run, ignore_errors=True)
