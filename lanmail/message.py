@@ -53,6 +53,12 @@ def field(header: bytes, name: bytes) -> bytes | None:
     return value.strip()
 
 
+def field_spans(header: bytes, name: bytes) -> list[tuple[int, int]]:
+    """Where every field called `name` stands, with its line end: (start, end) in order."""
+    found = [match.span() for match in _field_pattern(name).finditer(header)]
+    return [(start, min(end + 1, len(header))) for start, end in found]
+
+
 _patterns: dict[bytes, re.Pattern[bytes]] = {}
 
 

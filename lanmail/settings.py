@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from lanmail import incoming, keys, scram, units
+from lanmail.accountrules import Autoresponder, EInvoice, Forward, Sms
 from lanmail.incoming import Incoming, Source
 from lanmail.keys import Model
 from lanmail.outgoing import Dkim, Outgoing
@@ -243,6 +244,8 @@ class AccountDefaults(Model):
     quota: Size = _key("0", "Most octets of mail in all folders; 0 is without limit.")
     quota_messages: int = _key(0, "Most messages in all folders; 0 is without limit.", ge=0)
     deny_internet: bool = _key(False, "Mail to addresses outside is refused: 521 5.7.1.")
+    sent_copy: bool = _key(False, "What the account sends by SMTP is kept in its Sent folder (clients mostly do).")
+    archive: bool = _key(False, "All mail that the account receives or sends is archived.")
 
 
 class _Own(Model):
@@ -259,12 +262,22 @@ class _Own(Model):
     shared: bool = _key(False, "A team mailbox: its members see it as Shared.NAME; nobody needs to log in to it.")
     members: list[Member] = _key(
         [], 'Who uses the team mailbox: "meier", "group:sales"; "meier=lr" gives fewer rights (RFC 4314).')
+    forward: Forward = _section(Forward)
+    autoresponder: Autoresponder = _section(Autoresponder)
+    einvoice: EInvoice = _section(EInvoice)
+    sms: Sms = _section(Sms)
     outgoing: Outgoing = _section(Outgoing)
     sources: dict[incoming.Name, Source] = _key({}, "External mailboxes that are fetched, a table for each.")
 
 
 class Account(AccountDefaults, _Own):
     """One account, conf/accounts/NAME.toml; keys of [account_defaults] left out here have their default from there."""
+
+    @functools.cached_property
+    def has_rules(self) -> bool:
+        """Whether mail for it may need more than to be put into the mailbox."""
+        return bool(self.forward.to or self.autoresponder.enabled or self.einvoice.enabled or self.sms.to
+                    or self.archive)
 
 
 class Settings(Model):

@@ -129,6 +129,16 @@ def grant(value: Any) -> str:
         raise ValueError(f'{error}; write "name@domain", "*@domain" or "*"') from None
 
 
+def forward_to(value: Any) -> str:
+    """Where mail goes on to: the name of an account, alias or group, or a mail address."""
+    text = value.strip() if isinstance(value, str) else ""
+    try:
+        local, domain = names.alias_target(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; write a name like meier or an address like eva@example.org") from None
+    return str(address.Address(local, domain))
+
+
 def host(value: Any) -> str:
     """A host name or an IP address, or nothing."""
     text = value.strip("[]") if isinstance(value, str) else ""
@@ -264,5 +274,6 @@ Domain = Annotated[str, BeforeValidator(domain), _text(r"^[^@\s]+$", "office.lan
 Hostname = Annotated[str, BeforeValidator(hostname), _text(r"^[^@\s]*$", "mail.office.lan")]
 Mailbox = Annotated[str, BeforeValidator(mailbox), _text("^.+@.+$", "scanner@office.lan")]
 Grant = Annotated[str, BeforeValidator(grant), _text(r"^(\*|.+@.+)$", "info@office.lan")]
+ForwardTo = Annotated[str, BeforeValidator(forward_to), _text(r"^\S+$", "eva@example.org")]
 Member = Annotated[str, BeforeValidator(member), _text(r"^\S+$", "group:sales")]
 Group = Annotated[str, BeforeValidator(group), _text(r"^[^\s:=/]+$", "sales")]

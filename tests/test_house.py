@@ -23,7 +23,7 @@ CODE = sorted((HERE / "lanmail").rglob("*.py"))
 PYTHON = sorted(path for folder in ("lanmail", "tests", "bench", "docs") for path in (HERE / folder).rglob("*.py"))
 PROGRAMS = {program.name for program in programs.ALL} | {"admin"}
 # A package → the program it belongs to.
-OWNER = {"smtp": "smtpd", "imap": "imapd", "pop3": "pop3d", "delivery": "deliver", "rules": "deliver", "cli": "admin",
+OWNER = {"smtp": "smtpd", "imap": "imapd", "pop3": "pop3d", "delivery": "deliver", "cli": "admin",
          "relaying": "relay"}
 # The bottom: a module → all of ours that it may import.
 LOWEST: dict[str, set[str]] = {
