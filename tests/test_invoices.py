@@ -1,4 +1,4 @@
-"""lanmail.einvoice: what is an e-invoice, in whatever it comes."""
+"""lanmail.invoices: what is an e-invoice, in whatever it comes."""
 
 import io
 import json
@@ -14,8 +14,8 @@ import pypdf
 import pytest
 from pypdf.generic import ArrayObject, DecodedStreamObject, DictionaryObject, NameObject, TextStringObject
 
-from lanmail.einvoice import document, examination, pdf
-from lanmail.einvoice.examiner import Examiner
+from lanmail.invoices import document, examination, pdf
+from lanmail.invoices.examiner import Examiner
 
 BIN = Path(__file__).resolve().parent.parent / "bin"
 CORPUS = BIN.parent.parent / "shared/corpus/einvoice-dev"
@@ -167,7 +167,7 @@ def test_doctypes_are_refused(tmp_path: Path) -> None:
 def test_many_lines_take_no_memory() -> None:
     line = "<c:InvoiceLine><b:ID>7</b:ID><b:Note>" + "n" * 200 + "</b:Note></c:InvoiceLine>"
     data = ubl(lines=line * 40_000)
-    script = ("import resource,sys; from lanmail.einvoice import document; data = sys.stdin.buffer.read();"
+    script = ("import resource,sys; from lanmail.invoices import document; data = sys.stdin.buffer.read();"
               "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; found = document.examine(data);"
               "print(found.kind, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)")
     said = subprocess.run([sys.executable, "-c", script], input=data, capture_output=True, check=True,

@@ -14,8 +14,8 @@ import sys
 import threading
 from typing import Self
 
-from lanmail.einvoice import worker
-from lanmail.einvoice.verdict import Verdict, undecided
+from lanmail.invoices import worker
+from lanmail.invoices.verdict import Verdict, undecided
 
 SECONDS = 30.0  # of wall time
 MAX_INPUT = 200 << 20
@@ -75,6 +75,6 @@ class Examiner:
             env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8",
                    "PYTHONPATH": os.pathsep.join(one for one in sys.path if one)}
             self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "lanmail.einvoice.worker"], env=env, stdin=subprocess.PIPE,
+                [sys.executable, "-P", "-m", "lanmail.invoices.worker"], env=env, stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE)
         return self._child

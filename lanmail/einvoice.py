@@ -39,7 +39,7 @@ UNDECIDED = 2
 
 def run(paths: tuple[str, ...]) -> NoReturn:
     """One call; ends with the exit code."""
-    from lanmail.einvoice.examiner import Examiner
+    from lanmail.invoices.examiner import Examiner
 
     kinds, unread = set(), False
     with Examiner() as examiner:

@@ -21,8 +21,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(5)
     logging.disable()  # pypdf tells of what is odd in a PDF; it is not for us to judge
-    from lanmail.einvoice import examination
-    from lanmail.einvoice.verdict import undecided
+    from lanmail.invoices import examination
+    from lanmail.invoices.verdict import undecided
 
     while head := sys.stdin.buffer.read(LENGTH):
         data = sys.stdin.buffer.read(int.from_bytes(head, "big"))

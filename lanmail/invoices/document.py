@@ -16,7 +16,7 @@ from typing import Any
 
 from lxml import etree
 
-from lanmail.einvoice.verdict import Kind, Verdict, no, undecided
+from lanmail.invoices.verdict import Kind, Verdict, no, undecided
 
 MAX_XML = 50 << 20
 EN16931 = "urn:cen.eu:en16931:2017"

@@ -12,8 +12,8 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from lanmail.einvoice import document, pdf
-from lanmail.einvoice.verdict import Verdict, best, no, undecided
+from lanmail.invoices import document, pdf
+from lanmail.invoices.verdict import Verdict, best, no, undecided
 from lanmail.mime import decoding, tree
 
 MAX_PART = 50 << 20
