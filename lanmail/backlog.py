@@ -15,7 +15,8 @@ from pathlib import Path
 from lanmail import atomic, envelope, log, spool
 from lanmail.paths import Paths
 
-SPOOLS = ("queue", "outbound", "hold", "pickup")
+SPOOLS = ("queue", "outbound", "jobs", "hold", "pickup")
+TRIED = ("queue", "outbound", "jobs")  # those whose entries are tried again
 _HEAD = 1 << 16
 _BY_HAND = "held by hand"
 
@@ -77,7 +78,7 @@ def find(where: Paths, text: str) -> Item:
 
 def retry(where: Paths, item: Item) -> None:
     """Back to new/: its program tries it at once. Busy, FileNotFoundError, ValueError."""
-    if item.spool not in ("queue", "outbound"):
+    if item.spool not in TRIED:
         raise ValueError(f"{item.id} lies in {item.spool}" + ("; release it" if item.spool == "hold" else ""))
     if item.place == spool.NEW:
         return
@@ -88,7 +89,7 @@ def retry(where: Paths, item: Item) -> None:
 
 def hold(where: Paths, item: Item, why: str = _BY_HAND) -> None:
     """Out of the way, until released. Busy, FileNotFoundError, ValueError."""
-    if item.spool not in ("queue", "outbound"):
+    if item.spool not in TRIED:
         raise ValueError(f"{item.id} lies in {item.spool}")
     target = where.hold / spool.NEW / item.name
     with _locked(where, item) as path:

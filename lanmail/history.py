@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lanmail import spool
-from lanmail.paths import Paths
+from lanmail.paths import SPOOLS, Paths
 
 MAX_LINES = 100_000
 _LINE = re.compile(r"(?P<time>\d{4}-\d\d-\d\dT\S+) (?P<program>\S+) (?P<event>\S+)(?: (?P<rest>.*))?")
@@ -129,7 +129,7 @@ def _parse(line: str) -> Event | None:
 def _places(where: Paths, ids: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Where files with these ids lie now, below the root, and the id of each."""
     wanted = set(ids)
-    directories = [where.spool / name / place for name in ("queue", "outbound", "hold", "pickup")
+    directories = [where.spool / name / place for name in SPOOLS
                    for place in (spool.TMP, spool.NEW, spool.CUR)]
     with contextlib.suppress(OSError):
         for account in sorted(where.maildirs.iterdir()):

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SPOOLS = ("queue", "pickup", "outbound", "hold")
+SPOOLS = ("queue", "pickup", "outbound", "jobs", "hold")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Paths:
     queue: Path = field(init=False)
     pickup: Path = field(init=False)
     outbound: Path = field(init=False)
+    jobs: Path = field(init=False)
     hold: Path = field(init=False)
     log: Path = field(init=False)
     full: Path = field(init=False)

@@ -339,3 +339,8 @@ def queue(where: paths.Paths) -> Spool:
 def outbound(where: paths.Paths) -> Spool:
     """spool/outbound: what goes to the internet; owned by relay."""
     return Spool(where.outbound, state=where.state / "outbound", hold=where.hold)
+
+
+def jobs(where: paths.Paths) -> Spool:
+    """spool/jobs: what is to be done beside mail (jobs.py); owned by relay."""
+    return Spool(where.jobs, state=where.state / "jobs", hold=where.hold)

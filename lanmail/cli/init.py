@@ -10,7 +10,7 @@ from lanmail import conffile, config, paths, tls
 from lanmail.cli import command
 from lanmail.errors import ConfigError
 from lanmail.oauth import keys as token_keys
-from lanmail.paths import Paths
+from lanmail.paths import SPOOLS, Paths
 
 _ALIASES = """\
 # aliases.toml: more names for accounts, and names that lead elsewhere. A change counts at once.
@@ -83,7 +83,7 @@ class _Report:
 
 
 def _directories(where: Paths) -> list[tuple[Path, int]]:
-    spools = [where.queue, where.pickup, where.outbound, where.hold]
+    spools = [where.spool / name for name in SPOOLS]
     return [
         (where.root, 0o750),
         (where.conf, 0o750),

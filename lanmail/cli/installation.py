@@ -12,7 +12,7 @@ from pathlib import Path
 from lanmail import certificates, config, tls
 from lanmail.accounts import Directory
 from lanmail.cli.finding import Finding, fail, ok, warn
-from lanmail.paths import Paths
+from lanmail.paths import SPOOLS, Paths
 from lanmail.settings import Settings
 
 _WAITS = 300  # seconds after which an entry in spool/queue/new says that nobody delivers
@@ -60,7 +60,7 @@ def accounts(where: Paths, loaded: Settings) -> Iterator[Finding]:
 def directories(where: Paths) -> Iterator[Finding]:
     """All there, ours, and closed to strangers."""
     good = True
-    spools = [where.queue, where.pickup, where.outbound, where.hold]
+    spools = [where.spool / name for name in SPOOLS]
     for path in (
         where.maildirs,
         where.state,

@@ -67,7 +67,7 @@ def show(where: Paths, id: str, as_json: bool) -> None:
 @command.rooted
 def retry(where: Paths, ids: tuple[str, ...], everything: bool) -> int:
     """Try deferred entries now."""
-    chosen = [item for item in backlog.items(where, ("queue", "outbound")) if item.state == "deferred"] \
+    chosen = [item for item in backlog.items(where, backlog.TRIED) if item.state == "deferred"] \
         if everything else _all(where, ids)
     return _each(where, chosen, backlog.retry, "will be tried now", quiet_if_empty="nothing is deferred")
 
