@@ -333,6 +333,11 @@ def unsafe(*, error: str) -> None:
     event("unsafe", level=logging.ERROR, error=error, hint="at its next start the program will refuse")
 
 
+def forward_loop(*, id: str, account: str, why: str) -> None:
+    """A mail that was here before is not forwarded again; the copy stays."""
+    event("forward-loop", level=logging.WARNING, id=id, account=account, why=why)
+
+
 def undeliverable(*, id: str, to: str, account: str, why: str) -> None:
     """Nobody can be told by a bounce: the postmaster got the mail."""
     event("undeliverable", level=logging.WARNING, id=id, to=to, account=account, why=why)
