@@ -10,6 +10,7 @@ account comes before an alias of the same name, an alias with a domain before bo
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -378,6 +379,38 @@ class Directory:
         except Temporary:
             return False
         return account is not None and account.postmaster
+
+
+class Shared(Directory):
+    """The same for several threads."""
+
+    def __init__(self, paths: Paths, settings: Callable[[], Settings]) -> None:
+        super().__init__(paths, settings)
+        self._turn = threading.RLock()
+
+    def account(self, name: str, *, fresh: bool = True) -> Account | None:
+        with self._turn:
+            return super().account(name, fresh=fresh)
+
+    def names(self) -> tuple[str, ...]:
+        with self._turn:
+            return super().names()
+
+    def resolve(self, addr: Address) -> Resolution:
+        with self._turn:
+            return super().resolve(addr)
+
+    def reaches(self, local: str, domain: str = "") -> bool:
+        with self._turn:
+            return super().reaches(local, domain)
+
+    def may_send_as(self, account_name: str, addr: Address | None) -> bool:
+        with self._turn:
+            return super().may_send_as(account_name, addr)
+
+    def postmaster(self) -> str | None:
+        with self._turn:
+            return super().postmaster()
 
 
 def _gone(path: Path) -> bool:

@@ -338,6 +338,36 @@ def forward_loop(*, id: str, account: str, why: str) -> None:
     event("forward-loop", level=logging.WARNING, id=id, account=account, why=why)
 
 
+def forwarded(*, id: str, account: str, to: str, why: str) -> None:
+    """An account sends a mail on."""
+    event("forwarded", id=id, account=account, to=to, why=why)
+
+
+def forward_ends(*, id: str, account: str) -> None:
+    """The forwards lead in a circle, or nowhere: the account keeps the copy."""
+    event("forward-ends", level=logging.WARNING, id=id, account=account)
+
+
+def target_unknown(*, id: str, to: str, via: str) -> None:
+    """A group or forward names somebody who is not there."""
+    event("target-unknown", level=logging.WARNING, id=id, to=to, via=via)
+
+
+def denied_internet(*, id: str, account: str, to: str) -> None:
+    """A copy for outside was not made: the account must not send there."""
+    event("denied-internet", id=id, account=account, to=to)
+
+
+def made(*, id: str, what: str, spool: str, entry: str) -> None:
+    """A new mail or job came of a mail."""
+    event("made", id=id, what=what, spool=spool, entry=entry)
+
+
+def consumed(*, id: str, account: str, why: str) -> None:
+    """A mail was carried out, not delivered."""
+    event("consumed", id=id, account=account, why=why)
+
+
 def undeliverable(*, id: str, to: str, account: str, why: str) -> None:
     """Nobody can be told by a bounce: the postmaster got the mail."""
     event("undeliverable", level=logging.WARNING, id=id, to=to, account=account, why=why)

@@ -4,10 +4,11 @@ Runs in a thread. The order of the steps is what keeps mail from being lost or d
 any two of them:
 
     1. claim the entry (new/ → cur/) and finish what an earlier run had journalled
-    2. one clean copy, linked into each Maildir; a name that is there already is done
-    3. all other results (copies for outside, bounces, copies for hold) complete in tmp/
-    4. journal them in state/queue/ID.json, rename them into place
-    5. remove the entry, then the journal; or keep both for the next try
+    2. find the way, by the rules of accounts where there are some
+    3. one clean copy, linked into each Maildir; a name that is there already is done
+    4. all other results (copies for outside, new mails, bounces, copies for hold) complete in tmp/
+    5. journal them in state/queue/ID.json, rename them into place
+    6. remove the entry, then the journal; or keep both for the next try
 """
 
 import contextlib
@@ -19,14 +20,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from lanmail import atomic, dsn, entry, envelope, log, maildir, message, spool
+from lanmail import atomic, dsn, entry, envelope, log, maildir, message, quota, spool
 from lanmail.address import Address
-from lanmail.delivery import progress, route
+from lanmail.delivery import copies, expansion, progress, route
 from lanmail.delivery.office import Office
 from lanmail.errors import MailError, Permanent
+from lanmail.rules.mail import Changes, Mail
 
 DELIVERED = MailError(250, "2.1.5", "Delivered to the mailbox")
-_CHUNK = 1 << 18
 
 
 @dataclass(slots=True)
@@ -48,7 +49,6 @@ class Attempt:
         self.progress = progress.Progress()
         self.saved = False  # a state file exists
         self.trouble: list[str] = []  # why something is left for the next try
-        self.ready: list[progress.Handing] = []  # sealed in some tmp/, not yet in place
         self.taken: set[str] = set()  # mailboxes whose room is taken for this mail, which is not there yet
         self.full: list[str] = []  # accounts that it waited for long enough
         self.after: list[Callable[[], None]] = []  # log lines for what the journal promises
@@ -62,6 +62,7 @@ class Attempt:
             queue.claim(self.entry.name)
             self.entry.place = spool.CUR
         self.fd = atomic.open_regular(self.entry.name, dir_fd=queue.fd(spool.CUR))
+        self.copies = copies.Copies(self.office, self.entry, self.fd)
         try:
             # `lanmail queue` leaves an entry alone that is being worked on, and so do we
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,8 +78,10 @@ class Attempt:
         earlier = progress.load(queue, self.entry.id)
         if earlier is not None:
             self.progress, self.saved = earlier, True
-            self._hand_over(outcome)
-        self.header = entry.header(queue, self.entry)
+            outcome.queued += self.copies.hand_over(self.progress)
+        self.header = self.copies.header = entry.header(queue, self.entry)
+        if self.route.needs_rules:
+            self.route = self._by_rules()
         held = self._work(outcome)
         if self.trouble:
             outcome.again = self._put_off()
@@ -93,15 +96,20 @@ class Attempt:
             queue.drop_state(self.entry.id)
         return outcome
 
+    def _by_rules(self) -> route.Route:
+        mail = Mail(self.office.paths, self.settings, self.office.directory, self.entry, self.header, self.fd,
+                    time.time(), self.say)
+        return expansion.Expansion(mail, expansion.RULES).find()
+
     def _work(self, outcome: Outcome) -> str | None:
-        """Steps 2 to 4. The reason when the whole entry must go to hold; `trouble` tells what is left over."""
+        """Steps 3 to 5. The reason when the whole entry must go to hold; `trouble` tells what is left over."""
         self.trouble = [str(report.answer) for report in self.route.deferred]
         settled = copy.deepcopy(self.progress)
         try:
             self._maildirs()
             settled = copy.deepcopy(self.progress)
             held = self._others()
-            if self.ready:
+            if self.copies.ready:
                 progress.save(self.office.queue, self.entry.id, self.progress)
                 self.saved = True
         except OSError as error:
@@ -111,7 +119,7 @@ class Attempt:
             self.progress = settled
             self.trouble.insert(0, _reason(error))
             return None
-        self._hand_over(outcome)
+        outcome.queued += self.copies.hand_over(self.progress)
         for tell in self.after:
             tell()
         return held
@@ -119,34 +127,39 @@ class Attempt:
     # Maildirs
 
     def _maildirs(self) -> None:
-        """One clean copy and a link for each account; what fails is left for the next try."""
+        """A clean copy of each kind, and a link for each mailbox; what fails is left for the next try."""
         done = {*self.progress.delivered, *self.progress.full}
-        todo = [name for name in self.route.accounts if name not in done]
+        todo = [place for key, place in self.route.places.items() if key not in done]
         if self.recheck or self.saved:
-            for name in [name for name in todo if self.office.drop.has(name, self.entry.id)]:
-                todo.remove(name)
-                self.progress.delivered.append(name)
+            for place in [one for one in todo if self.office.drop.has(one.account, self.entry.id, one.folder)]:
+                todo.remove(place)
+                self.progress.delivered.append(place.key)
         with self._room(todo):
             if not todo:
                 return
-            with self._sealed(self.office.queue, self.entry.id, b"") as (temporary, final):
-                for name in todo:
-                    self._link(name, temporary, final)
+            kinds: dict[Changes, list[route.Place]] = {}
+            for place in todo:
+                kinds.setdefault(place.changes, []).append(place)
+            for changes, places in kinds.items():
+                with self.copies.sealed(self.entry.id, b"", changes) as (temporary, final):
+                    for place in places:
+                        self._link(place, temporary, final)
         if self.saved:
             progress.save(self.office.queue, self.entry.id, self.progress)
 
     @contextlib.contextmanager
-    def _room(self, todo: list[str]) -> Iterator[None]:
+    def _room(self, todo: list[route.Place]) -> Iterator[None]:
         """Take room in those mailboxes that have a limit; the full ones come off the list."""
         octets = maildir.sizes_of(self.entry.name)[0] or 0
         try:
-            for name in [name for name in todo if name in self.route.limits]:
+            for place in [one for one in todo if self._limits(one) is not None]:
+                name = place.account
                 refusal = self.office.room.take(name, self.route.limits[name], octets)
                 if refusal is None:
                     self.taken.add(name)
                 else:
-                    todo.remove(name)
-                    if not self._waited_enough(name):
+                    todo.remove(place)
+                    if not self._waited_enough(place):
                         self.trouble.append(str(refusal))
             yield
         finally:
@@ -154,34 +167,41 @@ class Attempt:
                 self.office.room.give_back(name, octets)
             self.taken.clear()
 
-    def _waited_enough(self, name: str) -> bool:
+    def _limits(self, place: route.Place) -> quota.Limits | None:
+        """What counts for a copy; the sender's own is never refused."""
+        return self.route.limits.get(place.account) if place.recipient is not None else None
+
+    def _waited_enough(self, place: route.Place) -> bool:
         """True when the mailbox has been full for so long that the mail comes back (RFC 3463 §3.3: X.2.2)."""
         patience, since = self.settings.deliver.give_up, self.progress.since
-        if not patience or not since or time.time() - since < patience:
+        if place.recipient is None or not patience or not since or time.time() - since < patience:
             return False
-        answer = Permanent(f"The mailbox of {name} is full, and has been for too long", 552, "5.2.2")
-        self.route.failed.append(dsn.Report(self.route.accounts[name], answer))
-        self.full.append(name)
+        answer = Permanent(f"The mailbox of {place.account} is full, and has been for too long", 552, "5.2.2")
+        self.route.failed.append(dsn.Report(place.recipient, answer))
+        self.full.append(place.key)
         return True
 
-    def _link(self, name: str, temporary: str, final: str) -> None:
-        limits = self.route.limits.get(name)
+    def _link(self, place: route.Place, temporary: str, final: str) -> None:
+        name, limits, octets = place.account, self._limits(place), maildir.sizes_of(self.entry.name)[0] or 0
         try:
-            with self.office.room.arriving(name, limits, maildir.sizes_of(self.entry.name)[0] or 0):
-                self.office.drop.link(name, final, self.office.queue.fd(spool.TMP), temporary)
+            with self.office.room.arriving(name, limits, octets):
+                self.office.drop.link(name, final, self.office.queue.fd(spool.TMP), temporary, place.folder,
+                                      place.flags)
             self.taken.discard(name)
             if not self.office.queue.one_fsync:
-                self.office.drop.sync(name)
+                self.office.drop.sync(name, place.folder, place.flags)
         except OSError as error:
             self.trouble.append(_reason(error))
             return
-        self.progress.delivered.append(name)
-        self.office.filling.note(name, final)
+        self.progress.delivered.append(place.key)
+        if not place.folder:
+            self.office.filling.note(name, final)
         if self.office.room.delivered(name, limits, maildir.sizes_of(final)[0] or 0) and limits is not None:
             self.after.append(partial(self.office.room.notify, name, limits))
-        to = str(self.route.accounts[name].address) if name in self.route.accounts else "postmaster"
-        self.say(f"{self.entry.id}: <{to}> is account {name}: linked")
-        log.delivered(id=self.entry.id, to=to, account=name, delay=self.entry.delay())
+        to = str(place.recipient.address) if place.recipient else "sender"
+        folder = place.folder.lstrip(".") or "INBOX"
+        self.say(f"{self.entry.id}: <{to}> is account {name}: linked into {folder}")
+        log.delivered(id=self.entry.id, to=to, account=name, delay=self.entry.delay(), folder=folder)
 
     # everything else
 
@@ -189,6 +209,7 @@ class Attempt:
         """Prepare copies for outside, bounces and copies for hold; why the whole entry goes to hold, if it does."""
         stuck = list(self.route.stuck)
         self._outside(stuck)
+        self._made()
         self._failed(stuck)
         self._succeeded()
         stuck = [(one, why) for one, why in stuck if str(one.address) not in self.progress.failed]
@@ -199,37 +220,52 @@ class Attempt:
         why = "\n".join(f"<{one.address}>: {reason}" for one, reason in stuck)
         if len({one.address for one, _ in stuck}) == len({one.address for one in self.entry.head.recipients}):
             return why
-        handing = self._prepare("hold", self._subset([one for one, _ in stuck]), b"")
+        handing = self.copies.prepare(self.progress, "hold", self._subset([one for one, _ in stuck]))
         handing.why = why
         self.progress.failed += [str(one.address) for one, _ in stuck]
         self.after.append(partial(log.held, id=handing.temporary, why=why))
         return None
 
     def _outside(self, stuck: list[tuple[envelope.Recipient, str]]) -> None:
-        """A copy for those named directly, and one for each address of ours that leads outside."""
+        """A copy for those named directly, and one for each way by which addresses of ours lead outside."""
         done = self.progress.outbound
         direct = [one for address, one in self.route.external.items() if str(address) not in done]
         if direct:
-            self._hand_out(direct, [one.address for one in direct], b"")
-        through: dict[envelope.Recipient, list[Address]] = {}
-        for address, one in self.route.expanded.items():
-            if str(address) not in done:
-                through.setdefault(one, []).append(address)
+            self._hand_out(direct, [one.address for one in direct], route.Leaving())
+        through: dict[tuple[envelope.Recipient | None, route.Leaving], list[envelope.Recipient]] = {}
         seen = {value.strip(b"<> ").lower() for value in message.fields(self.header, b"Delivered-To")}
-        for one, addresses in through.items():
-            mark = str(one.address)
-            if mark.lower().encode() in seen and not self.progress.released:
-                stuck.append((one, f"mail loop: it came back to {mark}, which leads outside"))
+        for address, (one, leaving) in self.route.leaving.items():
+            if str(address) in done:
                 continue
-            targets = [envelope.Recipient(address, one.params) for address in addresses]
-            self._hand_out(targets, addresses, f"Delivered-To: {mark}\n".encode())
+            if leaving.mark.lower().encode() in seen and not self.progress.released:
+                stuck.append((one, f"mail loop: it came back to {leaving.mark}, which leads outside"))
+                continue
+            alone = one if leaving.origin is None else None
+            through.setdefault((alone, leaving), []).append(envelope.Recipient(address, one.params))
+        for (_, leaving), targets in through.items():
+            self._hand_out(targets, [one.address for one in targets], leaving)
 
-    def _hand_out(self, targets: list[envelope.Recipient], addresses: list[Address], mark: bytes) -> None:
-        handing = self._prepare("outbound", self._subset(targets), mark)
+    def _hand_out(self, targets: list[envelope.Recipient], addresses: list[Address], leaving: route.Leaving) -> None:
+        head = self._subset(targets)
+        if leaving.origin is not None:
+            params = tuple((key, value) for key, value in head.params if key.upper() in ("BODY", "SMTPUTF8"))
+            head = envelope.Envelope(leaving.sender, targets, params, leaving.origin)
+        handing = self.copies.prepare(self.progress, "outbound", head, changes=leaving.changes)
         for address in addresses:
             self.progress.outbound.append(str(address))
             self.say(f"{self.entry.id}: <{address}> is outside: copied to spool/outbound")
             self.after.append(partial(log.queued_outbound, id=handing.temporary, to=str(address)))
+
+    def _made(self) -> None:
+        """The new mails and jobs that rules wished."""
+        for one in self.route.made:
+            if one.key in self.progress.made:
+                continue
+            handing = self.copies.prepare(self.progress, one.spool, one.head, text=one.text)
+            self.progress.made.append(one.key)
+            self.say(f"{self.entry.id}: {one.key}: {handing.temporary} in spool/{one.spool}")
+            self.after.append(partial(log.made, id=self.entry.id, what=one.key, spool=one.spool,
+                                      entry=handing.temporary))
 
     def _failed(self, stuck: list[tuple[envelope.Recipient, str]]) -> None:
         """Tell the sender if he is one of ours, else the postmaster gets the mail."""
@@ -259,7 +295,7 @@ class Attempt:
             action, reports, self.entry.head, self.header, entry_id=self.entry.id, domain=server.domain,
             hostname=server.hostname, arrived=self.entry.arrived(), copy_to=postmaster,
         )
-        handing = self._prepare("queue", head, text, whole=True)
+        handing = self.copies.prepare(self.progress, "queue", head, text=text)
         for one in reports:
             to, answer = str(one.recipient.address), str(one.answer)
             self.say(f"{self.entry.id}: <{to}>: {answer}: told the sender ({action})")
@@ -273,7 +309,7 @@ class Attempt:
         head = envelope.encode(self._subset([one.recipient for one in failed]))
         entry_id = f"{self.entry.id}-postmaster"
         if not (self.recheck or self.saved) or not self.office.drop.has(self.postmaster, entry_id):
-            with self._sealed(self.office.queue, entry_id, head) as (temporary, final):
+            with self.copies.sealed(entry_id, head) as (temporary, final):
                 self.office.drop.link(self.postmaster, final, self.office.queue.fd(spool.TMP), temporary)
         for one in failed:
             to, answer = str(one.recipient.address), str(one.answer)
@@ -284,8 +320,8 @@ class Attempt:
         if not self.route.delivered_wanted or self.trouble or self.progress.told:
             return
         self.progress.told = True
-        asked = [dsn.Report(one, DELIVERED) for one in dict.fromkeys(self.route.accounts.values())
-                 if dsn.wanted(one, "delivered")]
+        reached = dict.fromkeys(place.recipient for place in self.route.places.values() if place.recipient)
+        asked = [dsn.Report(one, DELIVERED) for one in reached if dsn.wanted(one, "delivered")]
         if asked and dsn.may_notify(self.entry.head, self.header):
             self._bounce("delivered", asked)
 
@@ -300,82 +336,11 @@ class Attempt:
                   f"Its history:  lanmail trace {self.entry.id}"]
         head, text = dsn.note(Address("postmaster", server.domain), "Mail loop stopped", "\n".join(lines),
                               entry_id=self.entry.id, domain=server.domain, hostname=server.hostname)
-        self._prepare("queue", head, text, whole=True)
-
-    # files
+        self.copies.prepare(self.progress, "queue", head, text=text)
 
     def _subset(self, recipients: list[envelope.Recipient]) -> envelope.Envelope:
         head = self.entry.head
         return envelope.Envelope(head.sender, recipients, head.params, head.origin)
-
-    def _prepare(self, target: str, head: envelope.Envelope, text: bytes, *, whole: bool = False) -> progress.Handing:
-        """A file complete in tmp/ of a spool: `text` is the whole message, or a line to add to the entry's own."""
-        if whole:
-            entry_id = spool.new_id()
-        else:
-            self.progress.copies += 1  # each file in a spool has an id of its own, also after a later try
-            entry_id = f"{self.entry.id}-{self.progress.copies}"
-        owner = self.office.spool_named(target)
-        draft = owner.create(entry_id)
-        draft.write(envelope.encode(head))
-        if whole:
-            draft.write(text)
-        else:
-            self._copy_message(draft, text)
-        handing = progress.Handing(target, entry_id, draft.seal())
-        self.ready.append(handing)
-        self.progress.handing.append(handing)
-        return handing
-
-    @contextlib.contextmanager
-    def _sealed(self, owner: spool.Spool, entry_id: str, head: bytes) -> Iterator[tuple[str, str]]:
-        """A copy of the message in tmp/ for as long as it takes to link it: its name there and its final name."""
-        # not the plain id: a bounce that a journal still wants to rename into new/ has that name in tmp/
-        temporary = f"{entry_id}.copy"
-        draft = owner.create(temporary)
-        draft.write(head)
-        self._copy_message(draft, b"")
-        final = entry_id + draft.seal().removeprefix(temporary)
-        try:
-            yield temporary, final
-        finally:
-            os.unlink(temporary, dir_fd=owner.fd(spool.TMP))
-
-    def _copy_message(self, draft: spool.Draft, mark: bytes) -> None:
-        """The message without its envelope lines, `mark` behind its Return-Path; on error nothing of it is left."""
-        try:
-            offset = self.entry.offset
-            while data := os.pread(self.fd, _CHUNK, offset):
-                offset += len(data)
-                if mark:
-                    end = data.find(b"\n") + 1 if data[:12].lower() == b"return-path:" else 0
-                    data, mark = data[:end] + mark + data[end:], b""
-                draft.write(data)
-                draft.flush()
-        except BaseException:
-            draft.abort()
-            raise
-
-    def _hand_over(self, outcome: Outcome) -> None:
-        """Put in place what the journal names. A file that is not in tmp/ any more was put there before."""
-        for one in self.progress.handing:
-            owner = self.office.spool_named(one.spool)
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(one.temporary, one.name, src_dir_fd=owner.fd(spool.TMP), dst_dir_fd=owner.fd(spool.NEW))
-                if one.spool == "queue":
-                    outcome.queued.append(one.name)
-            if not owner.one_fsync:
-                os.fsync(owner.fd(spool.NEW))
-            if one.why is not None:
-                atomic.write(owner.new / f"{one.name}.why", one.why + "\n")
-        self.progress.handing.clear()
-        self.ready.clear()
-
-    def _withdraw(self) -> None:
-        """The journal was not written: nothing in tmp/ counts."""
-        for one in self.ready:
-            with contextlib.suppress(OSError):
-                os.unlink(one.temporary, dir_fd=self.office.spool_named(one.spool).fd(spool.TMP))
 
     def _put_off(self) -> float:
         """Keep what is done in the state file and come again."""
@@ -383,7 +348,7 @@ class Attempt:
         delay = self.progress.put_off(reason)
         with contextlib.suppress(OSError):  # no space for it either: names in the Maildirs still tell what is done
             progress.save(self.office.queue, self.entry.id, self.progress)
-            self._withdraw()
+            self.copies.withdraw()
         log.deferred(id=self.entry.id, reason=reason, retry_in=delay, tries=self.progress.tries)
         self.say(f"{self.entry.id}: {reason}: again in {delay:.0f} s")
         return delay

@@ -31,43 +31,53 @@ class Maildrop:
             maildir.ensure(str(self.root / account))
             os.rename(name, target, src_dir_fd=source, dst_dir_fd=self._fd)
 
-    def link(self, account: str, name: str, source: int, temporary: str) -> None:
-        """A link called `name` to the file `temporary` in the directory `source`; done already is done."""
+    def link(self, account: str, name: str, source: int, temporary: str, folder: str = "", flags: str = "") -> None:
+        """A link called `name` to the file `temporary` in the directory `source`; done already is done.
+
+        `folder` is a directory of the Maildir, like ".Sent"; with `flags` it goes into cur/ as name:2,FLAGS.
+        """
+        place = f"{account}/{folder}" if folder else account
+        final = f"{place}/cur/{name}:2,{flags}" if flags else f"{place}/new/{name}"
         for again in (False, True):
             try:
-                os.link(temporary, f"{account}/new/{name}", src_dir_fd=source, dst_dir_fd=self._fd,
-                        follow_symlinks=False)
+                os.link(temporary, final, src_dir_fd=source, dst_dir_fd=self._fd, follow_symlinks=False)
             except FileExistsError:
                 return
             except FileNotFoundError:
                 if again:
                     raise
-                maildir.ensure(str(self.root / account))
+                self._ensure(account, folder)
             except OSError as error:
                 if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
                     raise
-                self._copy(account, name, source, temporary)
+                self._copy(account, folder, final, source, temporary)
                 return
             else:
                 return
 
-    def has(self, account: str, entry_id: str) -> bool:
-        """True when a mail with this id lies in the inbox already, whatever flags it has by now."""
+    def has(self, account: str, entry_id: str, folder: str = "") -> bool:
+        """True when a mail with this id lies there already, whatever flags it has by now."""
         for place in ("new", "cur"):
-            with contextlib.suppress(FileNotFoundError), os.scandir(self.root / account / place) as entries:
+            with contextlib.suppress(FileNotFoundError), os.scandir(self.root / account / folder / place) as entries:
                 if any(one.name.startswith(entry_id) and one.name[len(entry_id) :][:1] in ("", ",", ":")
                        for one in entries):
                     return True
         return False
 
-    def sync(self, account: str) -> None:
-        """Make the names in new/ durable, on file systems where the queue's order does not see to it."""
-        atomic.sync_dir(self.root / account / "new")
+    def sync(self, account: str, folder: str = "", flags: str = "") -> None:
+        """Make the names durable, on file systems where the queue's order does not see to it."""
+        atomic.sync_dir(self.root / account / folder / ("cur" if flags else "new"))
 
-    def _copy(self, account: str, name: str, source: int, temporary: str) -> None:
+    def _ensure(self, account: str, folder: str) -> None:
+        root = str(self.root / account)
+        maildir.ensure(root)
+        if folder:
+            maildir.ensure(f"{root}/{folder}")
+
+    def _copy(self, account: str, folder: str, final: str, source: int, temporary: str) -> None:
         """Another file system, or one without links: tmp/, fsync, rename."""
-        maildir.ensure(str(self.root / account))
-        directory = self.root / account
+        self._ensure(account, folder)
+        directory, name = self.root / account / folder, os.path.basename(final)
         reader = atomic.open_regular(temporary, dir_fd=source)
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -81,5 +91,5 @@ class Maildrop:
                 os.close(writer)
         finally:
             os.close(reader)
-        os.rename(directory / "tmp" / name, directory / "new" / name)
-        self.sync(account)
+        os.rename(directory / "tmp" / name, self.root / final)
+        atomic.sync_dir((self.root / final).parent)

@@ -32,7 +32,8 @@ class Progress:
     since: float = 0.0
     next: float = 0.0
     error: str = ""
-    delivered: list[str] = field(default_factory=list)  # accounts
+    delivered: list[str] = field(default_factory=list)  # keys of places: an account, or account/folder
+    made: list[str] = field(default_factory=list)  # keys of new mails and jobs
     outbound: list[str] = field(default_factory=list)  # addresses outside
     failed: list[str] = field(default_factory=list)  # recipients: bounced, with the postmaster, or in hold
     full: list[str] = field(default_factory=list)  # accounts that had no room for so long that it came back

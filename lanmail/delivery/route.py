@@ -1,8 +1,9 @@
-"""Where the recipients of one mail lead: into which Maildirs, to the outside, or nowhere.
+"""Where one mail goes: into which Maildirs, to the outside, back, or nowhere.
 
-Only looks names up (accounts.Directory); touches no file, so it runs in the loop for every entry. One account gets
-one copy, however many of its addresses a mail names. An address never becomes a path: account names come from the
-directory alone.
+`find` only looks names up (accounts.Directory); it touches no file, so it runs in the loop for every entry. When it
+meets an account with rules, a group, or a sender whose mail is kept, it says so (`needs_rules`), and expansion.py
+finds the way in a thread. One mailbox gets one copy, however many addresses lead to it. An address never becomes a
+path: account names come from the directory alone.
 """
 
 from collections.abc import Iterable
@@ -11,38 +12,73 @@ from dataclasses import dataclass, field
 from lanmail import accounts, dsn, envelope, quota
 from lanmail.address import Address
 from lanmail.errors import Permanent, Temporary
+from lanmail.rules.mail import UNCHANGED, Changes, Made
+from lanmail.settings import Account
+
+RETURNED = "returned"  # a kind of origin: back to the account that forwarded it in vain, whatever its rules say
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A copy in a mailbox: `folder` is a directory of the Maildir ("" the INBOX); `flags` put it into cur/."""
+
+    account: str
+    recipient: envelope.Recipient | None  # who led there; None: the sender's own copy
+    folder: str = ""
+    flags: str = ""
+    changes: Changes = UNCHANGED
+
+    @property
+    def key(self) -> str:
+        """What tells it from the other places of the mail."""
+        return f"{self.account}/{self.folder}" if self.folder else self.account
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """How copies for outside differ from the mail as it came. Equal ones go out as one entry."""
+
+    changes: Changes = UNCHANGED
+    sender: Address | None = None
+    origin: envelope.Origin | None = None  # None: sender and origin stay as they are
+    mark: str = ""  # the address of ours that leads outside: seen again, it is a loop
 
 
 @dataclass(slots=True)
 class Route:
     """The destinations of one mail, each with the recipient that led there."""
 
-    accounts: dict[str, envelope.Recipient] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)  # by key
     external: dict[Address, envelope.Recipient] = field(default_factory=dict)  # as they came
-    expanded: dict[Address, envelope.Recipient] = field(default_factory=dict)  # through an alias of ours
+    leaving: dict[Address, tuple[envelope.Recipient, Leaving]] = field(default_factory=dict)  # through one of ours
+    made: list[Made] = field(default_factory=list)  # new mails and jobs
     failed: list[dsn.Report] = field(default_factory=list)
     stuck: list[tuple[envelope.Recipient, str]] = field(default_factory=list)  # for hold, with the reason
     deferred: list[dsn.Report] = field(default_factory=list)
     limits: dict[str, quota.Limits] = field(default_factory=dict)  # of those accounts that have one
     delivered_wanted: bool = False  # somebody asked to be told of success (NOTIFY=SUCCESS)
+    needs_rules: bool = False
 
     def only_account(self) -> str | None:
-        """The account, when the whole mail goes to this one and needs nothing else."""
-        if len(self.accounts) != 1 or self.delivered_wanted or self.external or self.has_trouble():
+        """The account, when the whole mail goes to this one's INBOX and needs nothing else."""
+        if len(self.places) != 1 or self.needs_rules or self.delivered_wanted or self.external or self.has_trouble():
             return None
-        return next(iter(self.accounts))
+        return next(iter(self.places))
 
     def only_external(self) -> bool:
         """True when the entry can go to the outside as it is."""
-        return bool(self.external) and not self.accounts and not self.has_trouble()
+        return bool(self.external) and not self.places and not self.needs_rules and not self.has_trouble()
 
     def has_trouble(self) -> bool:
-        return bool(self.expanded or self.failed or self.stuck or self.deferred)
+        return bool(self.leaving or self.made or self.failed or self.stuck or self.deferred)
 
 
-def find(directory: accounts.Directory, recipients: Iterable[envelope.Recipient]) -> Route:
+def find(directory: accounts.Directory, recipients: Iterable[envelope.Recipient],
+         origin: envelope.Origin | None = None) -> Route:
     """Look every recipient up. Never raises for an address: what cannot be decided now is deferred."""
     route = Route()
+    ruled = origin is None or origin.kind != RETURNED
+    submitter = origin.get("account") if origin is not None and origin.kind == "submission" else None
     for one in recipients:
         try:
             found = directory.resolve(one.address)
@@ -52,32 +88,55 @@ def find(directory: accounts.Directory, recipients: Iterable[envelope.Recipient]
         if found.kind == "external":
             route.external.setdefault(one.address, one)
         elif found.kind == "unknown":
-            route.failed.append(dsn.Report(one, Permanent(f"There is no {one.address.local} here", 550, "5.1.1")))
+            route.failed.append(unknown(one))
         elif not found.accounts and not found.external:
-            route.stuck.append((one, "mail for the postmaster, but no account is postmaster"))
+            route.stuck.append((one, NO_POSTMASTER))
         else:
             _local(route, one, found)
-    for name in route.accounts:
-        if limits := limits_of(directory, name):
-            route.limits[name] = limits
+    for name in list(route.places):
+        account = _account(directory, name)
+        if account is not None:
+            if limits := quota.Limits.of(account):
+                route.limits[name] = limits
+            if ruled and (account.has_rules or name == submitter):
+                route.needs_rules = True
+    if submitter is not None and (sender := _account(directory, submitter)) is not None:
+        route.needs_rules |= sender.sent_copy or sender.archive
     for address in route.external:  # named directly and through an alias: once
-        route.expanded.pop(address, None)
+        route.leaving.pop(address, None)
     return route
+
+
+NO_POSTMASTER = "mail for the postmaster, but no account is postmaster"
+
+
+def unknown(one: envelope.Recipient) -> dsn.Report:
+    """What is said of a name that nobody has."""
+    return dsn.Report(one, Permanent(f"There is no {one.address.local} here", 550, "5.1.1"))
+
+
+def through(one: envelope.Recipient) -> Leaving:
+    """For an address outside that an alias leads to."""
+    return Leaving(Changes(f"Delivered-To: {one.address}\n".encode()), mark=str(one.address))
 
 
 def limits_of(directory: accounts.Directory, name: str) -> quota.Limits | None:
     """What an account may have; None without a limit. A broken file of an account stops no mail."""
+    account = _account(directory, name)
+    return (quota.Limits.of(account) or None) if account is not None else None
+
+
+def _account(directory: accounts.Directory, name: str) -> Account | None:
     try:
-        account = directory.account(name, fresh=False)
+        return directory.account(name, fresh=False)
     except Temporary:
         return None
-    return (quota.Limits.of(account) or None) if account is not None else None
 
 
 def _local(route: Route, one: envelope.Recipient, found: accounts.Resolution) -> None:
     for name in found.accounts:
-        route.accounts.setdefault(name, one)
+        route.places.setdefault(name, Place(name, one))
     for address in found.external:
-        route.expanded.setdefault(address, one)
+        route.leaving.setdefault(address, (one, through(one)))
     if one.params and dsn.wanted(one, "delivered"):
         route.delivered_wanted = True

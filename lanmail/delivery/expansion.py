@@ -1,0 +1,209 @@
+"""The way of a mail by the rules of the accounts it reaches: over aliases, groups and forwards. Runs in a thread.
+
+    recipient → alias → group → account → its rules → forward → account → …
+
+Each account is visited once. Its rules wish (rules/mail.py), and when all have been asked, the wishes become a
+route.Route. Where forwards lead in a circle, so that no copy would be left anywhere, the last account on the way keeps
+one. Whatever a rule cannot say now defers its recipient only.
+"""
+
+import traceback
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lanmail import dsn, envelope, log, quota
+from lanmail.address import Address
+from lanmail.delivery import route
+from lanmail.errors import MailError, Permanent, Temporary
+from lanmail.rules import forward
+from lanmail.rules.mail import Changes, Mail, Target, Visit
+from lanmail.settings import Account
+
+Rule = Callable[[Mail, Visit], None]
+RULES: tuple[Rule, ...] = (forward.apply,)
+
+
+@dataclass(slots=True)
+class _Step:
+    """One address that is still to be looked at, and how the way led to it."""
+
+    recipient: envelope.Recipient
+    address: Address
+    via: tuple[str, ...] = ()
+    direct: bool = True
+    forwarder: Account | None = None
+    by: "_Stop | None" = None  # the visit whose forward led here
+
+
+@dataclass(slots=True)
+class _Stop:
+    """An account on the way, and where its forwards lead."""
+
+    visit: Visit
+    next: list["_Stop"] = field(default_factory=list)
+    lands: bool = False  # a copy stays here, goes out, or is not needed
+
+
+class Expansion:
+    """Of one mail. `rules` are asked in their order at each account."""
+
+    def __init__(self, mail: Mail, rules: tuple[Rule, ...] = RULES) -> None:
+        self.mail, self.directory, self.rules = mail, mail.directory, rules
+        self.route = route.Route()
+        self.stops: dict[str, _Stop] = {}  # in the order of the way
+        self.steps: deque[_Step] = deque()
+
+    def find(self) -> route.Route:
+        """The way."""
+        for one in self.mail.head.recipients:
+            self.steps.append(_Step(one, one.address))
+        while self.steps:
+            self._look(self.steps.popleft())
+        self._land()
+        for stop in self.stops.values():
+            self._place(stop.visit)
+        for address in self.route.external:  # named directly and through one of ours: once
+            self.route.leaving.pop(address, None)
+        return self.route
+
+    # on the way
+
+    def _look(self, step: _Step) -> None:
+        try:
+            found = self.directory.resolve(step.address)
+        except Temporary as error:
+            self._defer(step.recipient, error)
+            return
+        if found.kind == "external":
+            self._outside(step, step.address, alias=False)
+        elif found.kind == "unknown":
+            self._unknown(step)
+        elif not found.accounts and not found.external:
+            self.route.stuck.append((step.recipient, route.NO_POSTMASTER))
+        else:
+            if step.recipient.params and step.direct and dsn.wanted(step.recipient, "delivered"):
+                self.route.delivered_wanted = True
+            for address in found.external:
+                self._outside(step, address, alias=True)
+            for name in found.accounts:
+                self._account(step, name)
+
+    def _unknown(self, step: _Step) -> None:
+        if step.direct:
+            self.route.failed.append(route.unknown(step.recipient))
+        else:
+            log.target_unknown(id=self.mail.id, to=str(step.address), via=" ".join(step.via))
+
+    def _outside(self, step: _Step, address: Address, *, alias: bool) -> None:
+        account, one = step.forwarder, step.recipient
+        if account is None:
+            if alias:
+                self.route.leaving.setdefault(address, (one, route.through(one)))
+            else:
+                self.route.external.setdefault(address, one)
+            return
+        if account.deny_internet:
+            log.denied_internet(id=self.mail.id, account=account.name, to=str(address))
+            return
+        assert step.by is not None
+        step.by.lands = True
+        leaving = self._forwarded(account, step.by.visit.keep)
+        self.route.leaving.setdefault(address, (envelope.Recipient(address), leaving))
+
+    def _forwarded(self, account: Account, keep: bool) -> route.Leaving:
+        """Sent on by the account: failures come to it, and what was there stays as it was."""
+        mine = Address(account.name, self.mail.settings.server.domain)
+        lines = f"Delivered-To: {mine}\nX-Forwarded-For: {mine}\n".encode()
+        origin = envelope.Origin("forward", (("account", account.name), ("keep", "yes" if keep else "no")))
+        return route.Leaving(Changes(lines), None if self.mail.sender is None else mine, origin)
+
+    def _account(self, step: _Step, name: str) -> None:
+        stop = self.stops.get(name)
+        if stop is None:
+            stop = self._visit(step, name)
+            if stop is None:
+                return
+        if step.by is not None:
+            step.by.next.append(stop)
+
+    def _visit(self, step: _Step, name: str) -> _Stop | None:
+        """Ask the rules; None when the account takes the mail not now, or never."""
+        try:
+            account = self.directory.account(name, fresh=False)
+        except Temporary:
+            account = Account(name=name)  # broken from the start: its mail waits for no rule of it
+        if account is None:
+            return None
+        visit = Visit(account, step.recipient, step.via, step.direct)
+        try:
+            for rule in self.rules:
+                rule(self.mail, visit)
+                if visit.consumed:
+                    break
+        except Permanent as error:
+            self.route.failed.append(dsn.Report(step.recipient, error))
+            return None
+        except Exception as error:
+            self._defer(step.recipient, self._temporary(error, name))
+            return None
+        stop = self.stops[name] = _Stop(visit, lands=bool(visit.consumed))
+        if visit.consumed:
+            visit.keep = False
+            log.consumed(id=self.mail.id, account=name, why=visit.consumed)
+            return stop
+        self.route.made += visit.made
+        for target in visit.targets:
+            self._target(step, stop, target)
+        stop.lands |= visit.keep
+        return stop
+
+    def _target(self, step: _Step, stop: _Stop, target: Target) -> None:
+        account = stop.visit.account
+        local, _, domain = target.to.rpartition("@")
+        address = Address(local, domain) if local else Address(domain, self.mail.settings.server.domain)
+        log.forwarded(id=self.mail.id, account=account.name, to=str(address), why=target.why)
+        self.mail.say(f"{self.mail.id}: account {account.name} sends it on to {address} ({target.why})")
+        self.steps.append(_Step(step.recipient, address, (*step.via, account.name), direct=False, forwarder=account,
+                                by=stop))
+
+    def _temporary(self, error: Exception, name: str) -> MailError:
+        if isinstance(error, Temporary):
+            return error
+        if not isinstance(error, OSError):
+            log.crashed(error=repr(error), where="".join(traceback.format_exception(error)), id=self.mail.id)
+        return Temporary(f"a rule of {name} cannot be followed now: {error}")
+
+    def _defer(self, one: envelope.Recipient, error: MailError) -> None:
+        self.route.deferred.append(dsn.Report(one, error))
+
+    # where it ends
+
+    def _land(self) -> None:
+        """See to it that every account that sends the mail on does so to somewhere."""
+        stops = list(self.stops.values())
+        while floating := self._floating(stops):
+            last = floating[-1]
+            last.visit.keep = last.lands = True
+            log.forward_ends(id=self.mail.id, account=last.visit.name)
+            self.mail.say(f"{self.mail.id}: the forward of {last.visit.name} leads nowhere: the copy stays there")
+
+    @staticmethod
+    def _floating(stops: list[_Stop]) -> list[_Stop]:
+        """The accounts from which no copy arrives anywhere."""
+        changed = True
+        while changed:
+            changed = False
+            for stop in stops:
+                if not stop.lands and any(one.lands for one in stop.next):
+                    stop.lands = changed = True
+        return [stop for stop in stops if not stop.lands]
+
+    def _place(self, visit: Visit) -> None:
+        if not visit.keep:
+            return
+        place = route.Place(visit.name, visit.recipient, visit.folder, changes=visit.changes)
+        self.route.places[place.key] = place
+        if limits := quota.Limits.of(visit.account):
+            self.route.limits[visit.name] = limits
+
