@@ -3,9 +3,15 @@
 The rules themselves are in rules/, one file each.
 """
 
-from lanmail import keys
+import functools
+from typing import Literal
+
+from pydantic import model_validator
+
+from lanmail import keys, period
 from lanmail.keys import Model
-from lanmail.units import Duration, ForwardTo
+from lanmail.period import Moment
+from lanmail.units import Duration, ForwardList, ForwardTo, Hostname
 
 _key = keys.key
 
@@ -18,12 +24,41 @@ class Forward(Model):
 
 
 class Autoresponder(Model):
-    """Who writes gets an answer."""
+    """Who writes gets an answer, and all mail may go on to others meanwhile."""
 
-    enabled: bool = _key(False, "Answer mail.")
-    keep: bool = _key(True, "Leave a copy of what is forwarded here, too.")
-    forward: list[ForwardTo] = _key([], "Who gets all mail while the autoresponder is active.")
+    enabled: bool = _key(False, "Answer mail, and forward it as said here.")
+    from_: Moment = _key("", 'From this day or moment on, "2026-12-24" or "2026-12-24 12:00"; empty: at once.',
+                         alias="from")
+    until: Moment = _key("", "Up to and with this day or moment, in local time; empty: permanently.")
+    subject: str = _key("", "Subject of the answer, which may have placeholders; empty: Re: and that of the mail.",
+                        max_length=500)
+    text: str = _key("", "Text of the answer, with placeholders like [SUBJECT], [FROMNAME], [UNTIL]; empty: no answer.",
+                     max_length=64 << 10)
+    domain: Hostname = _key("", "The answer comes from this domain, as NAME@domain, in place of server.domain.")
+    envelope: Literal["null", "account"] = _key(
+        "null", "Envelope sender of the answer; account only if your provider refuses mail without one.")
+    only_if_addressed: bool = _key(False, "Answer only mail whose To or Cc has an address of the account.")
     once_per: Duration = _key("0s", "Answer one sender once in this time; 0s answers each mail.")
+    max_per_hour: int = _key(5, "Most answers to one sender in an hour, so that two programs do not go on for ever.",
+                             ge=1)
+    max_age: Duration = _key("2d", "Fetched mail that is older is not answered.")
+    forward: ForwardList = _key([], "Who gets all mail while the autoresponder is active.")
+    keep: bool = _key(True, "Leave a copy of what is forwarded here, too.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Autoresponder":
+        if self.period.begin >= self.period.end:
+            raise ValueError(f"until ({self.until}) lies before from ({self.from_})")
+        return self
+
+    @functools.cached_property
+    def period(self) -> period.Period:
+        """When it counts, if it is enabled."""
+        return period.of(self.from_, self.until)
+
+    def active(self, now: float) -> bool:
+        """Whether it counts at this moment (as time.time has it)."""
+        return self.enabled and self.period.contains(now)
 
 
 class EInvoice(Model):

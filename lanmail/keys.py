@@ -8,11 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field
 class Model(BaseModel):
     """What all sections have in common: unknown keys are refused, types are not guessed, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True,
+                              serialize_by_alias=True)
 
 
 def key(default: Any, sentence: str, **limits: Any) -> Any:
-    """A key: its default (`...` = must be given), its sentence, and limits such as `ge=0`."""
+    """A key: its default (`...` = must be given), its sentence, and limits such as `ge=0`.
+
+    `alias` is how it is written where Python keeps the word for itself (from).
+    """
     return Field(default, description=sentence, **limits)
 
 

@@ -80,7 +80,7 @@ def _short(value: Any) -> str:
 def _unknown(model: type[pydantic.BaseModel], key: Key) -> str:
     """The sentence about a key that does not exist, with a guess at what was meant."""
     parent = section(model, key[:-1])
-    siblings = list(parent.model_fields) if parent else []
+    siblings = [field.alias or name for name, field in parent.model_fields.items()] if parent else []
     where = f" in [{'.'.join(key[:-1])}]" if key[:-1] else ""
     close = difflib.get_close_matches(key[-1], siblings, 1, 0.6)
     if close:
@@ -118,7 +118,7 @@ def fields(model: type[pydantic.BaseModel], above: Key = ()) -> Iterator[tuple[K
         if inner:
             later.append((name, inner))
         else:
-            yield (*above, name), field
+            yield (*above, field.alias or name), field
     for name, inner in later:
         yield from fields(inner, (*above, name))
 

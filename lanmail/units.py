@@ -139,6 +139,15 @@ def forward_to(value: Any) -> str:
     return str(address.Address(local, domain))
 
 
+def forward_list(value: Any) -> list[str]:
+    """Several of them: a list, or a text in which they are separated by semicolons."""
+    written = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, str) for one in written):
+        raise ValueError(f'{value!r} is no list of targets; write it like ["meier", "eva@example.org"]')
+    parts = [part.strip() for one in written for part in one.split(";")]
+    return list(dict.fromkeys(part for part in parts if part))
+
+
 def host(value: Any) -> str:
     """A host name or an IP address, or nothing."""
     text = value.strip("[]") if isinstance(value, str) else ""
@@ -275,5 +284,10 @@ Hostname = Annotated[str, BeforeValidator(hostname), _text(r"^[^@\s]*$", "mail.o
 Mailbox = Annotated[str, BeforeValidator(mailbox), _text("^.+@.+$", "scanner@office.lan")]
 Grant = Annotated[str, BeforeValidator(grant), _text(r"^(\*|.+@.+)$", "info@office.lan")]
 ForwardTo = Annotated[str, BeforeValidator(forward_to), _text(r"^\S+$", "eva@example.org")]
+ForwardList = Annotated[
+    list[ForwardTo],
+    BeforeValidator(forward_list),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+]
 Member = Annotated[str, BeforeValidator(member), _text(r"^\S+$", "group:sales")]
 Group = Annotated[str, BeforeValidator(group), _text(r"^[^\s:=/]+$", "sales")]

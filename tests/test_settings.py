@@ -156,3 +156,26 @@ def test_json_schema_knows_keys_sentences_and_choices() -> None:
     assert smtpd["properties"]["bare_lf"]["enum"] == ["normalize", "reject"]
     assert "(announced as SIZE)" in smtpd["properties"]["max_size"]["description"]
     assert "name" not in config.account_json_schema()["properties"]
+
+
+def account(**sections: Any) -> settings.Account:
+    return settings.Account.model_validate({"name": "meier", **sections})
+
+
+def test_a_key_that_python_keeps_for_itself_is_written_as_it_reads() -> None:
+    made = account(autoresponder={"enabled": True, "from": "2026-12-24", "until": "2027-01-06 12:00"})
+    assert made.autoresponder.from_ == "2026-12-24"
+    assert made.model_dump(mode="json")["autoresponder"]["from"] == "2026-12-24"
+    assert ("autoresponder", "from") in dict(schema.fields(settings.Account))
+    with pytest.raises(pydantic.ValidationError):
+        account(autoresponder={"from_": "2026-12-24"})
+    with pytest.raises(pydantic.ValidationError, match="lies before from"):
+        account(autoresponder={"from": "2026-12-24", "until": "2026-12-23"})
+
+
+def test_targets_of_forwards_may_stand_in_one_text() -> None:
+    for written in ("eva@Example.org; meier;;eva@Example.org", ["eva@Example.org;meier"], ["eva@Example.org", "meier"]):
+        assert account(autoresponder={"forward": written}).autoresponder.forward == ["eva@example.org", "meier"]
+    for wrong in (["a b"], "a b", [5], 5, ["eva@"]):
+        with pytest.raises(pydantic.ValidationError, match=r"write (a name|it) like"):
+            account(autoresponder={"forward": wrong})
