@@ -7,7 +7,8 @@ ZUGFeRD or Factur-X from the profile BASIC on, alone or embedded in a PDF. MINIM
 It is not validated: the details that each invoice has must be there, no more.
 
 Names and types of files and attachments do not matter. Of a mail all attachments are looked at, and those of mails
-attached to it, also inside what is signed; the first e-invoice counts.
+attached to it, also inside what is signed; the first e-invoice counts. ZIP archives and winmail.dat are opened when
+asked for.
 
 Reads: the files, or standard input.
 
@@ -33,14 +34,15 @@ import click
 
 import lanmail
 from lanmail import manpage
+from lanmail.invoices.examiner import Examiner
+from lanmail.invoices.verdict import Wish
 
 UNDECIDED = 2
 
 
-def run(paths: tuple[str, ...]) -> NoReturn:
+def run(paths: tuple[str, ...], zip_: bool, tnef: bool) -> NoReturn:
     """One call; ends with the exit code."""
-    from lanmail.invoices.examiner import Examiner
-
+    wish = Wish(zip=zip_, tnef=tnef)
     kinds, unread = set(), False
     with Examiner() as examiner:
         for path in paths or ("-",):
@@ -50,7 +52,7 @@ def run(paths: tuple[str, ...]) -> NoReturn:
                 print(f"lanmail-einvoice: {path}: {error.strerror}", file=sys.stderr)
                 unread = True
                 continue
-            found = examiner.examine(data)
+            found = examiner.examine(data, wish).verdict
             kinds.add(found.kind)
             print(json.dumps(found.as_json(path), ensure_ascii=False), flush=True)
     if unread:
@@ -67,5 +69,9 @@ def _read(path: str) -> bytes:
 
 main = click.version_option(lanmail.__version__, prog_name="lanmail-einvoice")(
     manpage.Command("lanmail-einvoice", callback=run, help=__doc__,
-                    params=[click.Argument(["paths"], nargs=-1, metavar="[PATH]...")],
+                    params=[
+        click.Argument(["paths"], nargs=-1, metavar="[PATH]..."),
+        click.Option(["--zip", "zip_"], is_flag=True, help="Look into ZIP archives, one level deep."),
+        click.Option(["--tnef"], is_flag=True, help="Look into winmail.dat."),
+    ],
                     context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]}))

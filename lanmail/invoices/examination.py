@@ -1,10 +1,11 @@
 """A mail, an XML or a PDF: what is in it decides, not what it is called.
 
-    examine(data: bytes) -> Verdict
+    examine(data: bytes, wish: Wish) -> Result
 
-Of a mail every part that can be a document is looked at, however it is called and nested, until an e-invoice is found.
-What is signed and opaque is unwrapped by `openssl cms`, where that is installed. ZIP archives and winmail.dat are not
-opened. Blocks, and may take all memory it is given: run it in a child (`examiner`).
+Of a mail every part that can be a document is looked at, however it is called and nested. What is signed and opaque is
+unwrapped by `openssl cms`, where that is installed; what is encrypted nobody can examine. ZIP archives and winmail.dat
+are opened when that is wished for, one level deep. Blocks, and may take all memory it is given: run it in a child
+(`examiner`).
 """
 
 import re
@@ -12,25 +13,32 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from lanmail.invoices import document, pdf
-from lanmail.invoices.verdict import Verdict, best, no, undecided
+from lanmail.invoices import containers, document, pdf
+from lanmail.invoices.verdict import Result, Verdict, Wish, best, no, undecided
 from lanmail.mime import decoding, tree
 
-MAX_PART = 50 << 20
 MAX_PARTS = 500
 MAX_MESSAGES = 3  # that are encoded, or signed, inside another
+MAX_INVOICES = 20
 LEAST = 100  # octets of the smallest document
+ENCRYPTED = "not-examinable: encrypted"
 _CMS = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07"  # pkcs7 (RFC 5652 §4): 2 is signed, 3 enveloped
 _FIELD = re.compile(rb"[!-9;-~]{1,100}[ \t]*:")
+_PROTOCOLS = (b"application/xml", b"text/xml", b"application/pdf")
 OPENSSL_SECONDS = 10
 
 
-def examine(data: bytes) -> Verdict:
-    """Look at a file: the first e-invoice in it counts."""
+def examine(data: bytes, wish: Wish | None = None) -> Result:
+    """Look at a file."""
+    search = _Search(wish or Wish())
     kind = _sniff(data)
     if kind is not None:
-        return _of_kind(kind, data)
-    return _mail(data, MAX_MESSAGES) if _FIELD.match(data.lstrip(b"\r\n")) else no("not-xml")
+        search.document(kind, data)
+    elif _FIELD.match(data.lstrip(b"\r\n")):
+        search.mail(data, MAX_MESSAGES)
+    elif not search.container(data):
+        search.found.append(no("not-xml"))
+    return Result(best(search.found), search.invoices)
 
 
 def _sniff(data: bytes) -> str | None:
@@ -39,37 +47,115 @@ def _sniff(data: bytes) -> str | None:
     return "xml" if document.looks_like_xml(data) else None
 
 
-def _of_kind(kind: str, data: bytes) -> Verdict:
-    if len(data) > MAX_PART:
-        return undecided("too-large")
-    return document.examine(data) if kind == "xml" else _pdf(data)
+class _Search:
+    """One examination; what is found in whatever order adds up."""
 
+    def __init__(self, wish: Wish) -> None:
+        self.wish = wish
+        self.found: list[Verdict] = []
+        self.invoices: list[tuple[Verdict, bytes]] = []
 
-def _pdf(data: bytes) -> Verdict:
-    found: list[Verdict] = []
-    try:
-        for _, content in pdf.files(data):
-            if document.looks_like_xml(content):
-                found.append(document.examine(content))
-                if found[-1].is_einvoice:
-                    break
-    except pdf.Unreadable as error:
-        found.append(no(str(error)))
-    return best(found or [no("pdf-without-xml")])
+    @property
+    def over(self) -> bool:
+        return len(self.invoices) >= (MAX_INVOICES if self.wish.every else 1)
 
+    def document(self, kind: str, data: bytes) -> None:
+        if len(data) > self.wish.max_part:
+            self.found.append(undecided("too-large"))
+        elif kind == "pdf":
+            self.pdf(data)
+        else:
+            self.xml(data)
 
-def _mail(data: bytes, deeper: int) -> Verdict:
-    found: list[Verdict] = []
-    for number, node in enumerate(_leaves(tree.outline(data))):
-        if number == MAX_PARTS:
-            found.append(undecided("too-many-parts"))
-            break
-        one = _part(data, node, deeper)
-        if one is not None:
-            found.append(one)
-            if one.is_einvoice:
+    def xml(self, data: bytes) -> None:
+        one = document.examine(data)
+        self.found.append(one)
+        if one.is_einvoice:
+            self.invoices.append((one, data))
+
+    def pdf(self, data: bytes) -> None:
+        """The first e-invoice in it, for it is one document: other files belong to the same."""
+        before = len(self.found)
+        try:
+            for _, content in pdf.files(data):
+                if document.looks_like_xml(content):
+                    self.xml(content)
+                    if self.found[-1].is_einvoice:
+                        return
+        except pdf.Unreadable as error:
+            self.found.append(no(str(error)))
+        if len(self.found) == before:
+            self.found.append(no("pdf-without-xml"))
+
+    def mail(self, data: bytes, deeper: int) -> None:
+        for number, node in enumerate(_leaves(tree.outline(data))):
+            if number == MAX_PARTS:
+                self.found.append(undecided("too-many-parts"))
+            if number == MAX_PARTS or self.over:
                 break
-    return best(found)
+            self.part(data, node, deeper)
+
+    def part(self, data: bytes, node: tree.Node, deeper: int) -> None:
+        size = node.end - node.middle
+        if size < LEAST or _is_body_text(node):
+            return
+        if size > 2 * self.wish.max_part:
+            self.found.append(undecided("too-large"))
+            return
+        content = node.content
+        octets = decoding.decode(data[node.middle : node.end], content.encoding)
+        said = b"/".join(((content.type or b"").lower(), content.subtype.lower()))
+        kind = _sniff(octets)
+        if kind is not None:
+            self.document(kind, octets)
+        elif _CMS in octets[:100]:
+            self.signed(octets, deeper)
+        elif octets.startswith(b"-----BEGIN PGP MESSAGE-----"):
+            self.found.append(no(ENCRYPTED))
+        elif deeper and _is_encoded(node) and _FIELD.match(octets):
+            self.mail(octets, deeper - 1)
+        elif not self.container(octets) and said in _PROTOCOLS:
+            self.found.append(no("not-xml"))
+
+    def container(self, data: bytes) -> bool:
+        """Look into an archive, one level; False when it is none, or none that we are to open."""
+        if self.wish.zip and containers.looks_like_zip(data):
+            files = containers.zipped(data, self.wish.max_part)
+        elif self.wish.tnef and containers.looks_like_tnef(data):
+            files = containers.of_tnef(data)
+        else:
+            return False
+        try:
+            for content in files:
+                kind = _sniff(content)
+                if kind is not None:
+                    self.document(kind, content)
+                if self.over:
+                    break
+        except containers.Unreadable as error:
+            self.found.append(no(str(error)))
+        return True
+
+    def signed(self, octets: bytes, deeper: int) -> None:
+        """CMS: what is signed is looked into, what is encrypted is for others."""
+        if octets.partition(_CMS)[2][:1] != b"\x02":
+            self.found.append(no(ENCRYPTED))
+            return
+        program = shutil.which("openssl")
+        if program is None or not deeper:
+            self.found.append(undecided("signed, and not opened"))
+            return
+        try:
+            done = subprocess.run(  # noqa: S603 — a fixed program, no shell
+                [program, "cms", "-verify", "-noverify", "-inform", "DER"], input=octets, capture_output=True,
+                timeout=OPENSSL_SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            self.found.append(undecided("signed, and not opened"))
+            return
+        if done.stdout:
+            self.mail(done.stdout, deeper - 1)
+        else:
+            self.found.append(no("damaged"))
 
 
 def _leaves(root: tree.Node) -> Iterator[tree.Node]:
@@ -87,25 +173,6 @@ def _is_encoded(node: tree.Node) -> bool:
     return node.kind == tree.MESSAGE and (node.content.encoding or b"").lower() in (b"base64", b"quoted-printable")
 
 
-def _part(data: bytes, node: tree.Node, deeper: int) -> Verdict | None:
-    """None for what cannot be a document."""
-    if node.end - node.middle < LEAST or _is_body_text(node):
-        return None
-    if node.end - node.middle > 2 * MAX_PART:
-        return undecided("too-large")
-    content = node.content
-    octets = decoding.decode(data[node.middle : node.end], content.encoding)
-    kind = _sniff(octets)
-    if kind is not None:
-        return _of_kind(kind, octets)
-    if _CMS in octets[:100]:
-        return _signed(octets, deeper)
-    if deeper and _is_encoded(node) and _FIELD.match(octets):
-        return _mail(octets, deeper - 1)
-    said = b"/".join(((content.type or b"").lower(), content.subtype.lower()))
-    return no("not-xml") if said in (b"application/xml", b"text/xml", b"application/pdf") else None
-
-
 def _is_body_text(node: tree.Node) -> bool:
     """What people wrote; a document that is sent as text has a name."""
     content = node.content
@@ -113,19 +180,3 @@ def _is_body_text(node: tree.Node) -> bool:
         return False
     named = content.disposition is not None and any(name == b"filename" for name, _ in content.disposition[1])
     return not (named or content.parameter(b"name"))
-
-
-def _signed(octets: bytes, deeper: int) -> Verdict:
-    """CMS: what is signed is looked into, what is encrypted is for others."""
-    if octets.partition(_CMS)[2][:1] != b"\x02":
-        return no("encrypted")
-    program = shutil.which("openssl")
-    if program is None or not deeper:
-        return undecided("signed, and not opened")
-    try:
-        done = subprocess.run(  # noqa: S603 — a fixed program, no shell
-            [program, "cms", "-verify", "-noverify", "-inform", "DER"], input=octets, capture_output=True,
-            timeout=OPENSSL_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return undecided("signed, and not opened")
-    return _mail(done.stdout, deeper - 1) if done.stdout else no("damaged")

@@ -1,13 +1,15 @@
-"""What the examination of a document says."""
+"""What the examination of a document says, and how to ask for it."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+MAX_PART = 50 << 20
 Kind = Literal["invoice", "credit-note", "not-einvoice", "undecided"]
 
 # Why something is no e-invoice, the reasons that say most to a person first: of several attachments the one that came
 # nearest is told.
-_RANK = ("missing", "type-code", "profile", "zugferd1", "customization-id", "namespace", "root", "encrypted", "hostile",
+_RANK = ("missing", "type-code", "profile", "zugferd1", "customization-id", "namespace", "root", "encrypted",
+         "not-examinable", "hostile",
          "damaged", "pdf-without-xml", "not-well-formed", "xml-other", "not-xml", "nothing-attached")
 
 
@@ -44,6 +46,27 @@ class Verdict:
 
     def told_as(self, reason: str) -> "Verdict":
         return replace(self, kind="not-einvoice", reason=reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How to look. `every`: beyond the first e-invoice; `max_part`: octets of one document or attachment."""
+
+    zip: bool = False
+    tnef: bool = False
+    every: bool = False
+    max_part: int = MAX_PART
+
+
+USUAL = Wish()
+
+
+@dataclass(slots=True)
+class Result:
+    """What counts, and each e-invoice with its XML, in the order in which they stand in the mail."""
+
+    verdict: Verdict
+    invoices: list[tuple[Verdict, bytes]] = field(default_factory=list)
 
 
 def no(reason: str) -> Verdict:

@@ -1,43 +1,63 @@
-"""The child that examines: a length and so many octets in, a line of JSON out, again and again.
+"""The child that examines: a line of JSON and so many octets in, a line of JSON and the XML of invoices out, and again.
 
-Memory and CPU time are limited for each examination; one that goes beyond ends the child, and another is started.
+    worker.py MEMORY SECONDS      octets of memory and seconds of CPU time for one examination
+
+An examination that goes beyond ends the child, and another is started. It ends when its parent closes the pipe; signals
+that are meant for the parent (Ctrl-C, the end of a service) leave it alone, for they say nothing of a document.
 """
 
 import json
 import logging
 import os
 import resource
+import signal
 import sys
 from dataclasses import asdict
 
-MEMORY = 1 << 30
-SECONDS = 20
-LENGTH = 8  # octets, big endian
+from lanmail.invoices.verdict import Result, Wish, undecided
+
+MAX_XML = 64 << 20  # of all invoices together that are given out
 
 
 def main() -> None:
     """Until the parent closes its end."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    memory, seconds = int(sys.argv[1]), int(sys.argv[2])
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(5)
     logging.disable()  # pypdf tells of what is odd in a PDF; it is not for us to judge
-    from lanmail.invoices import examination
-    from lanmail.invoices.verdict import undecided
+    from lanmail.invoices import examination  # behind the limits
 
-    while head := sys.stdin.buffer.read(LENGTH):
-        data = sys.stdin.buffer.read(int.from_bytes(head, "big"))
+    while head := sys.stdin.buffer.readline():
+        asked = json.loads(head)
+        data = sys.stdin.buffer.read(asked["size"])
+        if len(data) < asked["size"]:
+            return  # the parent died
         used = resource.getrusage(resource.RUSAGE_SELF)
-        limit = int(used.ru_utime + used.ru_stime) + SECONDS
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds, resource.RLIM_INFINITY))
         try:
-            found = examination.examine(data)
+            result = examination.examine(data, Wish(**asked["wish"]))
         except MemoryError:
-            found = undecided("it takes too much memory")
+            result = Result(undecided("it takes too much memory"))
         except Exception as error:  # whatever a document makes of our code, it is not decided by it
-            found = undecided(f"{type(error).__name__}: {error}"[:300])
+            result = Result(undecided(f"{type(error).__name__}: {error}"[:300]))
         del data
-        sys.stdout.write(json.dumps(asdict(found)) + "\n")
-        sys.stdout.flush()
+        _answer(result, asked["xml"])
+        del result
+
+
+def _answer(result: Result, xml: bool) -> None:
+    given, left = [], MAX_XML if xml else 0
+    for one, content in result.invoices:
+        left -= len(content)
+        given.append((one, content if left >= 0 else b""))
+    line = {"verdict": asdict(result.verdict), "invoices": [[asdict(one), len(content)] for one, content in given]}
+    out = sys.stdout.buffer
+    out.write(json.dumps(line).encode() + b"\n")
+    out.writelines(content for _, content in given)
+    out.flush()
 
 
 if __name__ == "__main__":
