@@ -235,13 +235,13 @@ def _comment(text: str, key: Key, default: str) -> str:
     line = next((line for found, line in _keys(text) if found == key), None)
     if line is None:
         return text
-    lines = text.splitlines(keepends=True)
-    lines[line - 1] = f"# {key[-1]} = {default}\n"
+    lines = text.split("\n")  # not splitlines: a value may hold other characters that it takes for line ends
+    lines[line - 1] = f"# {key[-1]} = {default}"
     try:
-        tomllib.loads("".join(lines))
+        tomllib.loads("\n".join(lines))
     except tomllib.TOMLDecodeError:
         return text  # the value goes on in further lines
-    return "".join(lines)
+    return "\n".join(lines)
 
 
 def _uncomment(text: str, key: Key) -> str:
@@ -249,23 +249,24 @@ def _uncomment(text: str, key: Key) -> str:
     if any(found == key for found, _ in _keys(text)):
         return text
     headers = [(line, found) for found, line in _keys(text) if found and _is_header(text, line)]
-    lines = text.splitlines(keepends=True)
+    lines = text.split("\n")
     for number, line in enumerate(lines, 1):
         table = next((found for start, found in reversed(headers) if start < number), ())
         match = re.match(rf"#\s?({re.escape(key[-1])}\s*=\s*\S.*)", line, re.DOTALL)
         if table != key[:-1] or not match:
             continue
-        candidate = "".join([*lines[: number - 1], match[1], *lines[number:]])
+        candidate = "\n".join([*lines[: number - 1], match[1], *lines[number:]])
         try:
             tomllib.loads(candidate)
         except tomllib.TOMLDecodeError:
             continue  # prose that looks like a setting, or a default over several lines
-        return candidate
+        if any(found == key for found, _ in _keys(candidate)):  # else the line stands inside a text of several lines
+            return candidate
     return text
 
 
 def _is_header(text: str, line: int) -> bool:
-    return text.splitlines()[line - 1].lstrip().startswith("[")
+    return text.split("\n")[line - 1].lstrip().startswith("[")
 
 
 def _set(document: tomlkit.TOMLDocument, key: Key, value: Any) -> None:
@@ -284,5 +285,7 @@ def _set(document: tomlkit.TOMLDocument, key: Key, value: Any) -> None:
         inline = tomlkit.inline_table()
         inline.update(value)
         table[key[-1]] = inline
+    elif isinstance(value, str) and "\n" in value:
+        table[key[-1]] = tomlkit.string(value, multiline=True)  # as a person would write it
     else:
         table[key[-1]] = value

@@ -151,6 +151,24 @@ def test_edit_of_a_missing_section_and_of_a_table(tmp_path: Path) -> None:
     assert config.load(where).smtpd.lan.senders == {}
 
 
+@pytest.mark.parametrize("text", [
+    "a\nb\n", "\nfirst\n", '"""\n', 'x\n"', "back\\slash\n\\", "tab\t\n ü\u2028\x85\u2028\x7f\n",
+    "# full_name = 'x'\n[forward]\n# to = []\n",
+])
+def test_a_text_of_several_lines_is_written_as_such(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "accounts" / "meier.toml"
+    path.parent.mkdir()
+    path.write_text('disabled = true\n# full_name = ""\n\n[forward]\n# to = []\n')
+    config.edit(path, {"full_name": text})
+    assert config.load_account(path).full_name == text
+    assert path.read_text().startswith('disabled = true\nfull_name = """')
+    config.edit(path, {"forward.to": ["meier"], "disabled": False})
+    changed = config.load_account(path)
+    assert (changed.full_name, changed.forward.to, changed.disabled) == (text, ["meier"], False)
+    config.edit(path, {"full_name": conffile.Default('""')})
+    assert config.load_account(path).full_name == ""
+
+
 def test_a_default_becomes_a_comment_again(tmp_path: Path) -> None:
     where = conf(tmp_path, config.sample())
     config.edit(where.config_file, {"smtpd.max_size": "10MB", "smtpd.lan.networks": ["10.0.0.0/8"]})
