@@ -114,7 +114,7 @@ def compose(
         f"To: <{original.sender}>",
         f"Subject: {_SUBJECTS[action]}",
         f"Message-ID: <{_atom(entry_id)}.{action}.{time.time_ns()}@{domain}>",
-        *_reference(header),
+        *reference(header),
         "Auto-Submitted: auto-replied",
         "MIME-Version: 1.0",
         f'Content-Type: multipart/report; report-type=delivery-status;\n boundary="{boundary}"',
@@ -170,7 +170,7 @@ def _status(
     return "\n".join("\n".join(block) + "\n" for block in blocks).encode("ascii", "replace")
 
 
-def _reference(header: bytes) -> list[str]:
+def reference(header: bytes) -> list[str]:
     """In-Reply-To and References to the original, when it has a Message-ID that is one."""
     found = message.field(header, b"Message-ID") or b""
     if len(found) > 900 or not re.fullmatch(rb"<[!-;=?-~]+>", found):

@@ -368,6 +368,17 @@ def consumed(*, id: str, account: str, why: str) -> None:
     event("consumed", id=id, account=account, why=why)
 
 
+def commanded(*, id: str, account: str, command: str, refused: str | None = None) -> None:
+    """A mail to oneself switched forwarding or autoresponder, or was told why not."""
+    event("command", id=id, account=account, command=command, refused=refused)
+
+
+def command_unwritable(*, account: str, file: str, error: str) -> None:
+    """A command by mail could not change the account's file, for the program may not write it."""
+    event("command-failed", level=logging.ERROR, account=account, file=file, error=error,
+          hint="lanmail doctor tells what to do")
+
+
 def undeliverable(*, id: str, to: str, account: str, why: str) -> None:
     """Nobody can be told by a bounce: the postmaster got the mail."""
     event("undeliverable", level=logging.WARNING, id=id, to=to, account=account, why=why)

@@ -18,6 +18,7 @@ from lanmail.keys import Model
 from lanmail.outgoing import Dkim, Outgoing
 from lanmail.units import (
     IP,
+    CommandWord,
     DnsServer,
     Domain,
     Duration,
@@ -171,6 +172,9 @@ class Deliver(Model):
     sweep: Duration = _key("30s", "How often spools are looked through in case a notification was missed.")
     give_up: Duration = _key("5d", "After this time mail for a mailbox that stays full comes back; 0s is never.")
     max_hops: int = _key(50, "Received lines in a message from which on it is a loop and goes to hold.", ge=10)
+    mail_commands: bool = _key(True, 'People may switch forwarding and autoresponder by mail: "LMS Forwarding off".')
+    command_words: dict[CommandWord, Literal["forwarding", "autoresponder", "on", "off"]] = _key(
+        {}, 'More words for such mails, like { weiterleitung = "forwarding", an = "on", aus = "off" }.')
 
 
 class Relay(Model):

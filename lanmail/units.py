@@ -148,6 +148,13 @@ def forward_list(value: Any) -> list[str]:
     return list(dict.fromkeys(part for part in parts if part))
 
 
+def command_word(value: Any) -> str:
+    """One word of the subject of a mail that switches something, in small letters."""
+    if isinstance(value, str) and re.fullmatch(r"\S{1,40}", value):
+        return value.casefold()
+    raise ValueError(f"{value!r} is not one word")
+
+
 def host(value: Any) -> str:
     """A host name or an IP address, or nothing."""
     text = value.strip("[]") if isinstance(value, str) else ""
@@ -289,5 +296,6 @@ ForwardList = Annotated[
     BeforeValidator(forward_list),
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
 ]
+CommandWord = Annotated[str, BeforeValidator(command_word)]
 Member = Annotated[str, BeforeValidator(member), _text(r"^\S+$", "group:sales")]
 Group = Annotated[str, BeforeValidator(group), _text(r"^[^\s:=/]+$", "sales")]
