@@ -16,12 +16,12 @@ from lanmail import dsn, envelope, log, quota
 from lanmail.address import Address
 from lanmail.delivery import route
 from lanmail.errors import MailError, Permanent, Temporary
-from lanmail.rules import forward
+from lanmail.rules import command, forward
 from lanmail.rules.mail import Changes, Mail, Target, Visit
 from lanmail.settings import Account
 
 Rule = Callable[[Mail, Visit], None]
-RULES: tuple[Rule, ...] = (forward.apply,)
+RULES: tuple[Rule, ...] = (command.apply, forward.apply)
 
 
 @dataclass(slots=True)
@@ -148,11 +148,11 @@ class Expansion:
             self._defer(step.recipient, self._temporary(error, name))
             return None
         stop = self.stops[name] = _Stop(visit, lands=bool(visit.consumed))
+        self.route.made += visit.made
         if visit.consumed:
             visit.keep = False
             log.consumed(id=self.mail.id, account=name, why=visit.consumed)
             return stop
-        self.route.made += visit.made
         for target in visit.targets:
             self._target(step, stop, target)
         stop.lands |= visit.keep

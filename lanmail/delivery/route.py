@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from lanmail import accounts, dsn, envelope, quota
 from lanmail.address import Address
 from lanmail.errors import Permanent, Temporary
+from lanmail.rules import command
 from lanmail.rules.mail import UNCHANGED, Changes, Made
 from lanmail.settings import Account
 
@@ -93,8 +94,10 @@ def find(directory: accounts.Directory, recipients: Iterable[envelope.Recipient]
             route.stuck.append((one, NO_POSTMASTER))
         else:
             _local(route, one, found)
+    # the answer to a command goes the way that the account has taken since
+    fresh = origin is not None and origin.get("source") == command.SOURCE
     for name in list(route.places):
-        account = _account(directory, name)
+        account = _account(directory, name, fresh=fresh)
         if account is not None:
             if limits := quota.Limits.of(account):
                 route.limits[name] = limits
@@ -126,9 +129,9 @@ def limits_of(directory: accounts.Directory, name: str) -> quota.Limits | None:
     return (quota.Limits.of(account) or None) if account is not None else None
 
 
-def _account(directory: accounts.Directory, name: str) -> Account | None:
+def _account(directory: accounts.Directory, name: str, *, fresh: bool = False) -> Account | None:
     try:
-        return directory.account(name, fresh=False)
+        return directory.account(name, fresh=fresh)
     except Temporary:
         return None
 

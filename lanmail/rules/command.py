@@ -24,6 +24,7 @@ from lanmail.errors import ConfigError
 from lanmail.rules import commandtext, latest
 from lanmail.rules.mail import Made, Mail, Visit
 
+SOURCE = "command"  # in the origin of an answer
 _LINE = re.compile(r"LMS (\S+) (\S+)(?: (.*))?")
 _WORDS = {word: word for word in ("forwarding", "autoresponder", "on", "off")}
 _MAX_SUBJECT = 500
@@ -213,7 +214,7 @@ def _autoresponder_off(own: Address) -> Done:
 def _answer(mail: Mail, name: str, subject: str, text: str) -> Made:
     """From the null sender, so that nothing ever answers it; a forward that was just set takes it along."""
     to = Address(name, mail.settings.server.domain)
-    origin = envelope.Origin("local", (("source", "command"), ("account", name)))
+    origin = envelope.Origin("local", (("source", SOURCE), ("account", name)))
     head = envelope.Envelope(None, [envelope.Recipient(to)], origin=origin)
     made = notice.compose(to, mail.settings, subject, text, f"{mail.id}.command", answered=mail.header)
     return Made(f"command {name}", "queue", head, made)
