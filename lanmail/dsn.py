@@ -90,10 +90,12 @@ def compose(
     arrived: float,
     copy_to: address.Address | None = None,
     retry_until: float | None = None,
+    words: tuple[str, str] | None = None,
 ) -> tuple[envelope.Envelope, bytes]:
     """The notification to the sender of `original` as envelope and message (LF form).
 
-    `entry_id` is the id of the original, `arrived` when it came in; `copy_to` gets the notification as well.
+    `entry_id` is the id of the original, `arrived` when it came in; `copy_to` gets the notification as well. `words`
+    are subject and explanation in place of the usual ones.
     """
     assert original.sender is not None, "the null sender is never told anything"
     recipients = [envelope.Recipient(original.sender)]
@@ -101,8 +103,9 @@ def compose(
         recipients.append(envelope.Recipient(copy_to))
     head = envelope.Envelope(None, recipients, origin=envelope.Origin("local", (("source", "dsn"),)))
     boundary = f"lanmail={os.urandom(16).hex()}"
+    subject, explanation = words or (_SUBJECTS[action], _TEXTS[action])
     parts = [
-        _part("text/plain; charset=utf-8", _explain(action, reports, hostname, entry_id), "8bit"),
+        _part("text/plain; charset=utf-8", _explain(explanation, reports, hostname, entry_id), "8bit"),
         _part("message/delivery-status", _status(action, reports, original, hostname, arrived, retry_until), "7bit"),
         _part("text/rfc822-headers", _cut(header), "8bit"),
     ]
@@ -112,7 +115,7 @@ def compose(
         f"Date: {formatdate(localtime=True)}",
         f'From: "Mail delivery system" <MAILER-DAEMON@{domain}>',
         f"To: <{original.sender}>",
-        f"Subject: {_SUBJECTS[action]}",
+        f"Subject: {subject}",
         f"Message-ID: <{_atom(entry_id)}.{action}.{time.time_ns()}@{domain}>",
         *reference(header),
         "Auto-Submitted: auto-replied",
@@ -131,8 +134,8 @@ def _part(kind: str, content: bytes, encoding: str) -> bytes:
     return f"Content-Type: {kind}\nContent-Transfer-Encoding: {encoding}\n\n".encode() + content
 
 
-def _explain(action: Action, reports: Sequence[Report], hostname: str, entry_id: str) -> bytes:
-    lines = [f"This is the mail system at {hostname}.", "", _TEXTS[action], ""]
+def _explain(text: str, reports: Sequence[Report], hostname: str, entry_id: str) -> bytes:
+    lines = [f"This is the mail system at {hostname}.", "", text, ""]
     for report in reports:
         said = f" (said {_one_line(report.remote)})" if report.remote else ""
         lines.append(f"<{report.recipient.address}>: {_one_line(str(report.answer))}{said}")

@@ -309,6 +309,11 @@ def bounced(*, id: str, to: str, bounce: str, reply: str) -> None:
     event("bounced", id=id, to=to, bounce=bounce, reply=reply)
 
 
+def returned(*, id: str, account: str, as_: str) -> None:
+    """A forward failed for good and had left no copy: the mail goes back to the account, under the id `as_`."""
+    event("returned", level=logging.WARNING, id=id, account=account, as_=as_)
+
+
 def held(*, id: str, why: str) -> None:
     event("held", level=logging.WARNING, id=id, why=why)
 

@@ -50,6 +50,7 @@ class State:
     split: bool = False  # the server wants a mail for each domain
     late: bool = False  # the sender was told that it is late
     released: bool = False
+    returned: bool = False  # a forward failed, and the mail went back to the account
     recipients: dict[str, Decision] = field(default_factory=dict)
     handing: list[Handing] = field(default_factory=list)
 

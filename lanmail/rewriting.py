@@ -65,7 +65,7 @@ def rewrite(job: Job, house: House) -> Rewritten:
     apart: dict[address.Address, bytes] = {}
     if job.ours and _is_smime(job):
         data, apart = _by_smime(job, house, data)
-    if job.ours:
+    if job.ours or job.way.overwrite_sender:  # then the author is one of our domain, whoever wrote it
         data = _with_dkim(data, house)
         apart = {one: _with_dkim(text, house) for one, text in apart.items()}
     return Rewritten(sender, data, apart)

@@ -131,6 +131,23 @@ async def test_the_new_sender_is_signed(tmp_path: Path, keys: dict[str, Path]) -
     assert accepted(mail.text.replace(b"\r\n", b"\n"), dkim.load(keys["rsa"], "firma.example", "rsa"))
 
 
+@pytest.mark.parametrize("overwrite", [True, False])
+async def test_a_forward_keeps_the_authors_signature_or_gets_ours_with_the_new_sender(
+        tmp_path: Path, keys: dict[str, Path], overwrite: bool) -> None:
+    theirs = dkim.load(keys["rsa"], "firma.example", "theirs")
+    text = TEXT.replace(b"meier@firma", b"hans@firma")
+    signed = b"Delivered-To: meier@office.lan\n" + dkim.sign(text, theirs, 1_700_000_000) + text
+    async with Peer("PIPELINING", "8BITMIME") as peer:
+        root = signing(tmp_path, peer.port, {"ed25519": keys["ed25519"]},
+                       'overwrite_sender = "%localpart%@firma.example"' if overwrite else "")
+        root.put("x@far.example", message=signed, origin="forward", account="meier", keep="no")
+        assert await root.once() == 0
+    sent = peer.taken[0].text.replace(b"\r\n", b"\n")
+    assert sent.count(b"DKIM-Signature:") == 1 + overwrite
+    assert accepted(sent, dkim.load(keys["ed25519"], "firma.example", "ed25519")) is overwrite
+    assert accepted(sent, theirs, index=int(overwrite)) is not overwrite
+
+
 @pytest.mark.parametrize(("author", "origin", "signed"), [
     ("m@firma.example", "submission", True), ("m@sub.firma.example", "submission", True),
     ("m@firma.example", "pickup", True), ("m@firma.example", "lan", True), ("m@notfirma.example", "submission", False),

@@ -14,25 +14,23 @@ from lanmail.errors import MailError, Permanent, Temporary
 from lanmail.relaying.mail import Mail
 from lanmail.relaying.office import Office
 
-_LAST = frozenset({"double", "note"})  # X-Origin source= of what is told to the postmaster
-
-
+LAST = frozenset({"double", "note"})  # X-Origin source= of what is told to the postmaster
 NOBODY = "the sender must not be told, and no account is postmaster"
 
 
 @dataclass(slots=True)
 class Notice:
-    """A mail to be put into the queue."""
+    """A mail to be put into the queue; without a text of its own it is the mail itself, under another envelope."""
 
     action: str
     head: envelope.Envelope
-    text: bytes
+    text: bytes | None
     reports: list[dsn.Report]
 
 
 def failures(office: Office, mail: Mail) -> tuple[list[Notice], list[tuple[dsn.Report, str]]]:
     """What is to be sent about recipients that failed and nobody heard of; and of whom nobody is told, and why."""
-    failed = _reports(mail, outbound.FAILED)
+    failed = reports(mail, outbound.FAILED)
     if not failed:
         return [], []
     header = entry.header(office.outbound, mail.entry)
@@ -44,7 +42,7 @@ def failures(office: Office, mail: Mail) -> tuple[list[Notice], list[tuple[dsn.R
         return made, untold
     if dsn.may_notify(mail.entry.head, header):
         made.append(_compose(office, mail, "failed", wanted, header, copy=True))
-    elif _origin(mail).get("source") in _LAST:
+    elif _origin(mail).get("source") in LAST:
         untold += [(one, "this was for the postmaster already") for one in wanted]
     elif office.directory.postmaster() is None:
         untold += [(one, NOBODY) for one in wanted]
@@ -55,7 +53,7 @@ def failures(office: Office, mail: Mail) -> tuple[list[Notice], list[tuple[dsn.R
 
 def late(office: Office, mail: Mail, until: float) -> Notice | None:
     """The notice that a mail is late."""
-    waiting = [one for one in _reports(mail, outbound.DEFERRED) if dsn.wanted(one.recipient, "delayed")]
+    waiting = [one for one in reports(mail, outbound.DEFERRED) if dsn.wanted(one.recipient, "delayed")]
     header = entry.header(office.outbound, mail.entry)
     if not waiting or not dsn.may_notify(mail.entry.head, header):
         return None
@@ -64,7 +62,7 @@ def late(office: Office, mail: Mail, until: float) -> Notice | None:
 
 def handed_on(office: Office, mail: Mail) -> Notice | None:
     """NOTIFY=SUCCESS, and the next server does not report (RFC 3461 §5.2.2): all we know is that it has the mail."""
-    asked = [one for one in _reports(mail, outbound.SENT) if dsn.wanted(one.recipient, "relayed")]
+    asked = [one for one in reports(mail, outbound.SENT) if dsn.wanted(one.recipient, "relayed")]
     if not asked:
         return None
     header = entry.header(office.outbound, mail.entry)
@@ -73,7 +71,8 @@ def handed_on(office: Office, mail: Mail) -> Notice | None:
     return _compose(office, mail, "relayed", asked, header)
 
 
-def _reports(mail: Mail, status: str) -> list[dsn.Report]:
+def reports(mail: Mail, status: str) -> list[dsn.Report]:
+    """The recipients of this status that nobody heard of, with the last answer."""
     found = []
     for one in {one.address: one for one in mail.entry.head.recipients}.values():
         known = mail.state.recipients.get(str(one.address))

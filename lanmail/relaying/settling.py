@@ -11,12 +11,15 @@ The order of the steps is what keeps mail from being lost or doubled when we are
 import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lanmail import dsn, envelope, log, outbound, spool
-from lanmail.relaying import destination, notices
+from lanmail import atomic, dsn, envelope, log, outbound, spool
+from lanmail.relaying import destination, notices, returning
 from lanmail.relaying.mail import Mail
 from lanmail.relaying.office import Office
+
+_CHUNK = 1 << 18
 
 
 @dataclass(slots=True)
@@ -38,11 +41,12 @@ def settle(office: Office, mail: Mail) -> Outcome:
         return Outcome(done=True)
     if old >= settings.give_up:
         _give_up(mail, old)
-    made, untold = notices.failures(office, mail)
+    made, untold = (returning if returning.is_forward(mail) else notices).failures(office, mail)
     waiting = mail.undecided()
     if waiting and not state.late and 0 < settings.delay_notice <= old:
         state.late = True
-        told = notices.late(office, mail, mail.entry.arrived() + settings.give_up)
+        told = (returning if returning.is_forward(mail) else notices).late(
+            office, mail, mail.entry.arrived() + settings.give_up)
         made += [told] if told is not None else []
     handed = notices.handed_on(office, mail)
     made += [handed] if handed is not None else []
@@ -51,7 +55,7 @@ def settle(office: Office, mail: Mail) -> Outcome:
     if waiting:
         outcome.again = _put_off(mail, settings.retry, now)
     if drafts or waiting:
-        _mark(mail)
+        _mark(mail, made)
         outbound.save(office.outbound, mail.id, state)
         mail.saved = True
     _tell(mail, made, drafts, untold)
@@ -95,15 +99,35 @@ def _seal(office: Office, mail: Mail, made: list[notices.Notice]) -> list[outbou
     drafts = []
     for one in made:
         draft = office.queue.create(spool.new_id())
-        draft.write(envelope.encode(one.head))
-        draft.write(one.text)
+        try:
+            draft.write(envelope.encode(one.head))
+            for piece in [one.text] if one.text is not None else _message(office, mail):
+                draft.write(piece)
+                draft.flush()
+        except BaseException:
+            draft.abort()
+            raise
         drafts.append(outbound.Handing(draft.id, draft.seal()))
     mail.state.handing += drafts
     return drafts
 
 
-def _mark(mail: Mail) -> None:
+def _message(office: Office, mail: Mail) -> Iterator[bytes]:
+    """The mail itself as it lies here, Return-Path and all."""
+    one = mail.entry
+    descriptor = atomic.open_regular(one.name, dir_fd=office.outbound.fd(one.place))
+    try:
+        offset = one.offset
+        while piece := os.pread(descriptor, _CHUNK, offset):
+            offset += len(piece)
+            yield piece
+    finally:
+        os.close(descriptor)
+
+
+def _mark(mail: Mail, made: list[notices.Notice]) -> None:
     """The sender hears of these, or need not."""
+    mail.state.returned |= any(one.action == returning.ACTION for one in made)
     for known in mail.state.recipients.values():
         known.told = known.told or known.status != outbound.DEFERRED
 
@@ -125,6 +149,8 @@ def hand_over(office: Office, mail: Mail, *, rewrite: bool = False) -> None:
 def _tell(mail: Mail, made: list[notices.Notice], drafts: list[outbound.Handing],
           untold: list[tuple[dsn.Report, str]]) -> None:
     for one, draft in zip(made, drafts, strict=True):
+        if one.action == returning.ACTION:
+            log.returned(id=mail.id, account=mail.way.account or "", as_=draft.temporary)
         for report in one.reports:
             to = str(report.recipient.address)
             if one.action == "failed":

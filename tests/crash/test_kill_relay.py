@@ -31,11 +31,14 @@ def office(rig: Rig, sink: Sink) -> Rig:
     return rig
 
 
-def put(rig: Rig, token: str, *names: str, size: int = 500) -> None:
+OWN = envelope.Origin("submission", (("account", "user1"), ("client", "127.0.0.1")))
+
+
+def put(rig: Rig, token: str, *names: str, size: int = 500, origin: envelope.Origin = OWN) -> None:
     """A mail of user1 to the outside."""
     head = envelope.Envelope(
         parse(f"user1@{DOMAIN}"), [envelope.Recipient(parse(f"{name}@far.example")) for name in names],
-        origin=envelope.Origin("submission", (("account", "user1"), ("client", "127.0.0.1"))))
+        origin=origin)
     outbound = spool.outbound(rig.paths)
     outbound.put(head, f"Return-Path: <user1@{DOMAIN}>\n".encode() + message(token, size))
     outbound.close()
@@ -99,6 +102,34 @@ def test_each_step(office: Rig, sink: Sink, kind: str, mode: str) -> None:
         relay.close()
     assert not office.errors()
     print(f"{kind}, killed {mode} each of {n - 1} calls: nothing lost, {doubled} sent twice")
+
+
+@pytest.mark.parametrize("error", ["before", "ENOSPC"])
+def test_a_failed_forward_comes_back_exactly_once(office: Rig, sink: Sink, error: str) -> None:
+    """And the account and the postmaster are told exactly once, whenever relay dies."""
+    relay, queue = Stepper(office, "relay"), office.paths.queue / "new"
+    office.injected = error == "ENOSPC"
+    facts = (("account", "user1"), ("keep", "no"))
+    try:
+        for n in range(1, ENOUGH):
+            token = f"f{n:04}"
+            put(office, token, "no", origin=envelope.Origin("forward", facts))
+            ended = relay.run(n, error, "--once")
+            finish(relay)
+            assert not waiting(office), ended.last
+            found = [one for one in bounces(office) if token.encode() in one]
+            reports = [one for one in found if b"delivery-status" in one]
+            assert len(found) - len(reports) == 1, ended.last
+            assert sum(b"X-Origin: returned" in one for one in reports) == 1, ended.last
+            # who is postmaster cannot be read at that moment: the copy for him is not worth waiting
+            assert len(reports) == 2 or (error == "ENOSPC" and ".toml" in ended.last), ended.last
+            for name in os.listdir(queue):
+                os.unlink(queue / name)
+            if not ended.killed and ended.calls < n:
+                break
+        assert ended.calls < n
+    finally:
+        relay.close()
 
 
 def test_at_random_under_load(office: Rig, sink: Sink) -> None:
