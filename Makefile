@@ -1,7 +1,7 @@
 # make run      a working mail server in this directory, with a demo account
 # make test     all tests (what .ci/run calls)
 # make check    lint, types, then all tests: what a change must pass
-# The rest: venv lock docs bench fuzz suites install clean
+# The rest: venv lock docs bench crash fuzz suites install clean
 
 PYTHON ?= python3
 PREFIX ?= /usr/local
@@ -10,7 +10,7 @@ VENV := .venv/bin
 LOCKS := requirements.lock requirements-dev.lock
 WORKERS ?= 2
 
-.PHONY: run test check lint venv lock docs bench fuzz suites install clean
+.PHONY: run test check lint venv lock docs bench crash fuzz suites install clean
 .SUFFIXES:
 MAKEFLAGS += --no-print-directory
 
@@ -54,6 +54,10 @@ docs: venv
 
 bench: venv
 	@$(VENV)/python -m bench
+
+# All kills and power cuts; `make test` does some of those that come at random.
+crash: venv
+	@LANMAIL_ROUNDS=1 $(VENV)/python -m pytest -q -rP tests/crash $(ARGS)
 
 fuzz: venv
 	@HYPOTHESIS_PROFILE=fuzz $(VENV)/python -m pytest -q -n $(WORKERS) tests/fuzz

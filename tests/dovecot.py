@@ -157,7 +157,7 @@ class Dovecot:
     def stop(self) -> None:
         if self.running:
             self.running = False
-            dovecotd.stop(self.base / "dovecot.conf", self._run)
+            dovecotd.stop(self._run)
 
     def __enter__(self) -> "Dovecot":
         return self

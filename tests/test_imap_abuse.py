@@ -274,6 +274,7 @@ async def test_a_client_that_does_not_read_holds_little_memory(server: imapserve
     assert transport.get_write_buffer_size() + session.connection._output_size < 3_000_000
     assert len(session.connection._input) <= 2 * 262_144
     reader.feed_eof()
+    client.writer.transport.abort()  # else the server waits for it to read
 
 
 async def test_two_hundred_idle_sessions(server: imapserver.Server) -> None:

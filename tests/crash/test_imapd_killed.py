@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash import rounds
 from tests.dialogs import Site
 
 pytestmark = pytest.mark.slow
-KILLS = 25
+KILLS = rounds.of(25)
 SECONDS = 30.0
 BOXES = ("INBOX", "Ziel")
 TOKEN = re.compile(rb"Subject: token-(\d+-\d+)")

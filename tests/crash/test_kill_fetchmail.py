@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from lanmail import spool
+from tests.crash import rounds
 from tests.crash.rig import Rig
 from tests.crash.steps import Stepper
 from tests.dovecot import PASSWORD, USER, Dovecot
@@ -84,20 +85,20 @@ def test_each_step(office: Rig, dovecot: Dovecot, delete: bool, mode: str) -> No
 
 @pytest.mark.parametrize("delete", [False, True])
 def test_at_random(office: Rig, dovecot: Dovecot, delete: bool) -> None:
-    """kill -9 again and again while five hundred mails come."""
+    """kill -9 again and again while mails come."""
     configure(office, dovecot, delete=delete, mails_per_pass=60)
-    count, kills = 500, 0
+    count, kills, most = rounds.of(500), 0, rounds.of(15)
     for number in range(count):
         dovecot.add(message(number))
     limit = time.monotonic() + 90
     while len(fetched(office)) < count and time.monotonic() < limit:
         process = office.start("fetchmail")
         before = len(fetched(office))
-        until = time.monotonic() + (0.02 + 0.02 * (kills % 7) if kills < 15 else 60)
+        until = time.monotonic() + (0.02 + 0.02 * (kills % 7) if kills < most else 60)
         while len(os.listdir(office.queue.new)) < before + 5 and time.monotonic() < until:
             time.sleep(0.002)
         time.sleep(0.01 * (kills % 5))
-        if kills < 15:
+        if kills < most:
             os.kill(process.pid, signal.SIGKILL)
             process.popen.wait()
             kills += 1

@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from tests.crash import audit
+from tests.crash import audit, rounds
 from tests.crash.load import ACCEPTED, Ledger, Load
 
 pytestmark = pytest.mark.slow
 
-KILLS = 40
+KILLS = rounds.of(40)
 
 
 def kill_under_load(rig, victim):

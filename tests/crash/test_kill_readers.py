@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.crash import audit
+from tests.crash import audit, rounds
 from tests.crash.load import ACCEPTED, Ledger, Load, message
 from tests.crash.rig import PASSWORD, wait_for
 from tests.crash.steps import Stepper
@@ -256,7 +256,7 @@ def test_readers_under_load(rig, imapd, victim):
     ]
     for thread in threads:
         thread.start()
-    chance, until = random.Random(victim), time.monotonic() + 12
+    chance, until = random.Random(victim), time.monotonic() + rounds.of(15)
     try:
         with Load(rig.port, ledger, clients=2, pause=0.1):
             while time.monotonic() < until:
@@ -276,4 +276,4 @@ def test_readers_under_load(rig, imapd, victim):
         reader.look(folder)
     print(f"{victim}: {kills} kills, {ledger}, {sum(found.copies.values())} copies, all there once")
     assert not errors
-    assert len(ledger.tokens(ACCEPTED)) > 50
+    assert len(ledger.tokens(ACCEPTED)) > rounds.of(60)

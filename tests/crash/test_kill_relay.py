@@ -8,6 +8,7 @@ import pytest
 
 from lanmail import envelope, spool
 from lanmail.address import parse
+from tests.crash import rounds
 from tests.crash.load import message
 from tests.crash.rig import DOMAIN, Rig
 from tests.crash.sink import Sink
@@ -133,14 +134,14 @@ def test_a_failed_forward_comes_back_exactly_once(office: Rig, sink: Sink, error
 
 
 def test_at_random_under_load(office: Rig, sink: Sink) -> None:
-    """Twenty kills -9 while five hundred mails go out."""
-    count, kills = 500, 0
+    """kill -9 again and again while mails go out."""
+    count, kills, most = rounds.of(500), 0, rounds.of(20)
     for number in range(count):
         put(office, f"m{number:05}", "a")
     limit = time.monotonic() + 90
     while waiting(office) and time.monotonic() < limit:
         process = office.start("relay")
-        until = time.monotonic() + (0.05 + 0.03 * (kills % 7) if kills < 20 else 60)
+        until = time.monotonic() + (0.05 + 0.03 * (kills % 7) if kills < most else 60)
         while waiting(office) and time.monotonic() < until:
             time.sleep(0.005)
         if waiting(office):

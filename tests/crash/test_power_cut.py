@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from tests.crash import audit
+from tests.crash import audit, rounds
 from tests.crash.load import ACCEPTED, REFUSED, UNKNOWN, Ledger, Load
 from tests.crash.rig import Rig
 
@@ -85,17 +85,17 @@ def cut_while_loaded(rig, ledger, seconds, *disks, command=None):
         ledger.note(token, UNKNOWN)
 
 
-def test_ten_power_cuts_lose_nothing_that_was_accepted(disk):
+def test_power_cuts_lose_nothing_that_was_accepted(disk):
     rig, ledger, chance = Rig(disk.at / "root"), Ledger(), random.Random(1)
     disk.settled()
     try:
-        for _ in range(10):
+        for _ in range(rounds.of(10)):
             cut_while_loaded(rig, ledger, chance.uniform(0.3, 2.0), disk)
             deliver = rig.start("deliver")
             rig.settle()
             deliver.stop()
             audit.check(rig, ledger, extra=0)
-        print(f"10 power cuts: {ledger}, 0 lost")
+        print(f"{rounds.of(10)} power cuts: {ledger}, 0 lost")
         assert len(ledger.tokens(ACCEPTED)) > 100
     finally:
         rig.close()
@@ -110,13 +110,13 @@ def test_queue_and_maildirs_on_two_disks(tmp_path, disk, mount):
     disk.settled()
     second.settled()
     try:
-        for _ in range(5):
+        for _ in range(rounds.of(5)):
             cut_while_loaded(rig, ledger, chance.uniform(0.3, 2.0), disk, second)
             deliver = rig.start("deliver")
             rig.settle()
             deliver.stop()
             audit.check(rig, ledger)
-        print(f"5 power cuts of two disks: {ledger}, 0 lost")
+        print(f"{rounds.of(5)} power cuts of two disks: {ledger}, 0 lost")
         assert len(ledger.tokens(ACCEPTED)) > 50
     finally:
         rig.close()
@@ -132,7 +132,7 @@ def test_without_fsync_mail_is_lost_so_the_tests_above_bite(disk, careless):
     rig, ledger = Rig(disk.at / "root"), Ledger()
     disk.settled()
     try:
-        for _ in range(5):
+        for _ in range(rounds.of(5)):
             cut_while_loaded(rig, ledger, 1.0, disk, command=command)
             deliver = rig.start("deliver")
             rig.settle()

@@ -76,5 +76,5 @@ class Dovecot:
         dovecotd.start(self.config, self.base / "run")
 
     def stop(self) -> None:
-        dovecotd.stop(self.config, self.base / "run")
+        dovecotd.stop(self.base / "run")
         subprocess.run(["chown", "-R", str(os.geteuid()), self.maildirs], check=True)

@@ -116,5 +116,5 @@ class Provider:
             ("imap", self.imap), ("pop3", self.pop3), ("smtp", self.smtp))]
 
     def stop(self) -> None:
-        dovecotd.stop(self.base / "dovecot.conf", self.base / "run")
+        dovecotd.stop(self.base / "run")
         shutil.rmtree(self.base)

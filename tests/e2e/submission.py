@@ -113,5 +113,5 @@ class Submission:
         dovecotd.start(base / "dovecot.conf", self._run)
 
     def stop(self) -> None:
-        dovecotd.stop(self.base / "dovecot.conf", self._run)
+        dovecotd.stop(self._run)
         shutil.rmtree(self._run, ignore_errors=True)

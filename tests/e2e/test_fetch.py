@@ -53,8 +53,8 @@ def test_fetched_mail_goes_the_way_of_all_mail(office: Office) -> None:
         place.request(office.where, "meier", "x")
         assert len(office.arrived("meier", 2)) == 2
         assert time.monotonic() - began < 10
-        found = status.load(office.where, "meier", "x")
-        assert (found.fetched, found.error) == (2, "")
+        found = until(lambda: (now := status.load(office.where, "meier", "x")).fetched == 2 and now, what="its status")
+        assert found.error == ""
         accepted = next(line for line in office.log().splitlines() if "accepted" in line and "origin=fetch" in line)
         entry_id = accepted.split(" id=")[1].split(" ")[0]
         assert "delivered" in office.lanmail("trace", entry_id)

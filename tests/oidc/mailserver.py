@@ -114,5 +114,5 @@ class MailServer:
 
     def stop(self) -> None:
         """End it."""
-        dovecotd.stop(self.base / "dovecot.conf", self._run)
+        dovecotd.stop(self._run)
         shutil.rmtree(self._run, ignore_errors=True)

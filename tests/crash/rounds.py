@@ -1,0 +1,10 @@
+"""How often a test kills at random or cuts the power: some in a run of all tests, all with `make crash`."""
+
+import os
+
+SHARE = float(os.environ.get("LANMAIL_ROUNDS", "0.3"))
+
+
+def of(full: int) -> int:
+    """So many of `full` rounds; at least two."""
+    return max(2, round(full * SHARE))
