@@ -20,6 +20,9 @@ are missing.
 Trouble of our own (disk full, broken account file) never bounces a mail: it is tried again after 1, 2, 5, 10, 30
 seconds and so on up to every 5 minutes. What is done of such a mail stands in state/queue/ID.json.
 
+A mail that an account sends to itself with a subject like "LMS Forwarding on eva@example.org" or "LMS Autoresponder
+off" is carried out and answered, not delivered (deliver.mail_commands).
+
 With --once it empties pickup and queue and ends. With --trace it says on stderr what is done with each mail, and why.
 
 An account that has reached its quota gets nothing more: what is in the queue waits there and is tried again, and smtpd
@@ -27,7 +30,8 @@ refuses new mail for now, as long as state/full/NAME is there. From 90 per cent 
 
 Reads: conf/lanmail.toml, conf/accounts/, conf/aliases.toml, spool/pickup, spool/queue.
 
-Writes: maildirs/, spool/outbound, spool/hold, spool/queue (bounces), state/queue, state/deliver.lock, state/log.
+Writes: maildirs/, spool/outbound, spool/hold, spool/queue (bounces, answers), conf/accounts (commands by mail),
+state/commands, state/queue, state/deliver.lock, state/log.
 
 Signals: SIGTERM finishes what was taken, SIGHUP reads the settings again. Accounts and aliases need no signal.
 

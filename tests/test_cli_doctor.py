@@ -88,6 +88,24 @@ def test_directories_open_to_everybody(where: paths.Paths) -> None:
     assert "everybody can write" in only(installation.directories(where), "fail").text
 
 
+def test_accounts_that_deliver_cannot_change(where: paths.Paths) -> None:
+    loaded = config.load(where)
+    assert list(installation.commands(where, loaded)) == []
+    if os.geteuid():
+        pytest.skip("needs root, to give directories away")
+    for path, owner in ((where.queue, 1234), (where.accounts, 0)):
+        os.chown(path, owner, 1234)
+    where.accounts.chmod(0o2750)
+    found = only(installation.commands(where, loaded), "warn")
+    assert f"chmod 2770 {where.accounts}" in found.advice
+    where.accounts.chmod(0o2770)
+    assert list(installation.commands(where, loaded)) == []
+    os.chown(where.accounts, 0, 0)
+    assert only(installation.commands(where, loaded), "warn").advice.startswith("chgrp 1234 ")
+    off = loaded.model_copy(update={"deliver": loaded.deliver.model_copy(update={"mail_commands": False})})
+    assert list(installation.commands(where, off)) == []
+
+
 def test_certificate(where: paths.Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = config.load(where)
     assert levels(installation.certificate(where, loaded)) == {"certificate": "ok"}

@@ -134,4 +134,4 @@ def _hand_over(where: Paths) -> None:
             os.chown(path, user.pw_uid, user.pw_gid)
         elif path.exists():
             os.chown(path, 0, user.pw_gid)
-            path.chmod(0o2750)
+            path.chmod(0o2770 if path == where.accounts else 0o2750)  # deliver changes accounts, when they ask by mail

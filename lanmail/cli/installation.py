@@ -23,6 +23,7 @@ def all_of(where: Paths, loaded: Settings) -> Iterator[Finding]:
     """Every check of the installation that needs readable settings."""
     yield from accounts(where, loaded)
     yield from directories(where)
+    yield from commands(where, loaded)
     yield from certificate(where, loaded)
     yield from running(where)
     yield from waiting(where, loaded)
@@ -97,6 +98,28 @@ def directories(where: Paths) -> Iterator[Finding]:
         )
     if good:
         yield ok("directories", f"in {where.var}, all there and closed to others")
+
+
+def commands(where: Paths, loaded: Settings) -> Iterator[Finding]:
+    """Whether deliver may change the files of accounts, as commands by mail need it."""
+    if not loaded.deliver.mail_commands:
+        return
+    try:
+        user, directory = where.queue.stat(), where.accounts.stat()
+    except OSError:
+        return  # told already
+    if user.st_uid == directory.st_uid:
+        needed = stat.S_IWUSR | stat.S_IXUSR
+    elif user.st_gid == directory.st_gid:
+        needed = stat.S_IWGRP | stat.S_IXGRP
+    else:
+        needed = stat.S_IWOTH | stat.S_IXOTH
+    if user.st_uid and directory.st_mode & needed != needed:
+        yield warn(
+            "commands",
+            f"{where.accounts} is not writable for deliver: LMS Forwarding and LMS Autoresponder by mail cannot work",
+            f"chgrp {user.st_gid} {where.accounts}; chmod 2770 {where.accounts}   (or: deliver.mail_commands = false)",
+        )
 
 
 def certificate(where: Paths, loaded: Settings) -> Iterator[Finding]:
