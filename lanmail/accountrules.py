@@ -8,12 +8,14 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from lanmail import keys, period
+from lanmail import keys, period, secret
 from lanmail.keys import Model
 from lanmail.period import Moment
-from lanmail.units import Duration, ForwardList, ForwardTo, Hostname
+from lanmail.units import Directory, Duration, ForwardList, ForwardTo, Hostname, Url
 
 _key = keys.key
+
+Secret = secret.Reference
 
 
 class Forward(Model):
@@ -65,8 +67,20 @@ class EInvoice(Model):
     """An e-invoice mailbox: mail with an e-invoice (EN 16931, XRechnung) and mail without can go different ways."""
 
     enabled: bool = _key(False, "Examine attachments; forward and sms do not count then.")
-    forward: list[ForwardTo] = _key([], "Who gets mail with an e-invoice.")
-    other_forward: list[ForwardTo] = _key([], "Who gets all other mail.")
+    forward: ForwardList = _key([], "Who gets mail with an e-invoice.")
+    keep: bool = _key(True, "Leave a copy of such mail here, too.")
+    other_forward: ForwardList = _key([], "Who gets all other mail.")
+    other_keep: bool = _key(True, "Leave a copy of that here, too.")
+    duplicates: Literal["mark", "not-forwarded"] = _key(
+        "mark", "An e-invoice that came before (seller and number) is marked; not-forwarded: and only kept here.")
+    save: Directory = _key("", "Directory that gets the XML of each e-invoice, as ID.xml.")
+    post: Url = _key("", "Where the XML of each e-invoice is posted to; taken is what is answered with status 200.")
+    post_variable: str = _key(
+        "", "Name of the file field, if it is to be posted as a form; empty: the XML is the body.", max_length=100)
+    post_authorization: Secret = _key(
+        "", "The value of an Authorization header: file:secrets/NAME or credential:NAME.")
+    zip: bool = _key(False, "Look into ZIP archives, too, one level deep.")
+    tnef: bool = _key(False, "Look into winmail.dat, too.")
 
 
 class Sms(Model):

@@ -132,6 +132,7 @@ def check(paths: Paths) -> list[Problem]:
         problems += _account_file_problems(path)
     problems += _postmasters(paths, accounts)
     problems += _member_problems(paths, accounts, {path.stem for path in account_files(paths)})
+    problems += _einvoice_problems(paths, accounts)
     if loaded:
         problems += _alias_problems(paths, loaded, {path.stem for path in account_files(paths)})
     return list(dict.fromkeys(problems))
@@ -152,6 +153,20 @@ def _postmasters(paths: Paths, accounts: Mapping[str, Account]) -> Iterator[Prob
     if len(marked) > 1:
         text = f"only one account can be postmaster, now there are {', '.join(marked)}"
         yield Problem(str(paths.accounts / f"{marked[1]}.toml"), None, text)
+
+
+def _einvoice_problems(paths: Paths, accounts: Mapping[str, Account]) -> Iterator[Problem]:
+    for name, found in accounts.items():
+        path, own = paths.accounts / f"{name}.toml", found.einvoice
+        document = conffile.read(path) if own.enabled else None
+        if document is None:
+            continue
+        for key, value in (("forward", found.forward.to), ("sms", found.sms.to)):
+            if value:
+                yield document.problem((key, "to"), f"{key}.to does not count in an e-invoice mailbox; take it out, "
+                                                    f"or switch that off: lanmail account set {name} einvoice.enabled=")
+        if own.save and not os.path.isdir(own.save):
+            yield document.problem(("einvoice", "save"), f"there is no directory {own.save}; e-invoices would wait")
 
 
 def _member_problems(paths: Paths, accounts: Mapping[str, Account], names_: set[str]) -> Iterator[Problem]:

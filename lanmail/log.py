@@ -384,6 +384,19 @@ def command_unwritable(*, account: str, file: str, error: str) -> None:
           hint="lanmail doctor tells what to do")
 
 
+def einvoice(*, id: str, account: str, kind: str, reason: str | None = None, format: str | None = None,
+             profile: str | None = None, count: int | None = None, duplicate_of: str | None = None) -> None:
+    """What a mail in an e-invoice mailbox is."""
+    level = logging.WARNING if kind == "undecided" else logging.INFO
+    event("einvoice", level=level, id=id, account=account, kind=kind, reason=reason, format=format, profile=profile,
+          count=count, duplicate_of=duplicate_of)
+
+
+def einvoice_saved(*, id: str, account: str, file: str) -> None:
+    """The XML of an e-invoice lies in the account's directory for it."""
+    event("einvoice-saved", id=id, account=account, file=file)
+
+
 def undeliverable(*, id: str, to: str, account: str, why: str) -> None:
     """Nobody can be told by a bounce: the postmaster got the mail."""
     event("undeliverable", level=logging.WARNING, id=id, to=to, account=account, why=why)

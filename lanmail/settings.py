@@ -177,6 +177,14 @@ class Deliver(Model):
         {}, 'More words for such mails, like { weiterleitung = "forwarding", an = "on", aus = "off" }.')
 
 
+class Examination(Model):
+    """Looking for e-invoices, in a process of its own; what goes beyond is undecided: delivered, but not forwarded."""
+
+    max_part: Size = _key("50MB", "Largest attachment, and largest XML document, that is examined.", ge=1 << 16)
+    max_time: Duration = _key("20s", "Most CPU time for one mail.", ge=1)
+    max_memory: Size = _key("1GB", "Most memory (address space) of that process.", ge=256 << 20)
+
+
 class Relay(Model):
     """Sending to the outside: how often, how long, and who is told. Which way mail goes is said in [outgoing]."""
 
@@ -292,6 +300,7 @@ class Settings(Model):
     pop3d: Pop3d = _section(Pop3d)
     imapd: Imapd = _section(Imapd)
     deliver: Deliver = _section(Deliver)
+    einvoice: Examination = _section(Examination)
     relay: Relay = _section(Relay)
     outgoing: Outgoing = _section(Outgoing)
     dkim: Dkim = _section(Dkim)

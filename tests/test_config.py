@@ -339,3 +339,18 @@ def test_members_that_are_nobody_are_told(tmp_path: Path) -> None:
         ("bad", "no account is in the group 'none' of members"),
         ("odd", "members count only with shared = true"),
     ]
+
+
+def test_what_does_not_count_in_an_e_invoice_mailbox_is_told(tmp_path: Path) -> None:
+    where = paths.of_root(tmp_path)
+    where.accounts.mkdir(parents=True)
+    where.config_file.write_text(config.sample())
+    path = where.accounts / "meier.toml"
+    path.write_text('[forward]\nto = ["eva@far.example"]\n\n[sms]\nto = "+491791234567"\n'
+                    f'\n[einvoice]\nenabled = true\nsave = "{tmp_path}/none"\n')
+    path.chmod(0o640)
+    assert [(problem.line, problem.text.split(";")[0]) for problem in config.check(where)] == [
+        (2, "forward.to does not count in an e-invoice mailbox"), (5, "sms.to does not count in an e-invoice mailbox"),
+        (9, f"there is no directory {tmp_path}/none")]
+    path.write_text(path.read_text().replace("enabled = true", "enabled = false"))
+    assert config.check(where) == []

@@ -6,6 +6,7 @@ An examination that goes beyond ends the child, and another is started. It ends 
 that are meant for the parent (Ctrl-C, the end of a service) leave it alone, for they say nothing of a document.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ from dataclasses import asdict
 
 from lanmail.invoices.verdict import Result, Wish, undecided
 
-MAX_XML = 64 << 20  # of all invoices together that are given out
+MAX_XML = 60 << 20  # of all invoices of a mail, when they are to be handed over
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(5)
+    _give_way()
     logging.disable()  # pypdf tells of what is odd in a PDF; it is not for us to judge
     from lanmail.invoices import examination  # behind the limits
 
@@ -48,11 +49,18 @@ def main() -> None:
         del result
 
 
+def _give_way() -> None:
+    """To everything else, for time, and as the first to be killed when the machine has no memory left."""
+    with contextlib.suppress(OSError):
+        os.nice(5)
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("500")
+
+
 def _answer(result: Result, xml: bool) -> None:
-    given, left = [], MAX_XML if xml else 0
-    for one, content in result.invoices:
-        left -= len(content)
-        given.append((one, content if left >= 0 else b""))
+    if xml and sum(len(content) for _, content in result.invoices) > MAX_XML:
+        result = Result(undecided("too-large"))
+    given = [(one, content if xml else b"") for one, content in result.invoices]
     line = {"verdict": asdict(result.verdict), "invoices": [[asdict(one), len(content)] for one, content in given]}
     out = sys.stdout.buffer
     out.write(json.dumps(line).encode() + b"\n")

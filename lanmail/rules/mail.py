@@ -73,15 +73,20 @@ class Mail:
 class Changes:
     """How a copy differs from the mail as it came: lines put in front (behind Return-Path), a new Subject or Reply-To.
 
-    The body is never touched. `lines` are whole header lines with LF.
+    The body is never touched. `lines` are whole header lines with LF. `without` names fields that are left out: those
+    that we put in front ourselves, and somebody else forged.
     """
 
     lines: bytes = b""
     subject: bytes | None = None  # the raw new value of the field
     reply_to: bytes | None = None
+    without: tuple[bytes, ...] = ()
 
     def apply(self, header: bytes) -> bytes:
         """The header of the copy, made of the header as it came (LF line ends, with its empty line)."""
+        for name in self.without:
+            for start, end in reversed(message.field_spans(header, name)):
+                header = header[:start] + header[end:]
         if self.subject is not None:
             header = _replaced(header, b"Subject", self.subject)
         if self.reply_to is not None:
@@ -147,6 +152,7 @@ class Visit:
         """The account's name."""
         return self.account.name
 
-    def mark(self, lines: bytes) -> None:
-        """Put header lines in front of the copy that stays."""
-        self.changes = replace(self.changes, lines=self.changes.lines + lines)
+    def mark(self, lines: bytes, *, instead_of: bytes | None = None) -> None:
+        """Put header lines in front of the copy that stays; fields of the name `instead_of` that came along go."""
+        without = self.changes.without + (() if instead_of is None else (instead_of,))
+        self.changes = replace(self.changes, lines=self.changes.lines + lines, without=without)

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from lanmail import indexes, maildir, programs
+from tests import invoices
 from tests.e2e.office import BIN, DOMAIN, HERE, HOST, Office, mail, need
 
 pytestmark = pytest.mark.slow
@@ -170,6 +171,30 @@ def test_filling_an_index_fits_into_the_sandbox_of_imapd(tmp_path: Path) -> None
     assert {"setpriority", "ioprio_set", "pwrite64"} <= calls.keys()
     refused = calls.keys() - allowed("imapd") - {"fchown"}  # SQLite as root
     assert not refused
+
+
+def test_examining_invoices_fits_into_the_sandbox_of_deliver(tmp_path: Path) -> None:
+    """What the child does of a PDF, and openssl of a signed mail."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("not installed: systemd-analyze")
+    need("strace", "openssl")
+    key = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=a", "-keyout", "k", "-out", "c"]
+    subprocess.run(["openssl", *key], cwd=tmp_path, check=True, capture_output=True)
+    attached = invoices.mail((f"Content-Type: application/pdf\n{invoices.B64}",
+                              invoices.base64(invoices.hybrid(("factur-x.xml", invoices.cii())))))
+    sign = ["cms", "-sign", "-nodetach", "-outform", "DER", "-binary", "-signer", "c", "-inkey", "k"]
+    octets = subprocess.run(["openssl", *sign], input=attached, cwd=tmp_path, check=True, capture_output=True).stdout
+    data = f"From: a@b\nContent-Type: application/pkcs7-mime\n{invoices.B64}\n\n".encode() + invoices.base64(octets)
+    asked = json.dumps({"size": len(data), "wish": {}, "xml": True}).encode() + b"\n" + data
+    strace = ["strace", "-f", "-qq", "-o", "trace", sys.executable, "-P", "-m", "lanmail.invoices.worker"]
+    said = subprocess.run([*strace, str(1 << 30), "20"], input=asked, cwd=tmp_path, env={"PYTHONPATH": str(HERE),
+                          "PATH": os.environ["PATH"]}, check=True, capture_output=True).stdout
+    assert json.loads(said.partition(b"\n")[0])["verdict"]["kind"] == "invoice"
+    lines = (tmp_path / "trace").read_text(errors="replace").splitlines()
+    calls = {found[1]: line for line in lines if (found := CALL.match(line))}
+    assert {"setpriority", "prlimit64"} <= calls.keys()
+    assert not calls.keys() - allowed("deliver")
+    assert not [line for line in lines if re.search(r"mmap\(.*PROT_WRITE.*PROT_EXEC|mprotect\(.*PROT_EXEC", line)]
 
 
 @each_program
