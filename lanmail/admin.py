@@ -3,29 +3,18 @@
 The subcommands are in lanmail/cli/, one file per noun; here they are only put together.
 """
 
+import difflib
+import importlib
+
 import click
 
 import lanmail
-from lanmail.cli import (
-    account,
-    alias,
-    certificate,
-    command,
-    config,
-    demo,
-    dkim,
-    doctor,
-    init,
-    mailbox,
-    oauth,
-    queue,
-    route,
-    smime,
-    source,
-    trace,
-    up,
-    webspace,
-)
+from lanmail.cli import command
+
+# In the order in which a new user needs them. Only the module of the one that is called is loaded: all of them together
+# take as long to load as everything else.
+SUBCOMMANDS = ("init", "up", "demo", "account", "alias", "config", "certificate", "route", "dkim", "smime", "webspace",
+               "oauth", "mailbox", "source", "doctor", "queue", "trace")
 
 EPILOG = """First steps:
 
@@ -36,32 +25,36 @@ lanmail up --root DIR
 """
 
 
-@click.group(cls=command.Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+class Subcommands(command.Group):
+    """The subcommands of cli/, loaded when they are asked for. A name's function has it, or it and an underscore."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(SUBCOMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        if name not in SUBCOMMANDS:
+            return None
+        module = importlib.import_module(f"lanmail.cli.{name}")
+        functions = (getattr(module, spelling, None) for spelling in (name, f"{name}_"))
+        return next(one for one in functions if isinstance(one, click.Command))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """A misspelt name gets a guess."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            meant = difflib.get_close_matches(args[0], SUBCOMMANDS, 1)
+            if not meant:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean '{meant[0]}'?", ctx) from error
+
+
+@click.group(cls=Subcommands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(lanmail.__version__, prog_name="lanmail")
 def cli() -> None:
     """Set up, look after and run the mail server."""
-
-
-for subcommand in (
-    init.init,
-    up.up,
-    demo.demo,
-    account.account,
-    alias.alias,
-    config.config,
-    certificate.certificate,
-    route.route,
-    dkim.dkim_,
-    smime.smime_,
-    webspace.webspace_,
-    oauth.oauth_,
-    mailbox.mailbox,
-    source.source,
-    doctor.doctor,
-    queue.queue,
-    trace.trace,
-):
-    cli.add_command(subcommand)
 
 
 def main() -> None:
