@@ -363,6 +363,11 @@ def denied_internet(*, id: str, account: str, to: str) -> None:
     event("denied-internet", id=id, account=account, to=to)
 
 
+def unanswered(*, id: str, account: str, to: str, why: str) -> None:
+    """An autoresponder left a mail without an answer."""
+    event("unanswered", id=id, account=account, to=to, why=why)
+
+
 def made(*, id: str, what: str, spool: str, entry: str) -> None:
     """A new mail or job came of a mail."""
     event("made", id=id, what=what, spool=spool, entry=entry)

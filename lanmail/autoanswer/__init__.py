@@ -1,0 +1,1 @@
+"""The answers of autoresponders: who may get one, who got one, and what it says."""
