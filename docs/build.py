@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 import lanmail
-from lanmail import config, incoming, programs, schema, settings
+from lanmail import config, groups, incoming, programs, schema, settings
 
 HERE = Path(__file__).resolve().parent.parent
 MAN = HERE / "docs/man"
@@ -142,7 +142,10 @@ def settings_page() -> str:
         "`[incoming]`; a source that names a host or port of its own takes nothing of the server, TLS and log-in "
         "there.\n\n" + keys_of(incoming.Source).replace("### Top", "").strip(),
         '## Aliases\n\n`conf/aliases.toml`: `"info" = ["meier", "schmidt"]`. A name without a domain counts in all '
-        "local domains; targets are accounts, other aliases, or addresses elsewhere.",
+        "local domains; targets are accounts, other aliases, groups, or addresses elsewhere.",
+        "## Groups\n\n`conf/groups.toml`, a table for each: an address whose mail goes to several people. `[everyone]` "
+        "has all people of the office as members: the accounts but for those that are disabled, team mailboxes or "
+        "e-invoice mailboxes.\n\n" + keys_of(groups.Group).replace("### Top", "").strip(),
         "## See also\n\n[lanmail](lanmail.md)(1)"]))
 
 
@@ -152,7 +155,8 @@ def pages() -> dict[Path, str]:
     made[MAN / "lanmail.md"] = admin_page()
     made[MAN / "lanmail.toml.md"] = settings_page()
     made[HERE / "conf/lanmail.toml.sample"] = config.sample()
-    for name, made_schema in (("lanmail", config.json_schema()), ("account", config.account_json_schema())):
+    for name, made_schema in (("lanmail", config.json_schema()), ("account", config.account_json_schema()),
+                              ("groups", config.group_json_schema())):
         made[HERE / f"docs/schema/{name}.json"] = json.dumps(made_schema, indent=2, ensure_ascii=False) + "\n"
     return made
 

@@ -1,4 +1,4 @@
-"""Who has a mailbox here and where an address leads: accounts, aliases, postmaster.
+"""Who has a mailbox here and where an address leads: accounts, aliases, groups, postmaster.
 
 `Directory` is asked for every recipient, so it answers from memory. A file or directory is looked at again at most
 every `FRESH` seconds; a name that is not found makes it look at once, so a new account counts immediately.
@@ -6,38 +6,43 @@ every `FRESH` seconds; a name that is not found makes it look at once, so a new 
 Invariants: no text from outside ever becomes part of a path, only names found by listing conf/accounts do. A broken
 account file keeps its last good state; without one, only that account answers `Temporary`. When the list of accounts
 cannot be read (no descriptors, disk errors), who is not known is `Temporary` too, and it is read again at once. An
-account comes before an alias of the same name, an alias with a domain before both.
+account comes before an alias or group of the same name, an alias with a domain before all.
 """
 
+import contextlib
 import os
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from lanmail import acl, config, log, names
+from lanmail import acl, config, groups, log, membership, names
 from lanmail.address import Address
 from lanmail.errors import ConfigError, Temporary
+from lanmail.groups import Group
 from lanmail.paths import Paths
 from lanmail.settings import Account, Settings
+from lanmail.stamps import Watched
 
 FRESH = 0.2
-RACY = 0.1  # a file that changed within this time of being read may change again without a new mtime
 SEEK = 5.0  # between two looks through all accounts for one that can use SCRAM
 MAX_CACHED = 10_000
 
-Stamp = tuple[int, ...] | None
+Names = TypeVar("Names", config.Aliases, groups.Groups)
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Where an address leads. "local": to `accounts` and `external`; both are empty when nobody is postmaster."""
+    """Where an address leads. "local": to `accounts`, `groups` and `external`; all empty when nobody is postmaster.
+
+    Members of groups are not among them: see Directory.members.
+    """
 
     kind: Literal["local", "external", "unknown"]
     accounts: tuple[str, ...] = ()
     external: tuple[Address, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 UNKNOWN = Resolution("unknown")
@@ -48,38 +53,6 @@ def valid_name(name: str) -> str | None:
     return names.account_problem(name)
 
 
-class _Watched:
-    """Says when a file or directory may have changed, without looking more often than every FRESH seconds."""
-
-    __slots__ = ("looked", "path", "stamp")
-
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-        self.looked = -1e9
-        self.stamp: Stamp = (-1,)
-
-    def changed(self, now: float, *, fresh: bool = False) -> bool:
-        if now - self.looked < FRESH and not fresh:
-            return False
-        self.looked = now
-        try:
-            status = os.stat(self.path)
-        except OSError:
-            stamp: Stamp = None
-        else:
-            stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
-            if abs(time.time() - status.st_ctime) < RACY:
-                stamp = (*stamp, time.monotonic_ns())  # never equal: look again next time
-        if stamp == self.stamp:
-            return False
-        self.stamp = stamp
-        return True
-
-    def again(self) -> None:
-        """It could not be read just now: look at it next time, changed or not."""
-        self.stamp = (-1,)
-
-
 class _Entry:
     """One account: its file, and what was last read from it."""
 
@@ -87,24 +60,28 @@ class _Entry:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.file = _Watched(path)
+        self.file = Watched(path)
         self.account: Account | None = None
         self.settings: Settings | None = None
         self.broken: str | None = None
 
 
 class Directory:
-    """All accounts and aliases of one installation; `settings` returns the current settings."""
+    """All accounts, aliases and groups of one installation; `settings` returns the current settings."""
 
     def __init__(self, paths: Paths, settings: Callable[[], Settings]) -> None:
         self._paths = paths
         self._settings = settings
         self._entries: dict[str, _Entry] = {}
-        self._folder = _Watched(paths.accounts)
+        self._folder = Watched(paths.accounts)
         self._aliases: config.Aliases = {}
-        self._aliases_broken = ""
+        self._groups: groups.Groups = {}
+        self._broken: dict[Path, str] = {}  # a file of names that cannot be read → why; what it said before counts
         self._unlisted = "not read yet"
-        self._aliases_file = _Watched(paths.aliases)
+        self._aliases_file = Watched(paths.aliases)
+        self._groups_file = Watched(paths.groups)
+        self._members: dict[str, membership.Membership] = {}
+        self._members_at = -1e9
         self._resolved: dict[Address, Resolution] = {}
         self._resolved_at = -1e9
         self._resolved_for: Settings | None = None
@@ -126,7 +103,7 @@ class Directory:
         if entry is None:
             return None
         settings = self._settings()
-        if entry.file.changed(now, fresh=fresh) or entry.settings is not settings:
+        if entry.file.changed(now, 0 if fresh else FRESH) or entry.settings is not settings:
             self._read(folded, entry, settings)
         if entry.account is None and entry.broken is not None:
             raise Temporary(f"account {folded} is misconfigured", 451, "4.3.5")
@@ -176,6 +153,8 @@ class Directory:
         folded = name.lower()
         if folded in self._entries:
             return f"there is an account '{folded}' already"
+        if folded in self._groups:
+            return f"'{folded}' is a group already"
         return f"'{folded}' is an alias already" if (folded, "") in self._aliases else None
 
     def _entry(self, folded: str, now: float) -> _Entry | None:
@@ -189,16 +168,20 @@ class Directory:
         return entry
 
     def _look(self, now: float, *, fresh: bool = False) -> bool:
-        """Follow changes of the accounts directory and of the aliases; True when there were any."""
+        """Follow changes of the accounts directory, of the aliases and groups; True when there were any."""
         changed = False
-        if self._folder.changed(now, fresh=fresh):
+        if self._folder.changed(now, 0 if fresh else FRESH):
             changed = True
             self._list()
-        if self._aliases_file.changed(now, fresh=fresh):
+        if self._aliases_file.changed(now, 0 if fresh else FRESH):
             changed = True
-            self._read_aliases()
+            self._aliases = self._names_of(self._aliases_file, config.load_aliases, self._aliases)
+        if self._groups_file.changed(now, 0 if fresh else FRESH):
+            changed = True
+            self._groups = self._names_of(self._groups_file, groups.load, self._groups)
         if changed:
             self._resolved.clear()
+            self._members.clear()
             self._postmaster_sought = -1e9
         return changed
 
@@ -238,18 +221,27 @@ class Directory:
                 log.config_broken(error=str(error))
             entry.broken = str(error)
 
-    def _read_aliases(self) -> None:
+    def _names_of(self, file: Watched, load: Callable[[Path], Names], before: Names) -> Names:
+        """What a file of aliases or groups says; what it said before while it is broken."""
+        path = Path(file.path)
         try:
-            self._aliases = config.load_aliases(self._paths.aliases)
-            self._aliases_broken = ""
+            found = load(path)
         except ConfigError as error:
-            if str(error) != self._aliases_broken:
+            if str(error) != self._broken.get(path):
                 log.config_broken(error=str(error))
-            self._aliases_broken = str(error)
+            self._broken[path] = str(error)
             if isinstance(error.__cause__, OSError):
-                self._aliases_file.again()
+                file.again()
+            return before
+        self._broken.pop(path, None)
+        return found
 
     # addresses
+
+    @property
+    def domain(self) -> str:
+        """The first of our domains: a name without one in a list of members means this."""
+        return self._settings().server.domain
 
     def is_local(self, domain: str) -> bool:
         """True for every domain whose addresses are ours, and for the missing one of a bare <postmaster>."""
@@ -271,8 +263,8 @@ class Directory:
         found = self._resolve(addr)
         if found.kind == "unknown" and self._look(now, fresh=True):
             found = self._resolve(addr)
-        if found.kind == "unknown" and self._aliases_broken:
-            raise Temporary("aliases are misconfigured", 451, "4.3.5")
+        if found.kind == "unknown" and self._broken:
+            raise Temporary(f"{min(self._broken).stem} are misconfigured", 451, "4.3.5")
         if self._unlisted and found.kind != "external" and (found.kind == "unknown" or not self._entries):
             raise Temporary("accounts cannot be read at the moment", 451, "4.3.0")
         return found
@@ -282,6 +274,7 @@ class Directory:
             return Resolution("external", (), (addr,))
         accounts: dict[str, None] = {}
         external: dict[Address, None] = {}
+        grouped: dict[str, None] = {}
         seen: set[tuple[str, str]] = set()
         waiting = [addr]
         to_postmaster = False
@@ -298,24 +291,30 @@ class Directory:
                 waiting += [Address(local, domain or addr.domain) for local, domain in self._aliases[match]]
             elif match[0] in self._entries:
                 accounts[match[0]] = None
+            elif match[0] in self._groups:
+                grouped[match[0]] = None
+            elif owned := self._owned(match[0]):
+                waiting.append(membership.address_of(owned.owner or names.POSTMASTER[0], addr.domain))
             else:
                 to_postmaster = True
         if to_postmaster:
             postmaster = self.postmaster()
             accounts.update({postmaster: None} if postmaster else {})
-        if not accounts and not external and not to_postmaster:
+        if not accounts and not external and not grouped and not to_postmaster:
             return UNKNOWN
-        found = Resolution("local", tuple(accounts), tuple(external))
+        found = Resolution("local", tuple(accounts), tuple(external), tuple(grouped))
         if not to_postmaster:  # who that is can change without a file coming or going
             self._resolved[addr] = found
         return found
 
     def _match(self, addr: Address) -> tuple[str, str] | None:
-        """What stands behind a local address: the key of an alias, (account, ""), or (postmaster, "")."""
+        """What stands behind a local address: the key of an alias, or the name of an account, of a group or its owner,
+        or postmaster, and ""."""
         folded = names.fold(addr.local)
         if folded is None:
             return None
-        separator = self._settings().deliver.sub_address_separator
+        settings = self._settings()
+        separator, primary = settings.deliver.sub_address_separator, settings.server.domain
         candidates = [folded]
         if separator and separator in folded:
             candidates.append(folded.split(separator, 1)[0])
@@ -324,10 +323,16 @@ class Directory:
                 return (local, addr.domain)
             if local in self._entries or (local, "") in self._aliases or local in names.POSTMASTER:
                 return (local, "")
+            if (group := self._groups.get(local) or self._owned(local)) and group.exists_in(addr.domain or primary):
+                return (local, "")
         return None
 
+    def _owned(self, local: str) -> Group | None:
+        """The group whose owner has this local part: sales of sales-owner."""
+        return self._groups.get(local.removesuffix(groups.OWNER)) if local.endswith(groups.OWNER) else None
+
     def reaches(self, local: str, domain: str = "") -> bool:
-        """Whether a target of an alias leads somewhere: an address elsewhere, an account, an alias, the postmaster."""
+        """Whether a target of an alias or group leads somewhere: to one of ours, or elsewhere."""
         if not self.is_local(domain):
             return True
         self._look(time.monotonic(), fresh=True)
@@ -336,7 +341,7 @@ class Directory:
     def may_send_as(self, account_name: str, addr: Address | None) -> bool:
         """Whether the account may use `addr` as sender: the null sender, an address that leads to it, or a grant.
 
-        The address of a team mailbox is its members', too.
+        The address of a team mailbox is its members', too, and that of a group, unless it says otherwise.
         """
         if addr is None:
             return True
@@ -344,8 +349,11 @@ class Directory:
         if account is None:
             return False
         if self.is_local(addr.domain):
-            reached = self.resolve(addr).accounts
-            if account.name in reached or any(self._posts_for(account, name) for name in reached):
+            found = self.resolve(addr)
+            if account.name in found.accounts or any(self._posts_for(account, name) for name in found.accounts):
+                return True
+            if any((group := self.group(name)) and group.send_as and self.holds(name, account)
+                   for name in found.groups):
                 return True
         return any(_granted(grant, addr) for grant in account.send_as)
 
@@ -357,7 +365,58 @@ class Directory:
             return False
         if team is None or not team.shared:
             return False
-        return "p" in acl.allowed(acl.members(team), acl.Who(account.name, frozenset(account.groups)))
+        return "p" in acl.allowed(acl.members(team), self.who(account))
+
+    # groups
+
+    def group(self, name: str) -> Group | None:
+        """The group of this folded name; None when there is none."""
+        self._look(time.monotonic())
+        return self._groups.get(name)
+
+    def groups(self) -> tuple[str, ...]:
+        """The names of all groups, sorted."""
+        self._look(time.monotonic(), fresh=True)
+        return tuple(sorted(self._groups))
+
+    def members(self, name: str) -> membership.Membership:
+        """Who is in a group, over groups in it. Temporary when a name cannot be looked up now."""
+        now = time.monotonic()
+        self._look(now)
+        if now - self._members_at >= FRESH:
+            self._members.clear()
+            self._members_at = now
+        found = self._members.get(name)
+        if found is None:
+            found = membership.find(name, self._groups, self.resolve, self.domain)
+            self._members[name] = found
+        return found
+
+    def holds(self, name: str, account: Account) -> bool:
+        """Whether the account is a member of the group."""
+        found = self.members(name)
+        return account.name in found.accounts or (found.everyone and is_person(account))
+
+    def people(self) -> Iterator[str]:
+        """Who is in `everyone`. An account whose file is broken from the start counts as one."""
+        for name in self.names():
+            try:
+                account = self.account(name, fresh=False)
+            except Temporary:
+                yield name
+            else:
+                if account is not None and is_person(account):
+                    yield name
+
+    def who(self, account: Account, *, owner: bool = False) -> acl.Who:
+        """The account as access rights see it, with its groups. Groups that cannot be looked up now give none."""
+        self._look(time.monotonic())
+        mine = set(account.groups)
+        for name in self._groups:
+            with contextlib.suppress(Temporary):
+                if self.holds(name, account):
+                    mine.add(name)
+        return acl.Who(account.name, frozenset(mine), owner)
 
     # postmaster
 
@@ -381,36 +440,9 @@ class Directory:
         return account is not None and account.postmaster
 
 
-class Shared(Directory):
-    """The same for several threads."""
-
-    def __init__(self, paths: Paths, settings: Callable[[], Settings]) -> None:
-        super().__init__(paths, settings)
-        self._turn = threading.RLock()
-
-    def account(self, name: str, *, fresh: bool = True) -> Account | None:
-        with self._turn:
-            return super().account(name, fresh=fresh)
-
-    def names(self) -> tuple[str, ...]:
-        with self._turn:
-            return super().names()
-
-    def resolve(self, addr: Address) -> Resolution:
-        with self._turn:
-            return super().resolve(addr)
-
-    def reaches(self, local: str, domain: str = "") -> bool:
-        with self._turn:
-            return super().reaches(local, domain)
-
-    def may_send_as(self, account_name: str, addr: Address | None) -> bool:
-        with self._turn:
-            return super().may_send_as(account_name, addr)
-
-    def postmaster(self) -> str | None:
-        with self._turn:
-            return super().postmaster()
+def is_person(account: Account) -> bool:
+    """Whether the account is somebody's own: a member of `everyone`."""
+    return not (account.disabled or account.shared or account.einvoice.enabled)
 
 
 def _gone(path: Path) -> bool:

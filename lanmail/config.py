@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lanmail import conffile, names, schema, settings
+from lanmail import conffile, groups, names, schema, settings
 from lanmail.conffile import Document, Key
 from lanmail.errors import ConfigError, Problem
 from lanmail.paths import Paths
@@ -22,7 +22,7 @@ Aliases = dict[tuple[str, str], tuple[tuple[str, str], ...]]  # (local, domain o
 TITLE = """lanmail.toml: the settings of all programs of lanmail.
 Every key stands here with its default, commented out. Remove the # to change one, then look at it with
 `lanmail config check` and send the programs SIGHUP. Sizes are written "512KB", "50MB", "2GB", durations
-"30s", "5m", "12h", "3d". Accounts have a file each in accounts/, aliases stand in aliases.toml."""
+"30s", "5m", "12h", "3d". Accounts have a file each in accounts/; aliases.toml and groups.toml lie beside."""
 
 
 def load(paths: Paths) -> Settings:
@@ -116,7 +116,7 @@ def account_files(paths: Paths) -> Iterator[Path]:
 
 
 def check(paths: Paths) -> list[Problem]:
-    """Everything wrong in conf/, accounts and aliases included."""
+    """Everything wrong in conf/, accounts, aliases and groups included."""
     problems: list[Problem] = []
     loaded: Settings | None = None
     try:
@@ -135,6 +135,7 @@ def check(paths: Paths) -> list[Problem]:
     problems += _einvoice_problems(paths, accounts)
     if loaded:
         problems += _alias_problems(paths, loaded, {path.stem for path in account_files(paths)})
+        problems += _group_problems(paths, loaded, {path.stem for path in account_files(paths)})
     return list(dict.fromkeys(problems))
 
 
@@ -170,7 +171,9 @@ def _einvoice_problems(paths: Paths, accounts: Mapping[str, Account]) -> Iterato
 
 
 def _member_problems(paths: Paths, accounts: Mapping[str, Account], names_: set[str]) -> Iterator[Problem]:
-    groups = {group for found in accounts.values() for group in found.groups}
+    known = {group for found in accounts.values() for group in found.groups}
+    with contextlib.suppress(ConfigError):  # load() has told
+        known |= {*groups.load(paths.groups)}
     for name, found in accounts.items():
         file = str(paths.accounts / f"{name}.toml")
         if found.members and not found.shared:
@@ -178,7 +181,7 @@ def _member_problems(paths: Paths, accounts: Mapping[str, Account], names_: set[
         for member in found.members:
             who = member.partition("=")[0]
             kind, colon, group = who.partition(":")
-            if colon and group not in groups:
+            if colon and group not in known:
                 yield Problem(file, None, f"no account is in the group '{group}' of members")
             elif not colon and kind not in names_:
                 yield Problem(file, None, f"there is no account '{kind}', which members names")
@@ -192,6 +195,8 @@ def _alias_problems(paths: Paths, loaded: Settings, accounts: set[str]) -> Itera
     document = conffile.read(paths.aliases) if found else None
     local = loaded.server.local_domains
     known = accounts | {name for name, _ in found} | set(names.POSTMASTER)
+    with contextlib.suppress(ConfigError):
+        known |= {one for name in groups.load(paths.groups) for one in (name, f"{name}{groups.OWNER}")}
     for name in document.data if document else ():
         assert document
         alias = names.alias_key(name)
@@ -200,7 +205,19 @@ def _alias_problems(paths: Paths, loaded: Settings, accounts: set[str]) -> Itera
         for target, domain in found[alias]:
             base = target.lower().split(loaded.deliver.sub_address_separator or "\0")[0]
             if (not domain or domain in local) and target.lower() not in known and base not in known:
-                yield document.problem((name,), f"alias {name!r}: there is no account or alias {target!r}")
+                yield document.problem((name,), f"alias {name!r}: there is no account, alias or group {target!r}")
+
+
+def _group_problems(paths: Paths, loaded: Settings, accounts: set[str]) -> Iterator[Problem]:
+    try:
+        found = groups.load(paths.groups)
+        aliases = load_aliases(paths.aliases)
+    except ConfigError:
+        return  # load() has told
+    if found:
+        others = accounts | {name for name, _ in aliases}
+        yield from groups.problems(conffile.read(paths.groups), found, others, loaded.server.local_domains,
+                                   loaded.deliver.sub_address_separator)
 
 
 def _name_clashes(paths: Paths) -> Iterator[Problem]:
@@ -210,17 +227,25 @@ def _name_clashes(paths: Paths) -> Iterator[Problem]:
         first = seen.setdefault(path.stem.lower(), path.name)
         if first != path.name:
             yield Problem(str(path), None, f"account {path.stem.lower()!r} exists twice: {first} and {path.name}")
-    try:
-        document = conffile.read(paths.aliases) if os.path.lexists(paths.aliases) else None
-        if document:
-            aliases(document)
-    except ConfigError as error:
-        yield from error.problems
-        return
-    for name in document.data if document else ():
-        local, domain = names.alias_key(name)
-        if not domain and local in seen and document:
-            yield document.problem((name,), f"alias {name!r}: an account has this name, too")
+    documents: dict[Path, Document] = {}
+    parsers: dict[Path, Any] = {paths.aliases: aliases, paths.groups: groups.parse}
+    for path, parse in parsers.items():
+        try:
+            if os.path.lexists(path):
+                document = conffile.read(path)
+                parse(document)
+                documents[path] = document
+        except ConfigError as error:
+            yield from error.problems
+    named: set[str] = set()
+    if written := documents.get(paths.aliases):
+        for name in written.data:
+            local, domain = names.alias_key(name)
+            named |= set() if domain else {local}
+            if not domain and local in seen:
+                yield written.problem((name,), f"alias {name!r}: an account has this name, too")
+    if written := documents.get(paths.groups):
+        yield from groups.clashes(written, seen, named)
 
 
 def _insecure(paths: Paths, loaded: Settings | None) -> Iterator[Problem]:
@@ -264,7 +289,7 @@ def create(path: Path, text: str) -> None:
 def _checker(path: Path) -> Any:
     if path.parent.name == "accounts":
         return account
-    return aliases if path.name == "aliases.toml" else load_settings
+    return {"aliases.toml": aliases, "groups.toml": groups.parse}.get(path.name, load_settings)
 
 
 def sample(domain: str = "office.lan", *, port_offset: int = 0, listen: Sequence[str] | None = None) -> str:
@@ -287,3 +312,11 @@ def account_json_schema() -> dict[str, Any]:
     made = schema.json_schema(Account, "conf/accounts/NAME.toml")
     del made["properties"]["name"], made["required"]  # the name is the file's
     return made
+
+
+def group_json_schema() -> dict[str, Any]:
+    """The JSON Schema of groups.toml, for editors."""
+    made = schema.json_schema(groups.Group, "conf/groups.toml")
+    del made["properties"]["name"], made["required"]  # the name is the table's
+    top: dict[str, Any] = {key: made.pop(key) for key in ("$schema", "title", "$defs") if key in made}
+    return {**top, "type": "object", "additionalProperties": made}

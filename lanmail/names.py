@@ -1,7 +1,7 @@
-"""Which names accounts and aliases may have.
+"""Which names accounts, aliases and groups may have.
 
 An account's name is a file name, a directory name, the local part of its addresses and the log-in name, so it is
-kept to characters that are harmless in all four. Accounts and aliases share one namespace, compared without case.
+kept to characters that are harmless in all four. All three share one namespace, compared without case.
 """
 
 import re
@@ -11,7 +11,8 @@ from lanmail import address
 
 PATTERN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 POSTMASTER = ("postmaster", "abuse")  # RFC 5321 §4.5.1, RFC 2142 §4: reach the postmaster account everywhere
-RESERVED = frozenset({*POSTMASTER, "mailer-daemon", "everyone"})
+EVERYONE = "everyone"  # the group of all people, where groups.toml switches it on
+RESERVED = frozenset({*POSTMASTER, "mailer-daemon", EVERYONE})
 
 
 def account_problem(name: str) -> str | None:
@@ -34,6 +35,11 @@ def account_problem(name: str) -> str | None:
     return None
 
 
+def group_problem(name: str) -> str | None:
+    """Why `name` cannot be a group's name; None when it can."""
+    return None if name.lower() == EVERYONE else account_problem(name)
+
+
 def fold(local: str) -> str | None:
     """The form in which a local part is looked up; None when nothing of ours can match it.
 
@@ -48,7 +54,9 @@ def fold(local: str) -> str | None:
 def alias_key(text: str) -> tuple[str, str]:
     """(folded local part, domain or "") of an alias. Raises ValueError with a sentence."""
     local, domain = _split(text)
-    if local in ("postmaster", "mailer-daemon", "everyone"):
+    if local == EVERYONE:
+        raise ValueError("'everyone' is a reserved name; it is the group of all, which groups.toml switches on")
+    if local in ("postmaster", "mailer-daemon"):
         raise ValueError(f"'{local}' is a reserved name; mark an account as postmaster instead")
     return local, domain
 

@@ -26,6 +26,7 @@ class Paths:
             object.__setattr__(self, name, self.conf / name)
         object.__setattr__(self, "config_file", self.conf / "lanmail.toml")
         object.__setattr__(self, "aliases", self.conf / "aliases.toml")
+        object.__setattr__(self, "groups", self.conf / "groups.toml")
         for name in ("maildirs", "spool", "state", "archive"):
             object.__setattr__(self, name, self.var / name)
         for name in SPOOLS:
@@ -39,6 +40,7 @@ class Paths:
     secrets: Path = field(init=False)
     config_file: Path = field(init=False)
     aliases: Path = field(init=False)
+    groups: Path = field(init=False)
     maildirs: Path = field(init=False)
     spool: Path = field(init=False)
     state: Path = field(init=False)

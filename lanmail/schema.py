@@ -17,23 +17,23 @@ AnyModel = TypeVar("AnyModel", bound=pydantic.BaseModel)
 WIDTH = 110
 
 
-def validate(model: type[AnyModel], document: Document, data: dict[str, Any]) -> AnyModel:
-    """`data` of `document` as `model`. Raises ConfigError with a sentence for every key that is wrong."""
+def validate(model: type[AnyModel], document: Document, data: dict[str, Any], below: Key = ()) -> AnyModel:
+    """`data`, the table `below` of `document`, as `model`. Raises ConfigError with a sentence for every wrong key."""
     try:
         return model.model_validate(data)
     except pydantic.ValidationError as error:
         found = error.errors(include_url=False)
-    problems = [_problem(model, document, item) for item in found]
+    problems = [_problem(model, document, item, below) for item in found]
     raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))
 
 
-def _problem(model: type[pydantic.BaseModel], document: Document, error: Any) -> Problem:
+def _problem(model: type[pydantic.BaseModel], document: Document, error: Any, below: Key) -> Problem:
     location = [part for part in error["loc"] if part != "[key]"]
     key = tuple(part for part in location if isinstance(part, str))
     if error["type"] == "extra_forbidden":
-        return document.problem(key, _unknown(model, key))
-    written = ".".join(key) + "".join(f"[{part}]" for part in location if isinstance(part, int))
-    problem = document.problem(key, f"{written}: {_sentence(error)}")
+        return document.problem(below + key, _unknown(model, key, below))
+    written = ".".join(below + key) + "".join(f"[{part}]" for part in location if isinstance(part, int))
+    problem = document.problem(below + key, f"{written}: {_sentence(error)}")
     return problem if problem.line else Problem(problem.file, 1, problem.text)
 
 
@@ -77,11 +77,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _unknown(model: type[pydantic.BaseModel], key: Key) -> str:
+def _unknown(model: type[pydantic.BaseModel], key: Key, below: Key = ()) -> str:
     """The sentence about a key that does not exist, with a guess at what was meant."""
     parent = section(model, key[:-1])
     siblings = [field.alias or name for name, field in parent.model_fields.items()] if parent else []
-    where = f" in [{'.'.join(key[:-1])}]" if key[:-1] else ""
+    table = below + key[:-1]
+    where = f" in [{'.'.join(table)}]" if table else ""
     close = difflib.get_close_matches(key[-1], siblings, 1, 0.6)
     if close:
         return f"unknown key {key[-1]!r}{where}; did you mean {close[0]!r}?"

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lanmail import accounts, acl, atomic, log, maildir, mutf7
+from lanmail import accounts, acl, atomic, log, maildir, mutf7, stamps
 from lanmail.errors import Temporary
 from lanmail.paths import Paths
 from lanmail.settings import Account, Settings
@@ -65,7 +65,7 @@ class Shares:
         mine, theirs = self.account(name), self.account(owner)
         if mine is None or theirs is None:
             return acl.NONE
-        return acl.allowed(self.entries(theirs, folder), acl.Who(name, frozenset(mine.groups)))
+        return acl.allowed(self.entries(theirs, folder), self._directory.who(mine))
 
     def entries(self, owner: Account, folder: str) -> acl.Entries:
         """All that gives or takes rights in a folder: its file, and the members of the team mailbox."""
@@ -131,7 +131,7 @@ class Shares:
         mine, theirs = self.account(name), self.account(owner)
         if mine is None or theirs is None:
             return False
-        who = acl.Who(name, frozenset(mine.groups))
+        who = self._directory.who(mine)
         return any(entry.name and entry.matches(who) and not entry.negative for entry in self.entries(theirs, folder))
 
     def _candidates(self) -> Iterator[tuple[str, str]]:
@@ -193,7 +193,7 @@ class Shares:
 
     def _look_at_all(self) -> None:
         """With the lock. What changes meanwhile, or just changed and may again, is looked at the next time."""
-        made = time.time_ns() - int(accounts.RACY * 1e9)
+        made = time.time_ns() - int(stamps.RACY * 1e9)
         self._write([line for name in self._names() for line in self._shared_by(name)], made)
 
     def _names(self) -> tuple[str, ...]:

@@ -295,9 +295,9 @@ def test_check_looks_at_everything(tmp_path: Path) -> None:
         "accounts/müller.toml: 'müller': a name has letters a to z",
         f"accounts/open.toml: holds a password hash and everybody can read it; run: chmod 640 {where.accounts}",
         "accounts/schmidt.toml: only one account can be postmaster, now there are meier, schmidt",
-        "aliases.toml:1: alias 'a': there is no account or alias 'gone'",
+        "aliases.toml:1: alias 'a': there is no account, alias or group 'gone'",
         "aliases.toml:2: alias 'b@elsewhere.example': elsewhere.example is not a local domain",
-        "aliases.toml:3: alias 'c': there is no account or alias 'x'",
+        "aliases.toml:3: alias 'c': there is no account, alias or group 'x'",
     ):
         assert any(line.startswith(beginning) for line in said), (beginning, said)
     assert len(said) == 8

@@ -28,8 +28,9 @@ def add(where: Paths, name: str, targets: tuple[str, ...]) -> None:
     loaded = command.settings_of(where)
     directory = Directory(where, lambda: loaded)
     key = _parsed(name)
-    if not key[1] and key[0] in directory.names():
-        command.fail(f"there is an account '{key[0]}' already", os.EX_DATAERR)
+    for kind, taken in (("account", directory.names()), ("group", directory.groups())):
+        if not key[1] and key[0] in taken:
+            command.fail(f"there is {'an' if kind == 'account' else 'a'} {kind} '{key[0]}' already", os.EX_DATAERR)
     if key[1] and key[1] not in loaded.server.local_domains:
         command.fail(f"{key[1]} is not a local domain (see server.domain and server.extra_domains)", os.EX_DATAERR)
     for target in targets:
@@ -48,7 +49,7 @@ def _check_target(directory: Directory, key: tuple[str, str], target: str) -> No
     if (local.lower(), domain) == key:
         command.fail("an alias cannot lead to itself", os.EX_DATAERR)
     if not directory.reaches(local, domain):
-        command.fail(f"there is no account or alias '{target}'", os.EX_NOUSER)
+        command.fail(f"there is no account, alias or group '{target}'", os.EX_NOUSER)
 
 
 @alias.command("list")

@@ -102,10 +102,12 @@ def unset(where: Paths, key: str) -> None:
 
 @config.command("schema")
 @click.option("--account", is_flag=True, help="The schema of accounts/NAME.toml instead of lanmail.toml.")
+@click.option("--groups", is_flag=True, help="The schema of groups.toml.")
 @command.rooted
-def schema_(_where: Paths, account: bool) -> None:
+def schema_(_where: Paths, account: bool, groups: bool) -> None:
     """Print the JSON Schema, with which editors complete and check the file.
 
     Save it and write `#:schema PATH` into the first line of the file (taplo, VS Code with Even Better TOML).
     """
-    command.print_json(config_.account_json_schema() if account else config_.json_schema())
+    made = config_.group_json_schema if groups else config_.account_json_schema if account else config_.json_schema
+    command.print_json(made())

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lanmail import accounts, owner, spool
+from lanmail import owner, spool, threadsafe
 from lanmail.delivery import filling, maildrop, room
 from lanmail.paths import Paths
 from lanmail.settings import Settings
@@ -28,7 +28,7 @@ class Office:
     drop: maildrop.Maildrop
     room: room.Room
     filling: filling.Filling
-    directory: accounts.Shared  # for threads; the loop has one of its own
+    directory: threadsafe.Directory  # for threads; the loop has one of its own
     settings: Callable[[], Settings]
     made: dict[str, spool.Spool] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ def open_office(paths: Paths, settings: Callable[[], Settings]) -> Office:
     paths.maildirs.mkdir(mode=0o750, parents=True, exist_ok=True)
     check(paths)
     return Office(paths, settings=settings, drop=maildrop.Maildrop(paths.maildirs), room=room.Room(paths, settings),
-                  filling=filling.Filling(paths.maildirs), directory=accounts.Shared(paths, settings), made=made,
+                  filling=filling.Filling(paths.maildirs), directory=threadsafe.Directory(paths, settings), made=made,
                   **spools)
 
 

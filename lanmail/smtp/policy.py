@@ -11,8 +11,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from lanmail import message, outgoing
+from lanmail import message, outgoing, posting
 from lanmail.address import Address, from_header, parse
+from lanmail.envelope import Origin
 from lanmail.errors import Permanent, Temporary
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def author(directory: "accounts.Directory", account: "settings.Account", header:
 
 def recipient(
     directory: "accounts.Directory", address: Address, account: "settings.Account | None", *, lan: bool,
-    full: Callable[[str], bool],
+    origin: Origin, sender: Address | None, full: Callable[[str], bool],
 ) -> bool:
     """True when `address` is outside. Raise Permanent unless mail may go there; Temporary when that is not known.
 
@@ -65,6 +66,9 @@ def recipient(
     """
     found = directory.resolve(address)
     if found.kind == "local":
+        for name in found.groups:
+            if group := directory.group(name):
+                posting.readers(directory, group, origin, sender)
         if found.accounts and not found.external and all(map(full, found.accounts)):
             raise Temporary(f"<{address}>: the mailbox is full, try again later", 452, "4.2.2")
         return False

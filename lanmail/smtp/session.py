@@ -137,7 +137,8 @@ class Session(Dialogue):
             raise Permanent("This address needs SMTPUTF8", 553, "5.6.7")
         try:
             outside = policy.recipient(
-                self.service.directory, address, self.client.account, lan=self.client.lan, full=self.service.is_full)
+                self.service.directory, address, self.client.account, lan=self.client.lan, origin=self.client.origin,
+                sender=transaction.sender, full=self.service.is_full)
             if outside:
                 self._check_outside(transaction)
         except MailError as error:
