@@ -358,6 +358,21 @@ def target_unknown(*, id: str, to: str, via: str) -> None:
     event("target-unknown", level=logging.WARNING, id=id, to=to, via=via)
 
 
+def group_ring(*, id: str, group: str, ring: str) -> None:
+    """A group is a member of itself, by others or directly; everybody gets one copy all the same."""
+    event("group-ring", level=logging.WARNING, id=id, group=group, ring=ring)
+
+
+def group_empty(*, id: str, group: str) -> None:
+    """Nobody is in the group, so its owner gets the mail."""
+    event("group-empty", level=logging.WARNING, id=id, group=group)
+
+
+def group_refused(*, id: str, group: str, account: str, reply: str) -> None:
+    """An account forwards to a group that does not take it; the copy stays."""
+    event("group-refused", level=logging.WARNING, id=id, group=group, account=account, reply=reply)
+
+
 def denied_internet(*, id: str, account: str, to: str) -> None:
     """A copy for outside was not made: the account must not send there."""
     event("denied-internet", id=id, account=account, to=to)

@@ -113,6 +113,12 @@ def test_nothing_leads_to_the_internet(directory: accounts.Directory, to: bytes,
         assert not directory.resolve(accounts.Address(local, domain)).external
 
 
+def test_a_group_gets_its_mail_under_its_own_address(tmp_path: Path, directory: accounts.Directory) -> None:
+    paths.of_root(tmp_path).groups.write_text('[team]\nmembers = ["anna", "x@example.org"]\n')
+    assert names(directory, b"To: team+x@firma.example, bob@firma.example\n") == (
+        "To", ["team@firma.example", "bob@firma.example"])
+
+
 def test_second_copy_for_the_same_person_is_none_but_for_another_it_is(directory: accounts.Directory) -> None:
     sorter = Sorter(Wishes(), directory, "office.lan")
     mail = b"Message-ID: <1@x>\nTo: anna@firma.example, bob@firma.example\n\n"

@@ -2,22 +2,22 @@
 
     recipient → alias → group → account → its rules → forward → account → …
 
-Each account is visited once. Its rules wish (rules/mail.py), and when all have been asked, the wishes become a
-route.Route. Where forwards lead in a circle, so that no copy would be left anywhere, the last account on the way keeps
-one. Whatever a rule cannot say now defers its recipient only.
+Each account is visited once, whom a mail names itself before the members of groups. Its rules wish (rules/mail.py),
+and when all have been asked, the wishes become a route.Route. Where forwards lead in a circle, so that no copy would
+be left anywhere, the last account on the way keeps one. Whatever a rule cannot say now defers its recipient only.
 """
 
 import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lanmail import dsn, envelope, log, quota
 from lanmail.address import Address
 from lanmail.delivery import route
 from lanmail.errors import MailError, Permanent, Temporary
-from lanmail.rules import autoresponder, command, einvoice, forward
-from lanmail.rules.mail import Changes, Mail, Target, Visit
+from lanmail.rules import autoresponder, command, einvoice, forward, group
+from lanmail.rules.mail import UNCHANGED, Changes, Mail, Target, Visit
 from lanmail.settings import Account
 
 Rule = Callable[[Mail, Visit], None]
@@ -34,6 +34,8 @@ class _Step:
     direct: bool = True
     forwarder: Account | None = None
     by: "_Stop | None" = None  # the visit whose forward led here
+    group: str = ""  # of which the members are to be found
+    changes: Changes = UNCHANGED  # that groups on the way made
 
 
 @dataclass(slots=True)
@@ -70,6 +72,9 @@ class Expansion:
     # on the way
 
     def _look(self, step: _Step) -> None:
+        if step.group:
+            self._group(step)
+            return
         try:
             found = self.directory.resolve(step.address)
         except Temporary as error:
@@ -79,7 +84,7 @@ class Expansion:
             self._outside(step, step.address, alias=False)
         elif found.kind == "unknown":
             self._unknown(step)
-        elif not found.accounts and not found.external:
+        elif not (found.accounts or found.external or found.groups):
             self.route.stuck.append((step.recipient, route.NO_POSTMASTER))
         else:
             if step.recipient.params and step.direct and dsn.wanted(step.recipient, "delivered"):
@@ -88,6 +93,39 @@ class Expansion:
                 self._outside(step, address, alias=True)
             for name in found.accounts:
                 self._account(step, name)
+            self.steps += [replace(step, group=name) for name in found.groups]
+
+    def _group(self, step: _Step) -> None:
+        """Its members, or who gets the mail instead of them."""
+        one = self.directory.group(step.group)
+        if one is None:  # it was there a moment ago
+            self._defer(step.recipient, Temporary(f"the group {step.group} is gone"))
+            return
+        try:
+            fan = group.expand(self.mail, one, step.address, step.forwarder)
+        except Temporary as error:
+            self._defer(step.recipient, error)
+            return
+        except Permanent as error:
+            if step.forwarder is None:
+                self.route.failed.append(dsn.Report(step.recipient, error))
+            else:
+                log.group_refused(id=self.mail.id, group=one.name, account=step.forwarder.name, reply=str(error))
+            return
+        inner = replace(step, via=(*step.via, one.name), direct=False, group="", forwarder=None, changes=fan.changes)
+        if fan.instead is not None:
+            again = one.name in step.via  # owners that are groups can lead in a circle
+            to = Address("postmaster", self.mail.settings.server.domain) if again else fan.instead
+            self.steps.append(replace(inner, address=to))
+            return
+        self.mail.say(f"{self.mail.id}: group {one.name}: {len(fan.accounts)} here, {len(fan.external)} outside")
+        for name in fan.accounts:
+            self._account(inner, name)
+        for address in fan.external:
+            leaving = route.Leaving(fan.outside, fan.sender, fan.origin)
+            self.route.leaving.setdefault(address, (envelope.Recipient(address), leaving))
+        if step.by is not None and fan.external:
+            step.by.lands = True
 
     def _unknown(self, step: _Step) -> None:
         if step.direct:
@@ -108,15 +146,16 @@ class Expansion:
             return
         assert step.by is not None
         step.by.lands = True
-        leaving = self._forwarded(account, step.by.visit.keep)
+        leaving = self._forwarded(account, step.by.visit.keep, step.changes)
         self.route.leaving.setdefault(address, (envelope.Recipient(address), leaving))
 
-    def _forwarded(self, account: Account, keep: bool) -> route.Leaving:
+    def _forwarded(self, account: Account, keep: bool, changes: Changes) -> route.Leaving:
         """Sent on by the account: failures come to it, and what was there stays as it was."""
         mine = Address(account.name, self.mail.settings.server.domain)
         lines = f"Delivered-To: {mine}\nX-Forwarded-For: {mine}\n".encode()
         origin = envelope.Origin("forward", (("account", account.name), ("keep", "yes" if keep else "no")))
-        return route.Leaving(Changes(lines), None if self.mail.sender is None else mine, origin)
+        changes = replace(changes, lines=lines + changes.lines)
+        return route.Leaving(changes, None if self.mail.sender is None else mine, origin)
 
     def _account(self, step: _Step, name: str) -> None:
         stop = self.stops.get(name)
@@ -135,7 +174,7 @@ class Expansion:
             account = Account(name=name)  # broken from the start: its mail waits for no rule of it
         if account is None:
             return None
-        visit = Visit(account, step.recipient, step.via, step.direct)
+        visit = Visit(account, step.recipient, step.via, step.direct, changes=step.changes)
         try:
             for rule in self.rules:
                 rule(self.mail, visit)
@@ -165,7 +204,7 @@ class Expansion:
         log.forwarded(id=self.mail.id, account=account.name, to=str(address), why=target.why)
         self.mail.say(f"{self.mail.id}: account {account.name} sends it on to {address} ({target.why})")
         self.steps.append(_Step(step.recipient, address, (*step.via, account.name), direct=False, forwarder=account,
-                                by=stop))
+                                by=stop, changes=step.changes))
 
     def _temporary(self, error: Exception, name: str) -> MailError:
         if isinstance(error, Temporary):

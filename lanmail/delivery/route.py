@@ -90,10 +90,11 @@ def find(directory: accounts.Directory, recipients: Iterable[envelope.Recipient]
             route.external.setdefault(one.address, one)
         elif found.kind == "unknown":
             route.failed.append(unknown(one))
-        elif not found.accounts and not found.external:
+        elif not (found.accounts or found.external or found.groups):
             route.stuck.append((one, NO_POSTMASTER))
         else:
             _local(route, one, found)
+            route.needs_rules |= bool(found.groups)
     # the answer to a command goes the way that the account has taken since
     fresh = origin is not None and origin.get("source") == command.SOURCE
     for name in list(route.places):

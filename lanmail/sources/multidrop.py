@@ -8,14 +8,16 @@ server that put the mail there wrote about its envelope, then what the hops befo
 sender wrote, which knows no Bcc and nothing of mailing lists; that is believed only where no envelope names an address
 of ours. Whoever cannot be found that way is not guessed: the fallback account gets the mail, or the postmaster.
 
-Invariants: every recipient is an account of ours under an address that leads nowhere else, so a collective mailbox
-never sends to the internet, not through an alias either. Within one run nobody gets two copies of one mail, which a
+Invariants: every recipient is an account or group of ours under an address that leads nowhere else, so a collective
+mailbox never sends to the internet, not through an alias either; only what a group has as members, and an account
+forwards, counts as always. Within one run nobody gets two copies of one mail, which a
 provider may have put there once for each recipient; somebody else named in the second copy does get it.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from lanmail import accounts, address, charset, incoming, message
 from lanmail.address import Address
@@ -67,7 +69,7 @@ class Sorter:
                 break
             found = self._ours(name, header)
             told = told or bool(found)
-            if any(self.directory.resolve(one).accounts for one in found):
+            if any(self._known(one) for one in found):
                 by, named = name, self._resolved(found)
                 break
         return Sorted(self._fresh(header, named), by)
@@ -113,10 +115,22 @@ class Sorter:
         """Addresses of accounts, each account once; whom nobody knows is the fallback's."""
         found: dict[str, Address] = {}
         for one in named:
-            known = self.directory.resolve(one).accounts
-            for account in known or [self.wishes.fallback]:
-                found.setdefault(account, self._of(account, one) if known else self._fallback())
+            known = self._known(one)
+            for name in known or [self.wishes.fallback]:
+                found.setdefault(name, known[name](one) if known else self._fallback())
         return list(dict.fromkeys(found.values()))
+
+    def _known(self, one: Address) -> dict[str, Callable[[Address], Address]]:
+        """The accounts and groups of ours that an address leads to, each with what finds the address that does."""
+        led = self.directory.resolve(one)
+        found: dict[str, Callable[[Address], Address]] = {name: partial(self._of, name) for name in led.accounts}
+        for name in led.groups:
+            found[name] = partial(self._of_group, name)
+        return found
+
+    def _of_group(self, name: str, one: Address) -> Address:
+        group = self.directory.group(name)
+        return group.address_in(one.domain) if group is not None else one
 
     def _of(self, account: str, one: Address) -> Address:
         """An address that leads to this account alone: the one that was used, where it does."""
