@@ -470,6 +470,16 @@ def spool_failed(*, id: str, error: str) -> None:
     event("spool-failed", level=logging.ERROR, id=id, error=error)
 
 
+def archive_index_failed(*, error: str) -> None:
+    """A mail of the archive, or all of it, could not be indexed; the archive itself has it."""
+    event("archive-index-failed", level=logging.ERROR, error=error)
+
+
+def archive_index_anew(*, why: str) -> None:
+    """The index of the archive could not be used; it is made anew, and searches find what is in it so far."""
+    event("archive-index-anew", level=logging.WARNING, why=why)
+
+
 def fetched(*, source: str, mails: int, octets: int, deleted: int, waiting: int, seconds: float) -> None:
     """A visit to an external mailbox that found something to do."""
     event("fetched", source=source, mails=mails, octets=octets, deleted=deleted, waiting=waiting, seconds=seconds)

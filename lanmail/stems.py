@@ -8,6 +8,7 @@ import functools
 import re
 import unicodedata
 from collections.abc import Collection
+from typing import Any
 
 import Stemmer  # type: ignore[import-not-found]
 
@@ -15,17 +16,28 @@ from lanmail import terms
 
 SAME, PART, STEM = 100, 80, 50
 
-_stemmers = (Stemmer.Stemmer("german"), Stemmer.Stemmer("english"))
+_german, _english = Stemmer.Stemmer("german", 0), Stemmer.Stemmer("english", 0)  # what they said is remembered below
 _marks = re.compile("[\u0300-\u036f]")
+_no_umlaut = re.compile("(?<![aou])\u0308|[\u0300-\u0307\u0309-\u036f]")
 _start = re.compile("[^aeiouy\u0300-\u036f]*[aeou]?").match  # what no inflection changes
 
 
 @functools.lru_cache(maxsize=50_000)
 def of(word: str) -> frozenset[str]:
     """The stems of a folded word, without accents."""
-    composed = unicodedata.normalize("NFC", word)
-    stems = [stemmer.stemWord(composed) for stemmer in _stemmers]
-    return frozenset([_marks.sub("", unicodedata.normalize("NFD", stem)) for stem in stems])
+    return frozenset((_stem(_german, word), _stem(_english, word)))
+
+
+@functools.lru_cache(maxsize=50_000)
+def german(word: str) -> str:
+    """The German stem of a folded word, without accents; umlauts count as written with or without their e."""
+    return _stem(_german, word if word.isascii() else _no_umlaut.sub("", word))
+
+
+def _stem(stemmer: Any, word: str) -> str:
+    if word.isascii():
+        return str(stemmer.stemWord(word))
+    return _marks.sub("", unicodedata.normalize("NFD", stemmer.stemWord(unicodedata.normalize("NFC", word))))
 
 
 class Word:

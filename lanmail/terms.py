@@ -1,6 +1,7 @@
 """The terms by which a text is found: maximal runs of letters and digits, and what of them a needle must be part of.
 
     terms(text) -> set[str]              of a folded text
+    sequence(text) -> list[str]          the same in their order, long ones not cut
     runs(needle) -> list[Run]            what a text with that (folded) needle in it has terms for, the longest first
 
 A text holds a needle only if it has, for each run of the needle, a term that the run fits into. Where a run begins and
@@ -39,6 +40,11 @@ def terms(text: str) -> set[str]:
         else:
             found.update([run[at : at + 2 * STEP] for at in range(0, len(run) - STEP, STEP)])
     return found
+
+
+def sequence(text: str) -> list[str]:
+    """The terms of a folded text one after the other, however long."""
+    return _find.findall(text)
 
 
 def runs(needle: str) -> list[Run]:

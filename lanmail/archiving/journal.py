@@ -217,6 +217,16 @@ def _save_head(where: Paths, at: Place) -> None:
     atomic.write(directory / "head.json", text + "\n", durable=False)
 
 
+def ends_at(descriptor: int, known: Place) -> bool:
+    """Whether the line of the open journal that ends there still is that one. OSError."""
+    for most in (1 << 16, LONGEST):
+        window = min(known.offset, most)
+        raw = os.pread(descriptor, window, known.offset - window)
+        if len(raw) == window and raw.endswith(b"\n") and _hash(raw[raw.rfind(b"\n", 0, -1) + 1 :]) == known.hash:
+            return True
+    return not known.seq
+
+
 def who() -> str:
     """Who does something by hand, for `by`: the log-in name, behind sudo, too."""
     try:
@@ -309,7 +319,7 @@ class Journal:
         if self._at is not None and self._at.offset == size:
             return self._at
         known = self._at or load_head(self._where)
-        cut = known is not None and not self._ends_at(known)
+        cut = known is not None and not ends_at(self._fd, known)
         if size:
             self._at = self._last(None if cut else known, size, now)
         else:
@@ -321,15 +331,6 @@ class Journal:
             found = {"seq": self._at.seq, "hash": self._at.hash}
             self._append([{"kind": BROKEN, "expected": {"seq": known.seq, "hash": known.hash}, "found": found}], now)
         return self._at
-
-    def _ends_at(self, known: Place) -> bool:
-        """Whether the line that ends there is the one we wrote."""
-        for most in (1 << 16, LONGEST):
-            window = min(known.offset, most)
-            raw = os.pread(self._fd, window, known.offset - window)
-            if len(raw) == window and raw.endswith(b"\n") and _hash(raw[raw.rfind(b"\n", 0, -1) + 1 :]) == known.hash:
-                return True
-        return not known.seq
 
     def _last(self, known: Place | None, size: int, now: float) -> Place:
         """The end of the chain behind `known`; what lies behind it is marked as torn."""
