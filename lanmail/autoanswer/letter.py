@@ -80,6 +80,11 @@ def mark(section: Autoresponder) -> str:
 
 # placeholders
 
+def unknown(text: str) -> list[str]:
+    """What looks like a placeholder in a text, and is none."""
+    return [f"[{word}]" for word in dict.fromkeys(_PLACEHOLDER.findall(text)) if word not in PLACEHOLDERS]
+
+
 def _values(mail: Mail, visit: Visit, to: Address) -> dict[str, str]:
     raw = (message.field(mail.header, b"From") or b"")[:2000]
     authors = address.from_header(raw.decode("utf-8", "replace"), 1)
