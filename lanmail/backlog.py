@@ -15,7 +15,7 @@ from pathlib import Path
 from lanmail import atomic, envelope, log, spool
 from lanmail.paths import Paths
 
-SPOOLS = ("queue", "outbound", "jobs", "hold", "pickup")
+SPOOLS = ("queue", "outbound", "jobs", "archive", "hold", "pickup")
 TRIED = ("queue", "outbound", "jobs")  # those whose entries are tried again
 _HEAD = 1 << 16
 _BY_HAND = "held by hand"
@@ -111,7 +111,8 @@ def release(where: Paths, item: Item) -> str:
         if target == "pickup":
             os.rename(path, where.pickup / f"released-{item.id}.eml")
         else:
-            _save(where.state / target / f"{item.id}.json", {**state, "released": True})
+            if target in TRIED:
+                _save(where.state / target / f"{item.id}.json", {**state, "released": True})
             os.rename(path, where.spool / target / spool.NEW / item.name)
     _forget(where, item)
     log.moved(id=item.id, what="released", spool=target)

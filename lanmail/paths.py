@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SPOOLS = ("queue", "pickup", "outbound", "jobs", "hold")
+SPOOLS = ("queue", "pickup", "outbound", "jobs", "archive", "hold")
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,11 @@ class Paths:
         object.__setattr__(self, "config_file", self.conf / "lanmail.toml")
         object.__setattr__(self, "aliases", self.conf / "aliases.toml")
         object.__setattr__(self, "groups", self.conf / "groups.toml")
-        for name in ("maildirs", "spool", "state", "archive"):
-            object.__setattr__(self, name, self.var / name)
+        object.__setattr__(self, "spool", self.var / "spool")
         for name in SPOOLS:
             object.__setattr__(self, name, self.spool / name)
+        for name in ("maildirs", "state", "archive"):  # the archive itself has the name, not its spool
+            object.__setattr__(self, name, self.var / name)
         object.__setattr__(self, "log", self.state / "log")
         object.__setattr__(self, "full", self.state / "full")
         object.__setattr__(self, "indexes", self.state / "index")

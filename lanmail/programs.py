@@ -15,6 +15,7 @@ class Program:
 DAEMONS = (
     Program("deliver", "resolves recipients, files mail into Maildirs"),
     Program("relay", "sends mail to the outside"),
+    Program("archived", "puts mail into the archive"),
     Program("tokend", "keeps OAuth2 tokens of external mailboxes fresh"),
     Program("fetchmail", "fetches mail from mailboxes elsewhere"),
     Program("smtpd", "receives mail: SMTP, submission, LMTP", listens=True),

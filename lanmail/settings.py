@@ -213,6 +213,14 @@ class Tokend(Model):
     requests_per_host: int = _key(2, "Most requests to one provider at a time.", ge=1)
 
 
+class Archived(Model):
+    """Keeping the archive. Which accounts are archived, and for how long, is said in them or in [account_defaults]."""
+
+    sweep: Duration = _key("30s", "How often spool/archive is looked through in case a notification was missed.")
+    report: list[Mailbox] = _key(
+        [], "Who gets a mail each day with the end of the journal: whoever keeps it can prove what was there.")
+
+
 class Httpd(Model):
     """The HTTP API, the log-in pages and the web interface."""
 
@@ -258,6 +266,8 @@ class AccountDefaults(Model):
     deny_internet: bool = _key(False, "Mail to addresses outside is refused: 521 5.7.1.")
     sent_copy: bool = _key(False, "What the account sends by SMTP is kept in its Sent folder (clients mostly do).")
     archive: bool = _key(False, "All mail that the account receives or sends is archived.")
+    archive_years: int = _key(
+        0, "So many full calendar years its mail stays in the archive, then a purge takes it; 0 is for ever.", ge=0)
 
 
 class _Own(Model):
@@ -306,6 +316,7 @@ class Settings(Model):
     dkim: Dkim = _section(Dkim)
     incoming: Incoming = _section(Incoming)
     tokend: Tokend = _section(Tokend)
+    archived: Archived = _section(Archived)
     httpd: Httpd = _section(Httpd)
     auth: Auth = _section(Auth)
     tls: Tls = _section(Tls)

@@ -176,6 +176,9 @@ def waiting(where: Paths, loaded: Settings) -> Iterator[Finding]:
         )
     else:
         yield ok("queue", f"{entries} waiting" if entries else "empty")
+    entries, oldest = _entries(where.spool / "archive/new")
+    if entries and time.time() - oldest > _WAITS:
+        yield warn("archive", f"{entries} wait to be archived", "does lanmail-archived run? see its log")
     held, _ = _entries(where.hold / "new")
     if held:
         yield warn("hold", f"{held} need a person", "lanmail queue list --hold")
