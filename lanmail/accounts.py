@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from lanmail import acl, config, groups, log, membership, names
+from lanmail import acl, config, envelope, groups, log, membership, names
 from lanmail.address import Address
 from lanmail.errors import ConfigError, Temporary
 from lanmail.groups import Group
@@ -443,6 +443,24 @@ class Directory:
 def is_person(account: Account) -> bool:
     """Whether the account is somebody's own: a member of `everyone`."""
     return not (account.disabled or account.shared or account.einvoice.enabled)
+
+
+_UNNAMED = frozenset({"pickup", "lan", "local"})  # handed in by our own without a log-in
+
+
+def sender_of(directory: Directory, head: envelope.Envelope) -> str | None:
+    """The account whose mail this is: who logged in for it, else whose address sends from our own network. Temporary.
+
+    An address of several accounts is nobody's; and what comes from elsewhere proves nothing.
+    """
+    origin, sender = head.origin, head.sender
+    if origin is None:
+        return None
+    named = origin.get("account")
+    if named is not None or sender is None or origin.kind not in _UNNAMED or not directory.is_local(sender.domain):
+        return named
+    found = directory.resolve(sender)
+    return found.accounts[0] if len(found.accounts) == 1 and not (found.external or found.groups) else None
 
 
 def _gone(path: Path) -> bool:

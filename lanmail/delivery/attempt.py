@@ -25,6 +25,7 @@ from lanmail.address import Address
 from lanmail.delivery import copies, expansion, progress, route
 from lanmail.delivery.office import Office
 from lanmail.errors import MailError, Permanent
+from lanmail.rules import archive
 from lanmail.rules.mail import Changes, Mail
 
 DELIVERED = MailError(250, "2.1.5", "Delivered to the mailbox")
@@ -246,7 +247,7 @@ class Attempt:
             self._hand_out(targets, [one.address for one in targets], leaving)
 
     def _hand_out(self, targets: list[envelope.Recipient], addresses: list[Address], leaving: route.Leaving) -> None:
-        head = self._subset(targets)
+        head = archive.mark(self.entry.id, self._subset(targets), self.route.made)
         if leaving.origin is not None:
             params = tuple((key, value) for key, value in head.params if key.upper() in ("BODY", "SMTPUTF8"))
             head = envelope.Envelope(leaving.sender, targets, params, leaving.origin)

@@ -257,7 +257,7 @@ class Desk:
             looped = attempt.loop(one, entry.header(self.office.queue, one), limit)
             if looped is not None and not (known and known.released):
                 return looped
-        return route.find(self.directory, one.head.recipients, one.head.origin)
+        return route.find(self.directory, one.head)
 
     # the long way
 

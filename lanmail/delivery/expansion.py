@@ -16,7 +16,7 @@ from lanmail import dsn, envelope, log, quota
 from lanmail.address import Address
 from lanmail.delivery import route
 from lanmail.errors import MailError, Permanent, Temporary
-from lanmail.rules import autoresponder, command, einvoice, forward, group
+from lanmail.rules import archive, autoresponder, command, einvoice, forward, group
 from lanmail.rules.mail import UNCHANGED, Changes, Mail, Target, Visit
 from lanmail.settings import Account
 
@@ -54,6 +54,7 @@ class Expansion:
         self.mail, self.directory, self.rules = mail, mail.directory, rules
         self.route = route.Route()
         self.stops: dict[str, _Stop] = {}  # in the order of the way
+        self.reached: dict[str, Account] = {}  # also those whose rules cannot be followed now
         self.steps: deque[_Step] = deque()
 
     def find(self) -> route.Route:
@@ -67,6 +68,10 @@ class Expansion:
             self._place(stop.visit)
         for address in self.route.external:  # named directly and through one of ours: once
             self.route.leaving.pop(address, None)
+        try:
+            self.route.made += archive.collect(self.mail, self.reached.values())
+        except Temporary as error:  # nothing is delivered that might have to be archived
+            return route.Route(deferred=[dsn.Report(one, error) for one in self.mail.head.recipients])
         return self.route
 
     # on the way
@@ -174,6 +179,7 @@ class Expansion:
             account = Account(name=name)  # broken from the start: its mail waits for no rule of it
         if account is None:
             return None
+        self.reached[name] = account
         visit = Visit(account, step.recipient, step.via, step.direct, changes=step.changes)
         try:
             for rule in self.rules:
@@ -181,6 +187,7 @@ class Expansion:
                 if visit.consumed:
                     break
         except Permanent as error:
+            del self.reached[name]
             self.route.failed.append(dsn.Report(step.recipient, error))
             return None
         except Exception as error:

@@ -13,7 +13,7 @@ from lanmail.delivery import filling, maildrop, room
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 
-MADE = ("jobs",)  # spools that deliver only puts something into
+MADE = ("archive", "jobs")  # spools that deliver only puts something into
 
 
 @dataclass(slots=True)

@@ -6,13 +6,12 @@ finds the way in a thread. One mailbox gets one copy, however many addresses lea
 path: account names come from the directory alone.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lanmail import accounts, dsn, envelope, quota
 from lanmail.address import Address
 from lanmail.errors import Permanent, Temporary
-from lanmail.rules import command
+from lanmail.rules import archive, command
 from lanmail.rules.mail import UNCHANGED, Changes, Made
 from lanmail.settings import Account
 
@@ -74,13 +73,12 @@ class Route:
         return bool(self.leaving or self.made or self.failed or self.stuck or self.deferred)
 
 
-def find(directory: accounts.Directory, recipients: Iterable[envelope.Recipient],
-         origin: envelope.Origin | None = None) -> Route:
+def find(directory: accounts.Directory, head: envelope.Envelope) -> Route:
     """Look every recipient up. Never raises for an address: what cannot be decided now is deferred."""
-    route = Route()
+    route, origin = Route(), head.origin
     ruled = origin is None or origin.kind != RETURNED
     submitter = origin.get("account") if origin is not None and origin.kind == "submission" else None
-    for one in recipients:
+    for one in head.recipients:
         try:
             found = directory.resolve(one.address)
         except Temporary as error:
@@ -105,7 +103,8 @@ def find(directory: accounts.Directory, recipients: Iterable[envelope.Recipient]
             if ruled and (account.has_rules or name == submitter):
                 route.needs_rules = True
     if submitter is not None and (sender := _account(directory, submitter)) is not None:
-        route.needs_rules |= sender.sent_copy or sender.archive
+        route.needs_rules |= sender.sent_copy
+    route.needs_rules |= _is_archived(directory, head)
     for address in route.external:  # named directly and through an alias: once
         route.leaving.pop(address, None)
     return route
@@ -135,6 +134,14 @@ def _account(directory: accounts.Directory, name: str, *, fresh: bool = False) -
         return directory.account(name, fresh=fresh)
     except Temporary:
         return None
+
+
+def _is_archived(directory: accounts.Directory, head: envelope.Envelope) -> bool:
+    """Because of who sent it; who cannot be told now is looked at with time."""
+    try:
+        return archive.is_wanted(directory, head)
+    except Temporary:
+        return True
 
 
 def _local(route: Route, one: envelope.Recipient, found: accounts.Resolution) -> None:

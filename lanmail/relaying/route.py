@@ -7,7 +7,7 @@ account is that account's, too. Everything else goes the default way.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lanmail import entry, envelope, outgoing
+from lanmail import accounts, entry, envelope, outgoing
 from lanmail.errors import Permanent
 from lanmail.outgoing import Outgoing
 from lanmail.relaying.office import Office
@@ -37,7 +37,7 @@ class Part:
 
 def way_of(office: Office, one: entry.Entry) -> Way:
     """The way out of an entry. Temporary when the account's file is broken."""
-    default, name = office.settings().outgoing, account_of(office, one)
+    default, name = office.settings().outgoing, accounts.sender_of(office.directory, one.head)
     if name is None:
         return Way(None, default)
     account = office.directory.account(name, fresh=False)
@@ -50,20 +50,6 @@ def way_of(office: Office, one: entry.Entry) -> Way:
     way = Way(name, outgoing.of(default, own), "rate" in outgoing.given(own), account.deny_internet)
     office.ways[name] = default, account, way
     return way
-
-
-def account_of(office: Office, one: entry.Entry) -> str | None:
-    """The account whose mail this is."""
-    origin, sender = one.head.origin, one.head.sender
-    if origin is None:
-        return None
-    named = origin.get("account")
-    if named is not None or sender is None or origin.kind not in _UNNAMED:
-        return named
-    if not office.directory.is_local(sender.domain):
-        return None
-    found = office.directory.resolve(sender)
-    return found.accounts[0] if len(found.accounts) == 1 and not found.external else None
 
 
 def is_ours(one: entry.Entry) -> bool:

@@ -126,7 +126,7 @@ class Made:
     key: str  # like "autoresponder meier"
     spool: str  # queue, archive, jobs
     head: envelope.Envelope
-    text: bytes  # the whole message, LF line ends
+    text: bytes | None  # the whole message, LF line ends; None: a copy of the mail as it came
 
 
 @dataclass(slots=True)
