@@ -11,6 +11,7 @@ from pydantic import model_validator
 from lanmail import keys, period, secret
 from lanmail.keys import Model
 from lanmail.period import Moment
+from lanmail.timetable import Times
 from lanmail.units import Directory, Duration, ForwardList, ForwardTo, Hostname, Url
 
 _key = keys.key
@@ -86,5 +87,6 @@ class EInvoice(Model):
 class Sms(Model):
     """A short message to a telephone when mail comes."""
 
-    to: str = _key("", "Mobile number, like 00491791234567; empty: off.", pattern=r"^(\+?[0-9]{6,20})?$")
+    to: str = _key("", "Mobile number, like 00491791234567; empty: off.", pattern=r"^((\+|0)[0-9]{5,20})?$")
+    quiet: list[Times] = _key([], "Times without short messages; empty: those of [sms] in lanmail.toml.")
 

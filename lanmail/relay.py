@@ -24,16 +24,22 @@ DESCRIPTION
     want it. outgoing.rate spreads mail over the hour, outgoing.hold keeps each mail back for some seconds in which
     `lanmail queue remove` takes it back.
 
+    Beside mail it carries out jobs (spool/jobs): short messages are handed to the gateway that [sms] names and given up
+    after an hour (sms.give_up); documents are posted to the URL that an account names. A document that could not be
+    posted until relay.give_up goes to hold, and the account gets a notice.
+
     `lanmail queue` shows what waits, why and until when; its retry, hold, release and remove work while relay runs.
 
     --once sends what is due and ends; 75 means that something has to be tried again later.
     --trace says on stderr what is done with each mail, and why.
 
 READS
-    conf/lanmail.toml, conf/accounts/, conf/aliases.toml, conf/secrets/, state/tokens, spool/outbound
+    conf/lanmail.toml, conf/accounts/, conf/aliases.toml, conf/secrets/, state/tokens, spool/outbound,
+    spool/jobs
 
 WRITES
-    spool/queue (bounces), spool/hold, state/outbound, state/relay, state/tls-seen.json, state/relay.lock, state/log
+    spool/queue (bounces), spool/hold, state/outbound, state/jobs, state/relay, state/tls-seen.json, state/relay.lock,
+    state/log
 
 SIGNALS
     SIGTERM finishes what is on the wire, SIGHUP reads the settings again. Accounts and passwords need no signal.
@@ -62,7 +68,7 @@ import signal
 import time
 
 from lanmail import daemon, log, owner, watch
-from lanmail.relaying import desk, office
+from lanmail.relaying import desk, errands, office
 
 STOP_SENDING = 20.0  # seconds that a stopping relay waits for what is on the wire
 TMP_SWEEP = 3600.0
@@ -85,13 +91,16 @@ class Relay:
         # the kernel's note that somebody writes to a file we are just looking at (spool.is_open); it would kill us
         signal.signal(signal.SIGIO, signal.SIG_IGN)
         self.desk = desk.Desk(self.office, context.say)
+        self.errands = errands.Errands(self.office, context.say)
         self.watch = watch.Watch()
 
     def begin(self) -> None:
         """Listen first, then look at what is there: nothing can fall between."""
         self.watch.subscribe(self.office.outbound.new, self.desk.arrived)
+        self.watch.subscribe(self.office.jobs.new, self.errands.arrived)
         self.watch.attach(asyncio.get_running_loop())
         self.desk.recover()
+        self.errands.recover()
 
     async def sweep(self) -> None:
         """Every now and then: what no event told of, and what was abandoned in tmp/."""
@@ -99,8 +108,9 @@ class Relay:
         while True:
             if time.monotonic() - swept > TMP_SWEEP:
                 swept = time.monotonic()
-                for name in self.office.outbound.sweep_tmp(time.time()):
-                    log.abandoned(spool="outbound", file=name)
+                for one in (self.office.outbound, self.office.jobs):
+                    for name in one.sweep_tmp(time.time()):
+                        log.abandoned(spool=one.path.name, file=name)
             await asyncio.sleep(self.context.settings.relay.sweep)
             try:
                 office.check(self.context.paths)
@@ -110,10 +120,11 @@ class Relay:
                     log.unsafe(error=str(error))
                 told = str(error)
             self.desk.sweep()
+            self.errands.sweep()
 
     async def settle(self) -> None:
         """Until nothing is left but what waits for its time."""
-        while not self.desk.idle:  # noqa: ASYNC110 — --once only, and nothing tells when a desk is idle
+        while not (self.desk.idle and self.errands.idle):  # noqa: ASYNC110 — --once only, and nothing tells when a desk is idle
             await asyncio.sleep(0.01)
 
     async def close(self) -> None:
@@ -126,6 +137,7 @@ class Relay:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*self.desk.sending.tasks, return_exceptions=True)
+        await self.errands.close(max(0.0, limit - time.monotonic()))
         self.watch.close()
         self.desk.pool.shutdown(wait=True)
         await self.office.close()
@@ -149,7 +161,8 @@ async def once(context: daemon.Context) -> int:
     try:
         relay.begin()
         await relay.settle()
-        waiting = relay.desk.sleeping or any(one.parked for one in relay.desk.sending.destinations.values())
+        waiting = relay.desk.sleeping or relay.errands.sleeping or any(
+            one.parked for one in relay.desk.sending.destinations.values())
         return os.EX_TEMPFAIL if waiting else os.EX_OK
     finally:
         await relay.close()

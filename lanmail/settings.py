@@ -16,6 +16,7 @@ from lanmail.accountrules import Autoresponder, EInvoice, Forward, Sms
 from lanmail.incoming import Incoming, Source
 from lanmail.keys import Model
 from lanmail.outgoing import Dkim, Outgoing
+from lanmail.sms.options import SmsGateway
 from lanmail.units import (
     IP,
     CommandWord,
@@ -315,6 +316,7 @@ class Settings(Model):
     outgoing: Outgoing = _section(Outgoing)
     dkim: Dkim = _section(Dkim)
     incoming: Incoming = _section(Incoming)
+    sms: SmsGateway = _section(SmsGateway)
     tokend: Tokend = _section(Tokend)
     archived: Archived = _section(Archived)
     httpd: Httpd = _section(Httpd)
@@ -346,3 +348,5 @@ class Settings(Model):
             taken.setdefault(number, name)
         if self.smtpd.lan.port and not self.smtpd.lan.networks:
             yield ("smtpd.lan.port",), "smtpd.lan.networks must name the networks that may use this port"
+        for name, sentence in self.sms.lacks():
+            yield ("sms.gateway",), f"sms.{name} {sentence}"

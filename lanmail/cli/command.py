@@ -11,9 +11,11 @@ made, 74 input/output, 77 no permission, 78 configuration.
 """
 
 import codecs
+import contextlib
 import functools
 import json
 import os
+import pwd
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -149,6 +151,8 @@ def become_owner_of(directory: Path) -> None:
     if os.geteuid() == 0 and directory.exists():
         load_late()
         owner = directory.stat()
+        with contextlib.suppress(KeyError):  # a number without a name has no groups beside its own
+            os.setgroups(os.getgrouplist(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid))
         os.setegid(owner.st_gid)
         os.seteuid(owner.st_uid)
 

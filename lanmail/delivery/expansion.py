@@ -16,12 +16,12 @@ from lanmail import dsn, envelope, log, quota
 from lanmail.address import Address
 from lanmail.delivery import route
 from lanmail.errors import MailError, Permanent, Temporary
-from lanmail.rules import archive, autoresponder, command, einvoice, forward, group
+from lanmail.rules import archive, autoresponder, command, einvoice, forward, group, sms
 from lanmail.rules.mail import UNCHANGED, Changes, Mail, Target, Visit
 from lanmail.settings import Account
 
 Rule = Callable[[Mail, Visit], None]
-RULES: tuple[Rule, ...] = (command.apply, einvoice.apply, autoresponder.apply, forward.apply)
+RULES: tuple[Rule, ...] = (command.apply, einvoice.apply, autoresponder.apply, forward.apply, sms.apply)
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ class Office:
     settings: Callable[[], Settings]
     outbound: spool.Spool
     queue: spool.Spool
+    jobs: spool.Spool
     directory: accounts.Directory
     house: transports.House
     made: dict[str, transports.Transport] = field(default_factory=dict)
@@ -39,15 +40,16 @@ class Office:
             await one.close()
         self.outbound.close()
         self.queue.close()
+        self.jobs.close()
 
 
 def open_office(paths: Paths, settings: Callable[[], Settings], say: Callable[[str], None]) -> Office:
     """Make what is missing, check, open. owner.Unsafe, OSError."""
-    outbound, queue = spool.outbound(paths), spool.queue(paths)
-    for one in (outbound, queue):
+    outbound, queue, jobs = spool.outbound(paths), spool.queue(paths), spool.jobs(paths)
+    for one in (outbound, queue, jobs):
         one.ensure()
     check(paths)
-    return Office(paths, settings, outbound, queue, accounts.Directory(paths, settings),
+    return Office(paths, settings, outbound, queue, jobs, accounts.Directory(paths, settings),
                   transports.House(paths, settings, say))
 
 
@@ -55,7 +57,7 @@ def check(paths: Paths) -> None:
     """Raise owner.Unsafe for a link in place of a spool, or a directory that others than we may write to."""
     for directory in (paths.spool, paths.state):
         owner.check(directory, os.stat(directory).st_mode)
-    for base in (paths.queue, paths.outbound, paths.hold):
+    for base in (paths.queue, paths.outbound, paths.jobs, paths.hold):
         for directory in (base, base / "tmp", base / "new", base / "cur"):
             # hold is made when it is first needed
             if paths.hold not in (directory, directory.parent) or os.path.lexists(directory):
