@@ -417,6 +417,11 @@ def einvoice_saved(*, id: str, account: str, file: str) -> None:
     event("einvoice-saved", id=id, account=account, file=file)
 
 
+def requested(*, client: str, method: str, path: str, status: int, seconds: float) -> None:
+    """An HTTP request was answered; 0 is a connection that broke."""
+    event("requested", client=client, method=method, path=path, status=status, seconds=seconds)
+
+
 def undeliverable(*, id: str, to: str, account: str, why: str) -> None:
     """Nobody can be told by a bounce: the postmaster got the mail."""
     event("undeliverable", level=logging.WARNING, id=id, to=to, account=account, why=why)

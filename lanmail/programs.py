@@ -21,6 +21,7 @@ DAEMONS = (
     Program("smtpd", "receives mail: SMTP, submission, LMTP", listens=True),
     Program("pop3d", "lets clients fetch mail by POP3", listens=True),
     Program("imapd", "lets clients read mail by IMAP", listens=True),
+    Program("httpd", "serves log-in pages, OAuth2 and the HTTP API", listens=True),
 )
 TOOLS = (
     Program("sendmail", "hands mail in from scripts, as sendmail does"),

@@ -226,7 +226,15 @@ class Httpd(Model):
     """The HTTP API, the log-in pages and the web interface."""
 
     enabled: bool = _key(False, "Serve HTTP at all.")
-    port: int = _port(6080, "HTTP port.")
+    workers: int = _key(1, "Processes that share the sockets; more than one uses more than one core.", ge=1, le=64)
+    port: int = _port(6080, "HTTP, for auth.cleartext_networks and trusted_proxies; others go to HTTPS. 0 is off.")
+    tls_port: int = _port(6443, "HTTPS; 0 is off.")
+    public_url: str = _key("", "How browsers outside reach this server, like https://mail.firma.example.",
+                           pattern=r"^(https?://[^\s/?#]+)?/?$")
+    hosts: list[Hostname] = _key([], "More names under which this server may be asked, besides server.hostname.")
+    trusted_proxies: list[Network] = _key([], "Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto count.")
+    max_body: Size = _key("1MB", "Largest request body; messages may be as large as smtpd.max_size.")
+    max_connections: int = _key(200, "Most connections at a time; more are told 503.", ge=1)
 
 
 class Auth(Model):

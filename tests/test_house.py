@@ -24,7 +24,7 @@ PYTHON = sorted(path for folder in ("lanmail", "tests", "bench", "docs") for pat
 PROGRAMS = {program.name for program in programs.ALL} | {"admin"}
 # A package → the program it belongs to.
 OWNER = {"smtp": "smtpd", "imap": "imapd", "pop3": "pop3d", "delivery": "deliver", "cli": "admin",
-         "relaying": "relay"}
+         "relaying": "relay", "web": "httpd"}
 # The bottom: a module → all of ours that it may import.
 LOWEST: dict[str, set[str]] = {
     "errors": set(), "atomic": {"errors"}, "wire": {"errors"}, "address": {"errors"}, "envelope": {"errors", "address"},

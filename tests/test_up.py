@@ -59,6 +59,7 @@ class Office:
         self.root = root
         (root / "conf").mkdir()
         (root / "conf/lanmail.toml").write_text(config.sample())
+        config.edit(root / "conf/lanmail.toml", {"httpd.enabled": True})
         (root / "bin").mkdir()
         for name, text in [("lanmail", UP), *((f"lanmail-{program.name}", STAND_IN) for program in programs.DAEMONS)]:
             (root / "bin" / name).write_text(text)

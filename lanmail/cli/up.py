@@ -45,6 +45,15 @@ def runner(name: str) -> list[str]:
     return [found] if found else [sys.executable, "-P", "-c", f"from lanmail.{name} import main; main()"]
 
 
+def wanted(where: paths.Paths) -> list[programs.Program]:
+    """All programs but httpd while it is switched off. With broken settings each says itself what is wrong."""
+    try:
+        served = config.load(where).httpd.enabled
+    except errors.ConfigError:
+        served = True
+    return [one for one in programs.DAEMONS if served or one.name != "httpd"]
+
+
 def _die_with_parent(parent: int) -> None:
     """Between fork and exec of a child: ask the kernel for SIGTERM when the parent is gone."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -131,7 +140,7 @@ class Supervisor:
         self.hurry = asyncio.Event()
         self.asked = 0.0
         self.notify_dir = Path(tempfile.mkdtemp(prefix="lanmail-"))    # sun_path is short, a root may be long
-        self.children = [Child(program, where, self.notify_dir) for program in programs.DAEMONS]
+        self.children = [Child(program, where, self.notify_dir) for program in wanted(where)]
 
     def signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -110,8 +110,9 @@ class Office:
         """SIGHUP, until all programs have said that they read their settings again."""
         assert self.process is not None
         before = self.log().count(" reloaded")
+        running = len(programs.DAEMONS) - (not self.settings.httpd.enabled)
         self.process.send_signal(signal.SIGHUP)
-        until(lambda: self.log().count(" reloaded") >= before + len(programs.DAEMONS), what="reload")
+        until(lambda: self.log().count(" reloaded") >= before + running, what="reload")
 
     def stop(self) -> int:
         """SIGTERM, as systemd would; the exit status."""

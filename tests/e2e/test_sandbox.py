@@ -67,7 +67,7 @@ def runner(runners: Path, name: str, before: str) -> None:
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
     """Program → what it did."""
     need("strace", "swaks", "curl")
-    office = Office(tmp_path_factory.mktemp("traced"))
+    office = Office(tmp_path_factory.mktemp("traced"), **{"httpd.enabled": True})
     office.account("demo")
     traces = office.root / "traces"
     traces.mkdir()
@@ -97,6 +97,8 @@ def use(office: Office) -> None:
     upload = office.root / "upload"
     upload.write_bytes(mail("appended").replace(b"\n", b"\r\n"))
     office.run("curl", *user, f"imaps://{HOST}:{office.port(993)}/Sent", "-T", str(upload))
+    page = office.run("curl", "-sS", "--cacert", office.ca, f"https://{HOST}:{office.port(6443)}/healthz").stdout
+    assert '"ok":true' in page, page
     office.reload()
     office.run("swaks", *to, "--port", str(office.port(25)))
     office.arrived("demo", 5, seconds=60)

@@ -1,0 +1,24 @@
+"""What all pages and methods share: the settings of the moment, the accounts, the log-ins, the counters."""
+
+from collections.abc import Callable
+
+from lanmail import passwords, threadsafe
+from lanmail.paths import Paths
+from lanmail.settings import Settings
+
+
+class House:
+    """One installation, as a worker of httpd has it."""
+
+    def __init__(self, paths: Paths, settings: Callable[[], Settings]) -> None:
+        self.paths, self.settings = paths, settings
+        self.directory = threadsafe.Directory(paths, settings)
+        self.checker = passwords.Checker(self.directory, settings(), state=paths.state)
+
+    def reload(self) -> None:
+        """The settings have changed."""
+        self.checker.configure(self.settings())
+
+    def close(self) -> None:
+        """End of service."""
+        self.checker.close()
