@@ -17,6 +17,7 @@ from typing import Any
 import filelock
 import tomlkit
 import tomlkit.exceptions
+import tomlkit.items
 
 from lanmail import atomic
 from lanmail.errors import ConfigError, Problem
@@ -281,11 +282,26 @@ def _set(document: tomlkit.TOMLDocument, key: Key, value: Any) -> None:
             raise tomlkit.exceptions.TOMLKitError(f"'{part}' is not a section")
     if value is None:
         table.pop(key[-1], None)
-    elif isinstance(value, dict):
-        inline = tomlkit.inline_table()
-        inline.update(value)
-        table[key[-1]] = inline
+        return
+    if isinstance(value, dict):
+        item: tomlkit.items.Item = tomlkit.inline_table()
+        item.update(value)  # type: ignore[attr-defined]
     elif isinstance(value, str) and "\n" in value:
-        table[key[-1]] = tomlkit.string(value, multiline=True)  # as a person would write it
+        item = tomlkit.string(value, multiline=True)  # as a person would write it
     else:
-        table[key[-1]] = value
+        item = tomlkit.item(value)
+    last = _last_key(table) if key[-1] not in table else None
+    if last is not None:
+        table.value._insert_after(last, key[-1], item)
+    else:
+        table[key[-1]] = item
+
+
+_TABLES = (tomlkit.items.Table, tomlkit.items.AoT)
+
+
+def _last_key(table: Any) -> Any:
+    """The key behind which a new one belongs: what stands below it may be a comment about the next section."""
+    body = table.value.body if isinstance(table, tomlkit.items.Table) else []
+    plain = [name for name, item in body if name is not None and not isinstance(item, _TABLES)]
+    return plain[-1] if plain else None

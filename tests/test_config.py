@@ -354,3 +354,15 @@ def test_what_does_not_count_in_an_e_invoice_mailbox_is_told(tmp_path: Path) -> 
         (9, f"there is no directory {tmp_path}/none")]
     path.write_text(path.read_text().replace("enabled = true", "enabled = false"))
     assert config.check(where) == []
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ("[a]\nx = 1\n\n# about b\n[b]\n", "[a]\nx = 1\nnew = 2\n\n# about b\n[b]\n"),
+    ("[a]\nx = [\n  1,\n]  # all\n# below\n[a.c]\ny = 1\n",
+     "[a]\nx = [\n  1,\n]  # all\nnew = 2\n# below\n[a.c]\ny = 1\n"),
+    ("[a]\nx = 1\n[[a.c]]\ny = 1\n", "[a]\nx = 1\nnew = 2\n[[a.c]]\ny = 1\n"),
+    ("[a]\n[b]\n", "[a]\nnew = 2\n[b]\n"),
+    ("[b]\n", "[b]\n\n[a]\nnew = 2\n"),
+])
+def test_a_new_key_stands_behind_the_others_of_its_section(before: str, after: str) -> None:
+    assert conffile.render(Path("x.toml"), before, {("a", "new"): 2}) == after
