@@ -216,7 +216,7 @@ def test_aliases_grow_and_shrink(run: Run, office: paths.Paths) -> None:
 @pytest.mark.parametrize(
     ("name", "target", "code", "reason"),
     [
-        ("info", "nobody", os.EX_NOUSER, "no account or alias 'nobody'"),
+        ("info", "nobody", os.EX_NOUSER, "no account, alias or group 'nobody'"),
         ("info", "info", os.EX_DATAERR, "to itself"),
         ("info", "a b", os.EX_DATAERR, "neither a local name nor a mail address"),
         ("info", "x@", os.EX_DATAERR, "domain"),

@@ -10,7 +10,7 @@ import click
 
 from lanmail import conffile, config, indexes, names, passwords, schema, scram, units
 from lanmail.accounts import Directory
-from lanmail.cli import command, values
+from lanmail.cli import command, naming, values
 from lanmail.errors import ConfigError
 from lanmail.paths import Paths
 from lanmail.settings import Account, Settings
@@ -116,6 +116,7 @@ def show(where: Paths, name: str, as_json: bool) -> None:
     path = existing(where, name)
     read = config.load_account(path, loaded.account_defaults)
     aliases = config.load_aliases(where.aliases)
+    directory = Directory(where, lambda: loaded)
     pointing = [
         f"{local}@{domain}" if domain else local
         for (local, domain), targets in aliases.items()
@@ -126,13 +127,14 @@ def show(where: Paths, name: str, as_json: bool) -> None:
         "password": "set" if read.password else "none (no log-in)",
         "addresses": addresses(loaded, read.name),
         "aliases": sorted(pointing),
+        "member_of": [one for one in directory.groups() if directory.holds(one, read)],
         "file": str(path),
         "maildir": str(where.maildirs / read.name),
     }
     if as_json:
         command.print_json(shown)
         return
-    order = ["name", "full_name", "addresses", "aliases"]
+    order = ["name", "full_name", "addresses", "aliases", "member_of"]
     for key in [*order, *(key for key in shown if key not in order)]:
         click.echo(f"{key.replace('_', ' '):<18} {values.words(shown[key])}")
 
@@ -203,7 +205,7 @@ def remove(where: Paths, name: str, delete_mail: bool, force: bool) -> None:
         )
     conffile.remove(path)
     click.echo(f"account {path.stem} removed")
-    for line in _dangling(where, path.stem):
+    for line in naming.left(where, path.stem):
         click.echo(line)
     maildir = where.maildirs / path.stem
     if not maildir.is_dir():
@@ -214,19 +216,6 @@ def remove(where: Paths, name: str, delete_mail: bool, force: bool) -> None:
         click.echo(f"mail deleted: {maildir}")
     else:
         click.echo(f"its mail stays in {maildir}")
-
-
-def _dangling(where: Paths, name: str) -> list[str]:
-    """A warning for each alias that still leads to a removed account."""
-    try:
-        found = config.load_aliases(where.aliases)
-    except ConfigError:
-        return []
-    return [
-        f"warning: alias {alias} still leads to {name}"
-        for (alias, _), targets in found.items()
-        if any(target.lower() == name and not host for target, host in targets)
-    ]
 
 
 def read_password() -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lanmail import conffile, config, paths, tls
+from lanmail import conffile, config, groups, paths, tls
 from lanmail.cli import command
 from lanmail.errors import ConfigError
 from lanmail.oauth import keys as token_keys
@@ -41,6 +41,7 @@ def init(where: Paths, domain: str, port_offset: int, listen: tuple[str, ...]) -
         report.directory(directory, mode)
     report.file(where.config_file, text, "settings")
     report.file(where.aliases, _ALIASES, "aliases")
+    report.file(where.groups, groups.TITLE, "groups")
     loaded = config.load(where)
     if loaded.server.domain != domain.lower():
         click.echo(f"note: {where.config_file} has the domain {loaded.server.domain}, which stays")

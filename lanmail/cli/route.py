@@ -45,6 +45,8 @@ def test(where: Paths, recipient: str, name: str | None, dry: bool, as_json: boo
         report.end(f"{to} is local, but nobody has this name: mail to it is refused", good=False)
     if found.accounts:
         report.put("accounts", list(found.accounts))
+    if found.groups:
+        report.put("groups", list(found.groups))
     for one in found.external:
         _outside(where, loaded, directory, one, name, report, dry=dry)
     report.end()
