@@ -83,6 +83,13 @@ def test_mixed_mail_is_split_and_nobody_learns_of_the_others(root):
     assert not list((root.paths.state / "queue").iterdir())
 
 
+def test_named_directly_and_by_an_alias_the_outside_hears_of_no_name_of_ours(root):
+    root.put("away@office.lan", "x@far.example")
+    assert root.run() == 0
+    (copy,) = files(root.paths.outbound / "new")
+    assert copy.startswith(b"X-Sender: <a@far.example>\nX-Receiver: <x@far.example>\nX-Origin: mx\nReturn-Path:")
+
+
 def test_what_an_alias_sends_outside_carries_delivered_to(root):
     root.put("both@office.lan", "z@far.example", **OURS)
     assert root.run() == 0

@@ -58,6 +58,7 @@ class Route:
     limits: dict[str, quota.Limits] = field(default_factory=dict)  # of those accounts that have one
     delivered_wanted: bool = False  # somebody asked to be told of success (NOTIFY=SUCCESS)
     needs_rules: bool = False
+    aliased: bool = False  # somebody here was named who leads outside, so the entry names more than it may outside
 
     def only_account(self) -> str | None:
         """The account, when the whole mail goes to this one's INBOX and needs nothing else."""
@@ -67,7 +68,7 @@ class Route:
 
     def only_external(self) -> bool:
         """True when the entry can go to the outside as it is."""
-        return bool(self.external) and not self.places and not self.needs_rules and not self.has_trouble()
+        return bool(self.external) and not (self.places or self.needs_rules or self.aliased or self.has_trouble())
 
     def has_trouble(self) -> bool:
         return bool(self.leaving or self.made or self.failed or self.stuck or self.deferred)
@@ -147,6 +148,7 @@ def _is_archived(directory: accounts.Directory, head: envelope.Envelope) -> bool
 def _local(route: Route, one: envelope.Recipient, found: accounts.Resolution) -> None:
     for name in found.accounts:
         route.places.setdefault(name, Place(name, one))
+    route.aliased |= bool(found.external)
     for address in found.external:
         route.leaving.setdefault(address, (one, through(one)))
     if one.params and dsn.wanted(one, "delivered"):
