@@ -222,6 +222,11 @@ def group_refused(*, id: str, group: str, account: str, reply: str) -> None:
     event("group-refused", level=logging.WARNING, id=id, group=group, account=account, reply=reply)
 
 
+def target_refused(*, id: str, account: str, via: str, reply: str) -> None:
+    """An account does not take what another one forwards to it."""
+    event("target-refused", level=logging.WARNING, id=id, account=account, via=via, reply=reply)
+
+
 def denied_internet(*, id: str, account: str, to: str) -> None:
     """A copy for outside was not made: the account must not send there."""
     event("denied-internet", id=id, account=account, to=to)

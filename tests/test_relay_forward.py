@@ -118,6 +118,19 @@ async def test_without_a_postmaster_nothing_goes_to_hold(tmp_path: Path, keep: s
     assert not root.held()
 
 
+@pytest.mark.parametrize(("keep", "back"), [("no", ["meier", "anna", "uta"]), ("yes", ["anna", "uta"])])
+async def test_all_who_forwarded_it_to_the_address_and_have_no_copy_get_it_back(
+        tmp_path: Path, keep: str, back: list[str]) -> None:
+    async with Peer(*ALL, script=NO) as peer:
+        root = Root(tmp_path, smarthost(peer.port))
+        forwarded(root, keep=keep, also="anna,uta")
+        assert await root.once() == os.EX_OK
+    (itself,), (told,) = ([head for head, text in root.queued() if (b"delivery-status" in text) is report
+                           and head.origin is not None and head.origin.kind == "returned"] for report in (False, True))
+    assert [one.address.local for one in itself.recipients] == back
+    assert [one.address.local for one in told.recipients] == ["meier", "anna", "uta"]
+
+
 async def test_postmaster_copies_can_be_off(tmp_path: Path) -> None:
     async with Peer(*ALL, script=NO) as peer:
         root = Root(tmp_path, smarthost(peer.port), settings="[relay]\npostmaster_copies = false")

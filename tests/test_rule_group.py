@@ -31,7 +31,10 @@ def account(root: Root, name: str, text: str = "") -> None:
 
 
 def everywhere(root: Root) -> dict[str, int]:
-    return {one.name: len(root.inbox(one.name)) for one in root.paths.maildirs.iterdir() if root.inbox(one.name)}
+    """How many mails everybody has, but for the notes that a forward leads nowhere."""
+    mails = {one.name: [mail for mail in root.inbox(one.name) if b"Subject: Forward of" not in mail]
+             for one in root.paths.maildirs.iterdir()}
+    return {name: len(inbox) for name, inbox in mails.items() if inbox}
 
 
 def outside(root: Root) -> dict[str, bytes]:

@@ -238,7 +238,7 @@ class Attempt:
         for address, (one, leaving) in self.route.leaving.items():
             if str(address) in done:
                 continue
-            if leaving.mark.lower().encode() in seen and not self.progress.released:
+            if leaving.mark and leaving.mark.lower().encode() in seen and not self.progress.released:
                 stuck.append((one, f"mail loop: it came back to {leaving.mark}, which leads outside"))
                 continue
             alone = one if leaving.origin is None else None

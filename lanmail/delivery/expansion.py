@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from lanmail import dsn, envelope, log, quota
-from lanmail.address import Address
+from lanmail.address import Address, parse
 from lanmail.delivery import route
 from lanmail.errors import MailError, Permanent, Temporary
 from lanmail.rules import archive, autoresponder, command, einvoice, forward, group, sms
@@ -21,6 +21,8 @@ from lanmail.rules.mail import UNCHANGED, Changes, Mail, Target, Visit
 from lanmail.settings import Account
 
 Rule = Callable[[Mail, Visit], None]
+NOWHERE = "Its forward leads in a circle, to nobody, or only to the internet, where this account must not send."
+MOST = 512  # characters of a value in X-Origin
 RULES: tuple[Rule, ...] = (command.apply, einvoice.apply, autoresponder.apply, forward.apply, sms.apply)
 
 
@@ -56,6 +58,7 @@ class Expansion:
         self.stops: dict[str, _Stop] = {}  # in the order of the way
         self.reached: dict[str, Account] = {}  # also those whose rules cannot be followed now
         self.steps: deque[_Step] = deque()
+        self.outside: dict[Address, list[tuple[_Stop, Changes]]] = {}  # where accounts forward to
 
     def find(self) -> route.Route:
         """The way."""
@@ -64,6 +67,7 @@ class Expansion:
         while self.steps:
             self._look(self.steps.popleft())
         self._land()
+        self._leave()
         for stop in self.stops.values():
             self._place(stop.visit)
         for address in self.route.external:  # named directly and through one of ours: once
@@ -83,14 +87,14 @@ class Expansion:
         try:
             found = self.directory.resolve(step.address)
         except Temporary as error:
-            self._defer(step.recipient, error)
+            self._defer(step, error)
             return
         if found.kind == "external":
             self._outside(step, step.address, alias=False)
         elif found.kind == "unknown":
             self._unknown(step)
         elif not (found.accounts or found.external or found.groups):
-            self.route.stuck.append((step.recipient, route.NO_POSTMASTER))
+            self._without_postmaster(step)
         else:
             if step.recipient.params and step.direct and dsn.wanted(step.recipient, "delivered"):
                 self.route.delivered_wanted = True
@@ -104,12 +108,12 @@ class Expansion:
         """Its members, or who gets the mail instead of them."""
         one = self.directory.group(step.group)
         if one is None:  # it was there a moment ago
-            self._defer(step.recipient, Temporary(f"the group {step.group} is gone"))
+            self._defer(step, Temporary(f"the group {step.group} is gone"))
             return
         try:
             fan = group.expand(self.mail, one, step.address, step.forwarder)
         except Temporary as error:
-            self._defer(step.recipient, error)
+            self._defer(step, error)
             return
         except Permanent as error:
             if step.forwarder is None:
@@ -127,10 +131,17 @@ class Expansion:
         for name in fan.accounts:
             self._account(inner, name)
         for address in fan.external:
-            leaving = route.Leaving(fan.outside, fan.sender, fan.origin)
-            self.route.leaving.setdefault(address, (envelope.Recipient(address), leaving))
-        if step.by is not None and fan.external:
-            step.by.lands = True
+            if step.by is not None:
+                self._outside(replace(step, changes=fan.outside), address, alias=True)
+            else:
+                leaving = route.Leaving(fan.outside, fan.sender, fan.origin)
+                self.route.leaving.setdefault(address, (envelope.Recipient(address), leaving))
+
+    def _without_postmaster(self, step: _Step) -> None:
+        if step.by is None:
+            self.route.stuck.append((step.recipient, route.NO_POSTMASTER))
+        else:
+            log.target_unknown(id=self.mail.id, to=str(step.address), via=" ".join(step.via))
 
     def _unknown(self, step: _Step) -> None:
         if step.direct:
@@ -139,28 +150,19 @@ class Expansion:
             log.target_unknown(id=self.mail.id, to=str(step.address), via=" ".join(step.via))
 
     def _outside(self, step: _Step, address: Address, *, alias: bool) -> None:
-        account, one = step.forwarder, step.recipient
-        if account is None:
+        one = step.recipient
+        if step.by is None:
             if alias:
                 self.route.leaving.setdefault(address, (one, route.through(one)))
             else:
                 self.route.external.setdefault(address, one)
             return
+        account = step.by.visit.account
         if account.deny_internet:
             log.denied_internet(id=self.mail.id, account=account.name, to=str(address))
             return
-        assert step.by is not None
         step.by.lands = True
-        leaving = self._forwarded(account, step.by.visit.keep, step.changes)
-        self.route.leaving.setdefault(address, (envelope.Recipient(address), leaving))
-
-    def _forwarded(self, account: Account, keep: bool, changes: Changes) -> route.Leaving:
-        """Sent on by the account: failures come to it, and what was there stays as it was."""
-        mine = Address(account.name, self.mail.settings.server.domain)
-        lines = f"Delivered-To: {mine}\nX-Forwarded-For: {mine}\n".encode()
-        origin = envelope.Origin("forward", (("account", account.name), ("keep", "yes" if keep else "no")))
-        changes = replace(changes, lines=lines + changes.lines)
-        return route.Leaving(changes, None if self.mail.sender is None else mine, origin)
+        self.outside.setdefault(address, []).append((step.by, step.changes))
 
     def _account(self, step: _Step, name: str) -> None:
         stop = self.stops.get(name)
@@ -178,6 +180,7 @@ class Expansion:
         except Temporary:
             account = Account(name=name)  # broken from the start: its mail waits for no rule of it
         if account is None:
+            self._defer(step, Temporary(f"the account {name} was there a moment ago"))
             return None
         self.reached[name] = account
         visit = Visit(account, step.recipient, step.via, step.direct, changes=step.changes)
@@ -188,10 +191,10 @@ class Expansion:
                     break
         except Permanent as error:
             del self.reached[name]
-            self.route.failed.append(dsn.Report(step.recipient, error))
+            self._refused(step, name, error)
             return None
         except Exception as error:
-            self._defer(step.recipient, self._temporary(error, name))
+            self._defer(step, self._temporary(error, name))
             return None
         stop = self.stops[name] = _Stop(visit, lands=bool(visit.consumed))
         self.route.made += visit.made
@@ -206,8 +209,8 @@ class Expansion:
 
     def _target(self, step: _Step, stop: _Stop, target: Target) -> None:
         account = stop.visit.account
-        local, _, domain = target.to.rpartition("@")
-        address = Address(local, domain) if local else Address(domain, self.mail.settings.server.domain)
+        domain = "" if "@" in target.to else f"@{self.mail.settings.server.domain}"
+        address = parse(f"{target.to}{domain}")
         log.forwarded(id=self.mail.id, account=account.name, to=str(address), why=target.why)
         self.mail.say(f"{self.mail.id}: account {account.name} sends it on to {address} ({target.why})")
         self.steps.append(_Step(step.recipient, address, (*step.via, account.name), direct=False, forwarder=account,
@@ -220,8 +223,17 @@ class Expansion:
             log.crashed(error=repr(error), where="".join(traceback.format_exception(error)), id=self.mail.id)
         return Temporary(f"a rule of {name} cannot be followed now: {error}")
 
-    def _defer(self, one: envelope.Recipient, error: MailError) -> None:
-        self.route.deferred.append(dsn.Report(one, error))
+    def _refused(self, step: _Step, name: str, error: Permanent) -> None:
+        """Who sent the mail need not know to whom it was forwarded: there the copy stays, if it must."""
+        if step.by is None:
+            self.route.failed.append(dsn.Report(step.recipient, error))
+        else:
+            log.target_refused(id=self.mail.id, account=name, via=" ".join(step.via), reply=str(error))
+
+    def _defer(self, step: _Step, error: MailError) -> None:
+        self.route.deferred.append(dsn.Report(step.recipient, error))
+        if step.by is not None:
+            step.by.lands = True  # or it does not, when this is decided
 
     # where it ends
 
@@ -233,6 +245,7 @@ class Expansion:
             last.visit.keep = last.lands = True
             log.forward_ends(id=self.mail.id, account=last.visit.name)
             self.mail.say(f"{self.mail.id}: the forward of {last.visit.name} leads nowhere: the copy stays there")
+            self.route.made += forward.stopped(self.mail, last.visit.name, NOWHERE)
 
     @staticmethod
     def _floating(stops: list[_Stop]) -> list[_Stop]:
@@ -245,6 +258,29 @@ class Expansion:
                     stop.lands = changed = True
         return [stop for stop in stops if not stop.lands]
 
+    def _leave(self) -> None:
+        """What accounts forward outside, once to each address."""
+        for address, ways in self.outside.items():
+            if address in self.route.external or address in self.route.leaving:
+                for stop, _ in ways:  # it goes there by another way, on which it would not come back if that fails
+                    stop.visit.keep = True
+            else:
+                leaving = self._forwarded([stop.visit for stop, _ in ways], ways[0][1])
+                self.route.leaving[address] = envelope.Recipient(address), leaving
+
+    def _forwarded(self, visits: list[Visit], changes: Changes) -> route.Leaving:
+        """Sent on by the first account: failures come to it, and to all that have no copy of the mail."""
+        name, keep = visits[0].name, visits[0].keep
+        mine = Address(name, self.mail.settings.server.domain)
+        lines = f"Delivered-To: {mine}\nX-Forwarded-For: {mine}\n".encode() + changes.lines
+        facts = [("account", name), ("keep", "yes" if keep else "no")]
+        if also := _joined([one for one in visits if not one.keep and one.name != name]):
+            facts.append(("also", also))
+        if self.mail.origin.kind == "local" and (source := self.mail.origin.get("source")) is not None:
+            facts.append(("source", source))  # so that notices about notices end
+        return route.Leaving(replace(changes, lines=lines), None if self.mail.sender is None else mine,
+                             envelope.Origin("forward", tuple(facts)))
+
     def _place(self, visit: Visit) -> None:
         if not visit.keep:
             return
@@ -253,3 +289,13 @@ class Expansion:
         if limits := quota.Limits.of(visit.account):
             self.route.limits[visit.name] = limits
 
+
+def _joined(visits: list[Visit]) -> str:
+    """The names as one value of X-Origin; those that do not fit into it keep a copy instead."""
+    found: dict[str, None] = {}
+    for one in visits:
+        if len(",".join([*found, one.name])) > MOST:
+            one.keep = True
+        else:
+            found[one.name] = None
+    return ",".join(found)

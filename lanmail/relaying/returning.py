@@ -1,8 +1,9 @@
 """What an account forwarded and could not be delivered: who is told, and how the mail comes back.
 
 The account hears of it, not the author of the mail, who does not know of the forward; the postmaster gets a copy. When
-the forward left no copy, the mail itself goes back into the account's mailbox. All this has the origin "returned", with
-which deliver asks no rules: else it would be forwarded again to where it cannot go.
+the forward left no copy, the mail itself goes back into the account's mailbox; and into those of the accounts that
+X-Origin names in `also`, which forwarded it to the same address and have no copy either. All this has the origin
+"returned", with which deliver asks no rules: else it would be forwarded again to where it cannot go.
 
 Of a mail from the null sender, which is a bounce mostly, only the postmaster is told; of what was for him already,
 nobody, for that would go round in a circle. The mail comes back all the same.
@@ -35,7 +36,7 @@ def failures(office: Office, mail: Mail) -> tuple[list[Notice], list[tuple[dsn.R
     failed = notices.reports(mail, outbound.FAILED)
     if not failed:
         return [], []
-    made = [] if mail.state.returned or _kept(mail) else [_itself(office, mail)]
+    made = [] if mail.state.returned or not _without(mail) else [_itself(office, mail)]
     postmaster = office.directory.postmaster()
     if mail.entry.head.sender is not None:
         made += _told(office, mail, failed, postmaster)
@@ -69,28 +70,39 @@ def _told(office: Office, mail: Mail, failed: list[dsn.Report], postmaster: str 
 
 def _itself(office: Office, mail: Mail) -> Notice:
     """From the null sender, so that nothing answers it: who wrote it stands in its Return-Path."""
-    to = Address(_name(mail), office.settings().server.domain)
     origin = envelope.Origin(RETURNED, (("account", _name(mail)),))
-    return Notice(ACTION, envelope.Envelope(None, [envelope.Recipient(to)], origin=origin), None, [])
+    return Notice(ACTION, envelope.Envelope(None, _all(office, _without(mail)), origin=origin), None, [])
+
+
+def _all(office: Office, names: list[str]) -> list[envelope.Recipient]:
+    return [envelope.Recipient(Address(name, office.settings().server.domain)) for name in names]
 
 
 def _compose(office: Office, mail: Mail, action: dsn.Action, reports: list[dsn.Report], local: str, *, source: str,
              returned: bool, until: float | None = None) -> Notice:
     server, one = office.settings().server, mail.entry
     original = envelope.Envelope(Address(local, server.domain), one.head.recipients, origin=one.head.origin)
-    where = "A copy stayed in the mailbox." if _kept(mail) else "The mail itself is in the mailbox."
+    where = "The mail itself is in the mailbox." if _without(mail) else "A copy stayed in the mailbox."
     subject, words = _FAILED if action == "failed" else _LATE
     head, text = dsn.compose(
         action, reports, original, entry.header(office.outbound, one), entry_id=one.id, domain=server.domain,
         hostname=server.hostname, arrived=one.arrived(), retry_until=until,
-        words=(subject, words.format(name=_name(mail), where=where)))
+        words=(subject, words.format(name=" and ".join(_concerned(mail)), where=where)))
     facts = (("account", _name(mail)), ("source", source)) if returned else (("source", source),)
+    if local == _name(mail):
+        head.recipients = _all(office, _concerned(mail))
     head.origin = envelope.Origin(RETURNED if returned else "local", facts)
     return Notice(action, head, text, reports)
 
 
-def _kept(mail: Mail) -> bool:
-    return _origin(mail).get("keep") == "yes"
+def _without(mail: Mail) -> list[str]:
+    """The accounts that sent it on and have no copy."""
+    return _concerned(mail)[_origin(mail).get("keep") == "yes":]
+
+
+def _concerned(mail: Mail) -> list[str]:
+    """The account whose forward it is, and all that have no copy either."""
+    return [_name(mail), *filter(None, (_origin(mail).get("also") or "").split(","))]
 
 
 def _name(mail: Mail) -> str:
