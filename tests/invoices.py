@@ -68,7 +68,8 @@ def cii(**changes: str) -> bytes:
             f'xmlns:u="{CII_NS}UnqualifiedDataType:100">{inside}</r:CrossIndustryInvoice>').encode()
 
 
-def hybrid(*files: tuple[str, bytes], place: str = "names", depth: int = 1) -> bytes:
+def hybrid(*files: tuple[str, bytes], place: str = "names", depth: int = 1,
+           keys: tuple[str, ...] = ("/F",), places: tuple[str, ...] = ("/F",)) -> bytes:
     """A PDF with files in a name tree `depth` levels deep, in the catalog's /AF, or in an annotation."""
     writer = pypdf.PdfWriter()
     page = writer.add_blank_page(100, 100)
@@ -76,10 +77,11 @@ def hybrid(*files: tuple[str, bytes], place: str = "names", depth: int = 1) -> b
     for name, data in files:
         stream = DecodedStreamObject()
         stream.set_data(data)
-        inner = DictionaryObject({NameObject("/F"): writer._add_object(stream.flate_encode())})
+        held = writer._add_object(stream.flate_encode())
+        inner = DictionaryObject({NameObject(one): held for one in places})
         specs.append(writer._add_object(DictionaryObject({
-            NameObject("/Type"): NameObject("/Filespec"), NameObject("/F"): TextStringObject(name),
-            NameObject("/EF"): inner})))
+            NameObject("/Type"): NameObject("/Filespec"), NameObject("/EF"): inner,
+            **{NameObject(key): TextStringObject(name) for key in keys}})))
     if place == "names":
         pairs = [part for (name, _), spec in zip(files, specs, strict=True) for part in (TextStringObject(name), spec)]
         node = writer._add_object(DictionaryObject({NameObject("/Names"): ArrayObject(pairs)}))

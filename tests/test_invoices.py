@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pypdf
 import pytest
-from pypdf.generic import ArrayObject, NameObject
+from pypdf.generic import ArrayObject, DecodedStreamObject, NameObject
 
 from lanmail.invoices import document, pdf
 from tests.invoices import CII, SPEC, UBL, UBL_NS, cii, hybrid, look, ubl
@@ -116,6 +116,24 @@ def test_many_lines_take_no_memory() -> None:
     assert int(said[1]) < 40_000  # KiB, for 10 MB of XML
 
 
+@pytest.mark.parametrize(("detail", "text"), [
+    ("gross", UBL["gross"] + "<c:a/>" * 500_000),
+    ("gross", "<c:a " + " ".join(f'a{n}=""' for n in range(500_000)) + "/>"),
+    ("lines", ("<c:InvoiceLine/>" + "<c:a/>" * 8000) * 5), ("lines", f"<c:InvoiceLine>{'<c:a/>' * 500_000}"),
+], ids=["elements", "attributes", "between lines", "in a line"])
+def test_documents_of_nothing_but_elements_are_hostile(detail: str, text: str) -> None:
+    assert (document.examine(ubl(**{detail: text})).reason or "").startswith("hostile")
+
+
+def test_a_long_attachment_in_the_document_is_passed_over() -> None:
+    def holding(text: str) -> bytes:
+        held = f'<b:EmbeddedDocumentBinaryObject mimeCode="application/pdf">{text}</b:EmbeddedDocumentBinaryObject>'
+        return ubl(gross=f"<c:Attachment>{held}</c:Attachment>{UBL['gross']}")
+
+    assert document.examine(holding("QUJD\n" * 3_000_000)).kind == "invoice"
+    assert (document.examine(ubl(gross="x" * 11_000_000 + UBL["gross"])).reason or "").startswith("hostile")
+
+
 # --- PDF
 
 @pytest.mark.parametrize(("place", "depth"), [("names", 1), ("names", 4), ("af", 1), ("annotation", 1)])
@@ -148,6 +166,42 @@ def test_encrypted_for_nobody_is_read() -> None:
         found = look(out.getvalue())
         assert found.kind == kind
         assert found.reason == (None if kind == "invoice" else "encrypted")
+
+
+@pytest.mark.parametrize("algorithm", ["RC4-40", "RC4-128", "AES-128", "AES-256-R5", "AES-256"])
+def test_every_encryption_without_a_password(algorithm: str) -> None:
+    writer = pypdf.PdfWriter(clone_from=io.BytesIO(hybrid(("factur-x.xml", cii()))))
+    writer.encrypt("", "owner", algorithm=algorithm)
+    out = io.BytesIO()
+    writer.write(out)
+    assert look(out.getvalue()).kind == "invoice"
+
+
+def test_what_is_around_a_pdf_or_missing_at_its_end_is_borne_with() -> None:
+    whole = hybrid(("factur-x.xml", cii()))
+    at = whole.rindex(b"startxref")
+    for data in (b"junk" * 200 + b"\n" + whole, whole + b"\0" * 5000, whole[:at], whole[: at + 10], whole[:-6],
+                 whole[:at] + b"startxref\n7\n%%EOF\n"):
+        assert look(data).kind == "invoice", data[-100:]
+
+
+def test_the_last_of_several_revisions_counts() -> None:
+    writer = pypdf.PdfWriter(io.BytesIO(hybrid(("factur-x.xml", cii()))), incremental=True)
+    node = writer._root_object["/Names"]["/EmbeddedFiles"]
+    spec = node["/Names"][1].get_object()
+    stream = DecodedStreamObject()
+    stream.set_data(cii(number="<a:ID>R 2</a:ID>"))
+    spec["/EF"][NameObject("/F")] = writer._add_object(stream)
+    out = io.BytesIO()
+    writer.write(out)
+    assert out.getvalue().count(b"%%EOF") == 2
+    assert look(out.getvalue()).number == "R 2"
+
+
+@pytest.mark.parametrize(("keys", "places"), [
+    (("/F",), ("/UF",)), (("/UF",), ("/UF",)), ((), ("/F",)), (("/F",), ("/DOS",))])
+def test_specifications_name_the_file_in_many_ways(keys: tuple[str, ...], places: tuple[str, ...]) -> None:
+    assert look(hybrid(("factur-x.xml", cii()), keys=keys, places=places)).kind == "invoice"
 
 
 def test_loops_are_walked_once() -> None:

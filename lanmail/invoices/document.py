@@ -7,10 +7,10 @@ three roots, a specification identifier (BT-24) that begins with `urn:cen.eu:en1
 MINIMUM and BASIC WL, nor ZUGFeRD 1.0), all of DETAILS, and a line. Names and types of files say nothing.
 
 The parser resolves no entities, loads nothing, and a document with a DOCTYPE is refused: neither syntax needs one.
-Lines are forgotten as they end, so that memory does not grow with their number.
+Lines are forgotten as they end, so that memory does not grow with their number; elsewhere the number of elements is
+bounded.
 """
 
-import io
 import re
 from typing import Any
 
@@ -19,6 +19,9 @@ from lxml import etree
 from lanmail.invoices.verdict import Kind, Verdict, no, undecided
 
 MAX_XML = 50 << 20
+MAX_MARKS = 400_000  # "<" and "=" without the end of a line among them; an invoice has some thousands
+MAX_STRAYS = 20_000  # elements between lines
+BLOATED = "hostile: it is made to use up memory"
 EN16931 = "urn:cen.eu:en16931:2017"
 CREDIT = frozenset(map(str, (81, 83, 261, 262, 296, 308, 381, 396, 420, 458, 532)))
 # UNTDID 1001, as the code lists of EN 16931 allow it (BT-3)
@@ -87,6 +90,9 @@ _VAT = {  # identifiers, and where their scheme is told
     "cii": (f"{_TRADE}ApplicableHeaderTradeAgreement/{_RAM}SellerTradeParty/{_RAM}SpecifiedTaxRegistration",
             f"{_RAM}ID", "", "VA"),
 }
+_BLOCK = 256 << 10
+# BT-125; the parser takes texts of 10 MB at most
+_ATTACHMENT = re.compile(rb"(<[\w.-]*:?(?:EmbeddedDocument|Attachment)BinaryObject(?:\s[^<>]*)?>)[A-Za-z0-9+/=\s]*(</)")
 _BLANK = b"\0 \t\r\n"
 _PROFILES = (("minimum", "MINIMUM"), ("basicwl", "BASIC WL"), ("basic", "BASIC"), ("extended", "EXTENDED"))
 
@@ -102,39 +108,67 @@ def examine(data: bytes) -> Verdict:
     if len(data) > MAX_XML:
         return undecided("too-large")
     try:
-        root, lines = _parse(data)
+        root, lines = _parse_leniently(data)
     except etree.XMLSyntaxError as error:
-        tidy = data.rstrip(_BLANK).lstrip(_BLANK[1:])  # what some programs put around a good document
-        if tidy == data:
-            return _broken(error)
-        try:
-            root, lines = _parse(tidy)
-        except etree.XMLSyntaxError as again:
-            return _broken(again)
+        hostile = {etree.ErrorTypes.ERR_ENTITY_LOOP, etree.ErrorTypes.ERR_RESOURCE_LIMIT}
+        return no(BLOATED if error.code in hostile else "not-well-formed")
+    except _Bloated:
+        return no(BLOATED)
     if root.getroottree().docinfo.doctype:
         return no("hostile: it has a DOCTYPE")
     return _judge(root, lines)
 
 
-def _broken(error: etree.XMLSyntaxError) -> Verdict:
-    hostile = {etree.ErrorTypes.ERR_ENTITY_LOOP, etree.ErrorTypes.ERR_RESOURCE_LIMIT}
-    return no("hostile: it is made to use up memory" if error.code in hostile else "not-well-formed")
+def _parse_leniently(data: bytes) -> tuple[Any, int]:
+    """As _parse does it, if need be without what some programs put around a good document, or long attachments."""
+    try:
+        return _parse(data)
+    except etree.XMLSyntaxError as error:
+        if error.code == etree.ErrorTypes.ERR_RESOURCE_LIMIT:
+            mended = _ATTACHMENT.sub(rb"\1\2", data)
+        else:
+            mended = data.rstrip(_BLANK).lstrip(_BLANK[1:])
+        if mended == data:
+            raise
+        return _parse(mended)
+
+
+class _Bloated(Exception):
+    """There is more outside of lines, or in one line, than any invoice has."""
 
 
 def _parse(data: bytes) -> tuple[Any, int]:
-    """The root, with its lines emptied or gone, and how many they were."""
-    found = etree.iterparse(
-        io.BytesIO(data), events=("end",), tag=tuple(_LINES), resolve_entities=False, no_network=True, load_dtd=False,
-        huge_tree=False, remove_comments=True, remove_pis=True, recover=False)
-    lines = 0
-    for _, line in found:
-        parent = line.getparent()
-        if parent is not None and parent.tag in _PARENTS and _is_outermost(parent):
-            lines += 1
-            line.clear(keep_tail=True)  # the parser still stands at this one, so it goes when the next is there
-            while (before := line.getprevious()) is not None and before.tag == line.tag:
-                parent.remove(before)
-    return found.root, lines
+    """The root, with its lines emptied or gone, and how many they were. XMLSyntaxError, _Bloated."""
+    parser = etree.XMLPullParser(
+        events=("end",), tag=tuple(_LINES), resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False,
+        remove_comments=True, remove_pis=True, recover=False)
+    lines, marks, strays, last = 0, 0, 0, None
+    for at in range(0, len(data), _BLOCK):
+        block = data[at : at + _BLOCK]
+        marks += block.count(b"<") + block.count(b"=")
+        parser.feed(block)
+        for _, line in parser.read_events():
+            parent = line.getparent()
+            if parent is not None and parent.tag in _PARENTS and _is_outermost(parent):
+                lines, marks = lines + 1, 0
+                line.clear(keep_tail=True)  # the parser still stands at this one, so it goes when the next is there
+                strays += _forget(parent, last, line)
+                last = line
+        if marks > MAX_MARKS or strays > MAX_STRAYS:
+            raise _Bloated
+    return parser.close(), lines
+
+
+def _forget(parent: Any, last: Any, line: Any) -> int:
+    """Take the line before out, and whatever stands between; how many there were, for invoices have none."""
+    strays = 0
+    if last is not None and last.getparent() is parent:
+        while (before := line.getprevious()) is not None:
+            parent.remove(before)
+            if before is last:
+                break
+            strays += 1
+    return strays
 
 
 def _is_outermost(parent: Any) -> bool:

@@ -31,20 +31,24 @@ OPENSSL_SECONDS = 10
 def examine(data: bytes, wish: Wish | None = None) -> Result:
     """Look at a file."""
     search = _Search(wish or Wish())
-    kind = _sniff(data)
-    if kind is not None:
-        search.document(kind, data)
-    elif _FIELD.match(data.lstrip(b"\r\n")):
+    if _is_mail(data):
         search.mail(data, MAX_MESSAGES)
+    elif (kind := _sniff(data)) is not None:
+        search.document(kind, data)
     elif not search.container(data):
         search.found.append(no("not-xml"))
     return Result(best(search.found), search.invoices)
 
 
+def _is_mail(data: bytes) -> bool:
+    """It begins with a field; before all else, for the text of a mail may look like the beginning of a PDF."""
+    return _FIELD.match(data.lstrip(b"\r\n")) is not None and not document.looks_like_xml(data)
+
+
 def _sniff(data: bytes) -> str | None:
-    if pdf.looks_like_pdf(data):
-        return "pdf"
-    return "xml" if document.looks_like_xml(data) else None
+    if document.looks_like_xml(data):
+        return "xml"
+    return "pdf" if pdf.looks_like_pdf(data) else None
 
 
 class _Search:
@@ -106,14 +110,14 @@ class _Search:
         octets = decoding.decode(data[node.middle : node.end], content.encoding)
         said = b"/".join(((content.type or b"").lower(), content.subtype.lower()))
         kind = _sniff(octets)
-        if kind is not None:
+        if deeper and _is_encoded(node) and _is_mail(octets):
+            self.mail(octets, deeper - 1)
+        elif kind is not None:
             self.document(kind, octets)
         elif _CMS in octets[:100]:
             self.signed(octets, deeper)
         elif octets.startswith(b"-----BEGIN PGP MESSAGE-----"):
             self.found.append(no(ENCRYPTED))
-        elif deeper and _is_encoded(node) and _FIELD.match(octets):
-            self.mail(octets, deeper - 1)
         elif not self.container(octets) and said in _PROTOCOLS:
             self.found.append(no("not-xml"))
 

@@ -4,7 +4,7 @@
 
 They are looked for in the name tree of the catalog, however deep, in its /AF, and in annotations; what a PDF claims of
 itself (PDF/A, XMP, AFRelationship) says nothing. Loops are walked once; sizes and numbers are bounded. A PDF that is
-encrypted for nobody in particular, with an empty password, is read.
+encrypted for nobody in particular, with an empty password, is read, and one whose end is missing.
 """
 
 import io
@@ -17,6 +17,8 @@ MAX_SPECS = 50
 MAX_FILES = 20
 MAX_STREAM = 20 << 20
 MAX_WORK = 100 << 20
+DAMAGED = "damaged"
+_END = b"\nstartxref\n0\n%%EOF\n"  # where it was cut off: then pypdf looks for the objects, as viewers do
 PREFERRED = ("factur-x.xml", "xrechnung.xml", "zugferd-invoice.xml")
 _MAY_HOLD_FILES = re.compile(rb"/(?:EF|EmbeddedFile|ObjStm|Encrypt)|/[A-Za-z]*#[0-9A-Fa-f]{2}")
 
@@ -35,24 +37,12 @@ def files(data: bytes) -> Iterator[tuple[str, bytes]]:
     if not _MAY_HOLD_FILES.search(data):
         return
     import pypdf
-    from pypdf.errors import FileNotDecryptedError, LimitReachedError, PyPdfError
+    from pypdf.errors import LimitReachedError
 
     with pypdf.apply_configuration(zlib_maximum_output_length=MAX_STREAM, stream_decoding_work_maximum_length=MAX_WORK,
                                    disable_legacy_handling=True):
-        try:
-            reader = pypdf.PdfReader(io.BytesIO(data), strict=False)
-            if reader.is_encrypted and not reader.decrypt(""):
-                raise Unreadable("encrypted")
-            specs = _Walker().specs(reader)
-        except FileNotDecryptedError as error:
-            raise Unreadable("encrypted") from error
-        except LimitReachedError as error:
-            raise Unreadable("hostile") from error
-        except (PyPdfError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError,
-                AssertionError, NotImplementedError, OverflowError) as error:  # all of them come from damaged files
-            raise Unreadable("damaged") from error
         trouble = ""
-        for name, stream in sorted(specs, key=lambda one: _rank(one[0]))[:MAX_FILES]:
+        for name, stream in sorted(_specs(data), key=lambda one: _rank(one[0]))[:MAX_FILES]:
             try:
                 yield name, stream.get_data()
             except LimitReachedError:
@@ -61,6 +51,34 @@ def files(data: bytes) -> Iterator[tuple[str, bytes]]:
                 trouble = trouble or "damaged"
         if trouble:
             raise Unreadable(trouble)
+
+
+def _specs(data: bytes) -> list[tuple[str, Any]]:
+    """The embedded files. Unreadable."""
+    try:
+        return _read(data)
+    except Unreadable as error:
+        if str(error) != DAMAGED:
+            raise
+    return _read(data + _END)
+
+
+def _read(data: bytes) -> list[tuple[str, Any]]:
+    import pypdf
+    from pypdf.errors import FileNotDecryptedError, LimitReachedError, PyPdfError
+
+    try:
+        reader = pypdf.PdfReader(io.BytesIO(data), strict=False)
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise Unreadable("encrypted")
+        return _Walker().specs(reader)
+    except FileNotDecryptedError as error:
+        raise Unreadable("encrypted") from error
+    except LimitReachedError as error:
+        raise Unreadable("hostile") from error
+    except (PyPdfError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError,
+            AssertionError, NotImplementedError, OverflowError) as error:  # all of them come from damaged files
+        raise Unreadable(DAMAGED) from error
 
 
 def _rank(name: str) -> int:
@@ -101,10 +119,12 @@ class _Walker:
         return value if isinstance(value, dict) else None
 
     def each(self, value: Any, work: Any) -> None:
-        value = value.get_object() if value is not None else None
-        if isinstance(value, list):
-            for one in value[:MAX_NODES]:
+        found = value.get_object() if value is not None else None
+        if isinstance(found, list):
+            for one in found[:MAX_NODES]:
                 work(one)
+        elif isinstance(found, dict):
+            work(value)  # one without an array around it
 
     def names(self, value: Any) -> None:
         todo = [value]
@@ -142,7 +162,7 @@ class _Walker:
         if spec is None or not isinstance(embedded, dict) or len(self.found) >= MAX_SPECS:
             return
         name = str(spec.get("/UF") or spec.get("/F") or "").strip("\0 ")
-        for key in ("/UF", "/F"):
+        for key in ("/UF", "/F", "/Unix", "/DOS", "/Mac"):
             stream = embedded.get(key)
             stream = stream.get_object() if stream is not None else None
             if hasattr(stream, "get_data"):
