@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lanmail import accounts, config, entry, relaying, spool
+from lanmail import config, entry, spool
+from lanmail.relaying import office as relaying_office
+from lanmail.relaying import route
 from lanmail.rules import autoresponder
 from lanmail.rules.mail import Target
 from tests.answering import MAIL, Office, parsed
@@ -93,12 +95,9 @@ def test_relay_knows_whose_mail_the_answer_is(office):
     out = spool.outbound(office.paths)
     name, = out.names()
     one = entry.read(out, spool.NEW, name)
-    from lanmail.relaying import route
-    from lanmail.relaying.office import Office as Relay
     office.responder(top='deny_internet = true\noutgoing.host = "smtp.own.example"', enabled=True, text="x")
     settings = config.load(office.paths)
-    relay = Relay(office.paths, lambda: settings, out, office.queue, accounts.Directory(office.paths, lambda: settings),
-                  relaying)
+    relay = relaying_office.open_office(office.paths, lambda: settings, lambda _text: None)
     way = route.way_of(relay, one)
     assert (way.account, way.settings.host, way.denied) == ("meier", "smtp.own.example", True)
     refusal = route.refusal(way, one, one.head.recipients[0])

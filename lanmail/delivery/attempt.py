@@ -12,7 +12,6 @@ any two of them:
 """
 
 import contextlib
-import copy
 import fcntl
 import os
 import time
@@ -105,10 +104,10 @@ class Attempt:
     def _work(self, outcome: Outcome) -> str | None:
         """Steps 3 to 5. The reason when the whole entry must go to hold; `trouble` tells what is left over."""
         self.trouble = [str(report.answer) for report in self.route.deferred]
-        settled = copy.deepcopy(self.progress)
+        settled = self.progress.copied()
         try:
             self._maildirs()
-            settled = copy.deepcopy(self.progress)
+            settled = self.progress.copied()
             held = self._others()
             if self.copies.ready:
                 progress.save(self.office.queue, self.entry.id, self.progress)

@@ -5,6 +5,7 @@ journal of those: `handing` lists files that lie ready in some tmp/ and only nee
 they will be renamed, by this process or, after a crash, by the next one; so each goes out exactly once.
 """
 
+import copy
 import time
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -41,6 +42,13 @@ class Progress:
     told: bool = False  # the sender was told of success, as he asked
     copies: int = 0  # files made of it for other spools: ID-1, ID-2 …
     handing: list[Handing] = field(default_factory=list)
+
+    def copied(self) -> "Progress":
+        """The same, with lists of its own; deepcopy takes five times as long."""
+        made = copy.copy(self)
+        for name in ("delivered", "made", "outbound", "failed", "full", "handing"):
+            setattr(made, name, list(getattr(self, name)))
+        return made
 
     def put_off(self, error: str) -> float:
         """One more try that did not finish everything; seconds until the next."""
