@@ -329,6 +329,11 @@ def spool_failed(*, id: str, error: str) -> None:
     event("spool-failed", level=logging.ERROR, id=id, error=error)
 
 
+def restored(*, id: str, account: str, folder: str) -> None:
+    """A mail of the archive was put into a mailbox again."""
+    event("restored", id=id, account=account, folder=folder)
+
+
 def archive_index_failed(*, error: str) -> None:
     """A mail of the archive, or all of it, could not be indexed; the archive itself has it."""
     event("archive-index-failed", level=logging.ERROR, error=error)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lanmail import backlog, log
+from lanmail import backlog, log, printable
 from lanmail.cli import command, values
 from lanmail.paths import Paths
 
@@ -54,9 +54,9 @@ def show(where: Paths, id: str, as_json: bool) -> None:
              "next try": item.next and f"in {_duration(max(0.0, item.next - time.time()))}", "reason": item.reason}
     for name, value in facts.items():
         if value is not None:
-            click.echo(f"{name + ':':<10}{_printable(str(value))}")
+            click.echo(f"{name + ':':<10}{printable.lines(str(value))}")
     click.echo()
-    click.echo(_printable(text.decode("utf-8", "replace")).rstrip("\n"))
+    click.echo(printable.lines(text.decode("utf-8", "replace")).rstrip("\n"))
     if item.size > len(text):
         click.echo(f"… {values.size(item.size - len(text))} more")
 
@@ -160,12 +160,7 @@ def _some(recipients: list[str]) -> str:
 
 
 def _one_line(text: str | None) -> str:
-    return _printable((text or "").split("\n", 1)[0])[:80]
-
-
-def _printable(text: str) -> str:
-    """Nothing in a mail moves the cursor or changes a colour."""
-    return "".join(c if c.isprintable() or c == "\n" else " " if c == "\t" else "·" for c in text.replace("\r\n", "\n"))
+    return printable.lines((text or "").split("\n", 1)[0])[:80]
 
 
 def _duration(seconds: float) -> str:
