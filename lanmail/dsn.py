@@ -60,10 +60,12 @@ def wanted(recipient: envelope.Recipient, action: Action) -> bool:
 
 def may_notify(head: envelope.Envelope, header: bytes) -> bool:
     """True when the sender may be sent a notification about this mail, whatever became of it."""
-    if head.sender is None or head.origin is None or _MACHINES.fullmatch(head.sender.local):
+    if head.sender is None or head.origin is None:
         return False
-    if head.origin.get("group") is not None:  # a copy for a member outside; its sender is the group's owner
+    if head.origin.get("group") is not None:  # a copy for a member outside: its sender is the group's owner
         return True
+    if _MACHINES.fullmatch(head.sender.local):
+        return False
     if head.origin.kind not in OWN_ORIGINS and head.origin.get("account") is None:
         return False
     return not is_automatic(header)

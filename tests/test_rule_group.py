@@ -129,6 +129,17 @@ def test_rules_of_members_apply(root):
     assert b"\nSubject: [Team] hi\n" in sent
 
 
+@pytest.mark.parametrize(("option", "answers"), [("", 0), ("list_id = false\n", 1)])
+def test_autoresponders_of_members_do_not_answer_a_list(root, option, answers):
+    account(root, "schmidt", '[autoresponder]\nenabled = true\ntext = "away"\n')
+    write(root, f'[team]\nmembers = ["schmidt"]\n{option}')
+    text = b"Return-Path: <>\nTo: team@office.lan\nCc: schmidt@office.lan\nSubject: hi\n\nbody\n"  # a header only
+    root.put("team@office.lan", message=text, **OURS)
+    assert root.run() == 0
+    assert len(root.inbox("schmidt")) == 1
+    assert len(root.inbox("meier")) == answers
+
+
 def test_members_who_forward_to_the_group_make_no_circle(root):
     account(root, "schmidt", '[forward]\nto = ["team"]\n')
     write(root, '[team]\nmembers = ["schmidt"]\n')

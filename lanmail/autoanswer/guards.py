@@ -87,11 +87,12 @@ def _automatic(mail: Mail, _visit: Visit, _to: Address) -> str:
     return "it is a report of a mail system" if kind is not None and _REPORT.match(kind) else ""
 
 
-def _list(mail: Mail, _visit: Visit, _to: Address) -> str:
-    precedence = message.field(mail.header, b"Precedence")
+def _list(mail: Mail, visit: Visit, _to: Address) -> str:
+    header = visit.changes.lines + mail.header  # what a group on the way has added counts, too
+    precedence = message.field(header, b"Precedence")
     if precedence is not None and _BULK.fullmatch(precedence):
         return f"Precedence: {_shown(precedence)}"
-    found = _LIST.search(mail.header)
+    found = _LIST.search(header)
     return f"it has a field {found[1].decode('ascii')}" if found else ""
 
 
