@@ -12,13 +12,15 @@ nobody changes them any more:
 `lanmail archive head` prints elsewhere can also prove that the journal was not written anew; archived.report sends it
 by mail each day.
 
+While nothing waits, it keeps the index for `lanmail archive search` up to date.
+
 When the disk is full or broken, mail waits in spool/archive and is tried again, after 60 seconds at most.
 
 With --once it takes what is there and ends. With --trace it says on stderr what became of each mail.
 
 Reads: conf/lanmail.toml, conf/accounts/, spool/archive.
 
-Writes: archive/, spool/hold, spool/queue (reports), state/archive, state/archived.lock, state/log.
+Writes: archive/, spool/hold, spool/queue (reports), state/archive, state/index, state/archived.lock, state/log.
 
 Signals: SIGTERM ends it after the group of mails it is at, SIGHUP reads the settings again.
 
@@ -44,7 +46,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from lanmail import daemon, log, owner, watch
-from lanmail.archiving import intake, reports
+from lanmail.archiving import following, intake, reports
 
 DELAYS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # seconds: the trouble is our own disk
 TMP_SWEEP = 3600.0
@@ -69,6 +71,7 @@ class Archived:
         signal.signal(signal.SIGIO, signal.SIG_IGN)
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="archived")
         self.watch = watch.Watch()
+        self.follower = following.Follower(context.paths)
         self.ready: dict[str, None] = {}
         self.failures = 0
         self._wake = asyncio.Event()
@@ -134,11 +137,12 @@ class Archived:
 
     async def _work(self) -> None:
         while True:
-            await self._wake.wait()
-            self._wake.clear()
             while self.ready:
                 if delay := await self.group():
                     await asyncio.sleep(delay)
+            self._wake.clear()
+            if not await self._in_thread(self.follower.follow):  # the index, while no mail waits
+                await self._wake.wait()
 
     async def _sweep(self) -> None:
         """Every now and then: what no event told of, what was abandoned in tmp/, and the daily report."""
