@@ -224,18 +224,27 @@ def open_file(root: Path, data: dict[str, Any]) -> int:
     What a forged line names outside of the months counts as not there.
     """
     name = str(data.get("file"))
-    if not _FILE.fullmatch(name):
+    if not is_name(name):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
     return atomic.open_regular(root / name)
+
+
+def is_name(name: str) -> bool:
+    """Whether a line may name a file like this: one in a month, and nothing elsewhere."""
+    return _FILE.fullmatch(name) is not None
 
 
 def read(root: Path, data: dict[str, Any]) -> tuple[envelope.Envelope, bytes]:
     """The envelope and the message (LF line ends) of a mail line. FileNotFoundError, ValueError, OSError."""
     with open(open_file(root, data), "rb") as stream:
-        raw = stream.read()
+        return split(stream.read())
+
+
+def split(raw: bytes) -> tuple[envelope.Envelope, bytes]:
+    """The envelope and the message of a whole file. ValueError."""
     head, offset = envelope.decode(raw)
     if head is None:
-        raise ValueError(f"{data['file']} has no envelope lines")
+        raise ValueError("a file of the archive begins with its envelope lines, and this one does not")
     return head, raw[offset:]
 
 
