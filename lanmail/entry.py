@@ -39,6 +39,11 @@ class Entry:
             return int(seconds) + (int(micros) / 1e6 if micros.isascii() and micros.isdigit() else 0.0)
         return self.mtime
 
+    def may_have(self, field: bytes) -> bool:
+        """False when the header has no such field (in small letters, with its colon): a quick look, no reading."""
+        known = self.start[self.offset :]
+        return field in known.lower() or message.header_end(known) == len(known) < self.size - self.offset
+
     def delay(self) -> float:
         """Seconds since it came in; never negative, whatever the clock did."""
         return max(0.0, time.time() - self.arrived())

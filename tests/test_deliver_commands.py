@@ -34,7 +34,7 @@ def test_the_answer_goes_to_the_new_address(root: Root) -> None:
     order(root, "LMS Forwarding on eva@far.example")
     assert root.run() == 0
     (sent,) = outbound(root)
-    assert sent.startswith(b"X-Sender: <>\nX-Receiver: <eva@far.example>\nX-Origin: forward account=meier keep=no\n")
+    assert sent.startswith(b"X-Sender: <>\nX-Receiver: <eva@far.example>\nX-Origin: forward account=meier keep=no ")
     assert b"\nSubject: Forwarding is on: eva@far.example\n" in sent
     assert root.inbox("meier") == []
     root.put(ME)

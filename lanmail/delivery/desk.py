@@ -21,6 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from lanmail import accounts, atomic, entry, log, maildir, spool, watch
 from lanmail.delivery import attempt, progress, route
 from lanmail.delivery.office import Office
+from lanmail.rules.mail import hides
 
 TURN = 0.008  # seconds of work before other events get their chance
 REST = 0.05  # seconds without work after which caches are filled
@@ -257,7 +258,10 @@ class Desk:
             looped = attempt.loop(one, entry.header(self.office.queue, one), limit)
             if looped is not None and not (known and known.released):
                 return looped
-        return route.find(self.directory, one.head)
+        way = route.find(self.directory, one.head)
+        if way.places and one.head.origin is not None and hides(one.head.origin.kind):
+            way.needs_rules = way.needs_rules or one.may_have(b"bcc:")
+        return way
 
     # the long way
 

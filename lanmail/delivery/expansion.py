@@ -16,7 +16,7 @@ from lanmail import dsn, envelope, log, quota
 from lanmail.address import Address, parse
 from lanmail.delivery import route
 from lanmail.errors import MailError, Permanent, Temporary
-from lanmail.rules import archive, autoresponder, command, einvoice, forward, group, sms
+from lanmail.rules import archive, autoresponder, command, einvoice, forward, group, sentcopy, sms
 from lanmail.rules.mail import UNCHANGED, Changes, Mail, Target, Visit
 from lanmail.settings import Account
 
@@ -70,6 +70,8 @@ class Expansion:
         self._leave()
         for stop in self.stops.values():
             self._place(stop.visit)
+        self._hide()
+        self._sent_copy()
         for address in self.route.external:  # named directly and through one of ours: once
             self.route.leaving.pop(address, None)
         try:
@@ -280,6 +282,30 @@ class Expansion:
             facts.append(("source", source))  # so that notices about notices end
         return route.Leaving(replace(changes, lines=lines), None if self.mail.sender is None else mine,
                              envelope.Origin("forward", tuple(facts)))
+
+    def _hide(self) -> None:
+        """No copy but the sender's own tells who got a blind one."""
+        hidden = self.mail.hidden
+        if not hidden:
+            return
+        for key, place in self.route.places.items():
+            changes = replace(place.changes, without=(*place.changes.without, *hidden))
+            self.route.places[key] = replace(place, changes=changes)
+        for address, (one, leaving) in self.route.leaving.items():
+            changes = replace(leaving.changes, without=(*leaving.changes.without, *hidden))
+            self.route.leaving[address] = one, replace(leaving, changes=changes)
+
+    def _sent_copy(self) -> None:
+        """The sender's own copy; trouble with it holds nobody's mail up."""
+        try:
+            folder = sentcopy.folder(self.mail)
+        except (Temporary, OSError) as error:
+            late = self._temporary(error, str(self.mail.submitter))
+            self.route.deferred.append(dsn.Report(self.mail.head.recipients[0], late))
+            return
+        if folder is not None and self.mail.submitter is not None:
+            place = route.Place(self.mail.submitter, None, folder, sentcopy.FLAGS)
+            self.route.places[place.key] = place
 
     def _place(self, visit: Visit) -> None:
         if not visit.keep:

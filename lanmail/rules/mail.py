@@ -11,6 +11,12 @@ from lanmail.paths import Paths
 from lanmail.settings import Account, Settings
 
 WHOLE = 100 << 20  # octets of a mail that a rule reads at most
+_BLIND = (b"Bcc", b"Resent-Bcc")
+
+
+def hides(kind: str) -> bool:
+    """Whether mail of such an origin has its Bcc lines taken out; pickup does so itself, others are not our mails."""
+    return kind in ("submission", "lan")
 
 
 @dataclass
@@ -53,6 +59,11 @@ class Mail:
     def automatic(self) -> bool:
         """Sent by a program: an answer, a list, bulk (RFC 3834 §2)."""
         return dsn.is_automatic(self.header)
+
+    @cached_property
+    def hidden(self) -> tuple[bytes, ...]:
+        """The Bcc fields that one of ours left in it: nobody but the sender is to see them (RFC 5322 §3.6.3)."""
+        return tuple(name for name in _BLIND if hides(self.origin.kind) and message.field_spans(self.header, name))
 
     @cached_property
     def subject(self) -> str:
