@@ -181,13 +181,18 @@ def edit(path: Path, changes: Mapping[Key, Any], check: Callable[[Document], obj
     A key that stands there commented out, as in the sample, is set in that place. Raises ConfigError, OSError.
     """
     with lock(path.parent):
-        text = read_text(path) if os.path.lexists(path) else ""
-        if text:
-            parse(path, text)
-        changed = render(path, text, changes)
+        text, changed = preview(path, changes)
         check(parse(path, changed))
         if changed != text:
             atomic.write(path, changed, mode=_mode(path, mode))
+
+
+def preview(path: Path, changes: Mapping[Key, Any]) -> tuple[str, str]:
+    """The text of the file, and what `edit` would make of it. Raises ConfigError."""
+    text = read_text(path) if os.path.lexists(path) else ""
+    if text:
+        parse(path, text)
+    return text, render(path, text, changes)
 
 
 def create(path: Path, text: str, check: Callable[[Document], object], *, mode: int = 0o640) -> None:

@@ -277,8 +277,20 @@ def edit(path: Path, changes: Mapping[str | Key, Any]) -> None:
     checked before anything is written, the file is replaced at once, and a lock keeps other editors out. Raises
     ConfigError, with the old file untouched.
     """
-    parts = {key if isinstance(key, tuple) else tuple(key.split(".")): value for key, value in changes.items()}
-    conffile.edit(path, parts, _checker(path))
+    conffile.edit(path, _parts(changes), _checker(path))
+
+
+def problems_with(path: Path, changes: Mapping[str | Key, Any]) -> list[Problem]:
+    """Why `edit` would refuse; nothing is written."""
+    try:
+        _checker(path)(conffile.parse(path, conffile.preview(path, _parts(changes))[1]))
+    except ConfigError as error:
+        return list(error.problems)
+    return []
+
+
+def _parts(changes: Mapping[str | Key, Any]) -> dict[Key, Any]:
+    return {key if isinstance(key, tuple) else tuple(key.split(".")): value for key, value in changes.items()}
 
 
 def create(path: Path, text: str) -> None:

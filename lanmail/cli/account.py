@@ -15,6 +15,7 @@ from lanmail.errors import ConfigError
 from lanmail.paths import Paths
 from lanmail.settings import Account, Settings
 
+_YES = (["true"], ["yes"], ["on"])
 _TITLE = "Account {}. What is not set here is as [account_defaults] in lanmail.toml says. A change counts at once."
 
 
@@ -122,7 +123,7 @@ def show(where: Paths, name: str, as_json: bool) -> None:
         for (local, domain), targets in aliases.items()
         if any(target.lower() == read.name for target, host in targets if not host)
     ]
-    shown = read.model_dump(mode="json", exclude={"password", "scram"}) | {
+    shown = read.model_dump(mode="json", by_alias=True, exclude={"password", "scram"}) | {
         "name": read.name,
         "password": "set" if read.password else "none (no log-in)",
         "addresses": addresses(loaded, read.name),
@@ -135,8 +136,10 @@ def show(where: Paths, name: str, as_json: bool) -> None:
         command.print_json(shown)
         return
     order = ["name", "full_name", "addresses", "aliases", "member_of"]
-    for key in [*order, *(key for key in shown if key not in order)]:
+    for key in [*order, *(key for key in shown if key not in order and not isinstance(shown[key], dict))]:
         click.echo(f"{key.replace('_', ' '):<18} {values.words(shown[key])}")
+    for line in values.sections(shown, Account(name=read.name).model_dump(mode="json", by_alias=True)):
+        click.echo(line)
 
 
 @account.command(short_help="Change the password.")
@@ -172,21 +175,34 @@ def _kept(loaded: Settings, password: str) -> dict[str | tuple[str, ...], Any]:
 def set_(where: Paths, name: str, settings: tuple[str, ...]) -> None:
     """Change settings of an account: full_name="Eva Meier", disabled=true, services=imap,smtp.
 
+    Keys of sections are written with a dot: forward.to=eva@example.org, autoresponder.enabled=yes. Lists have commas or
+    semicolons between their items; autoresponder.text=@FILE takes the text from a file, or from standard input (-).
+    All settings count at once, or none if one is wrong.
+
     KEY= without a value takes the setting away, so that the default counts again. postmaster=true moves the
     postmaster from the account that has it.
     """
     path = existing(where, name)
+    given: dict[str, list[str]] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             command.fail(f"'{setting}' is not KEY=VALUE", os.EX_USAGE)
         if key in ("password", "scram"):
             command.fail("passwords are not given on the command line; use: lanmail account passwd", os.EX_USAGE)
-        if key == "postmaster" and text == "true":
-            click.echo(make_postmaster(where, path.stem))
-            continue
-        written = values.change(Account, path, key, [text] if text else [])
-        click.echo(f"{path.stem}: {key} = {schema.toml(written)}" if text else f"{path.stem}: {key} has its default")
+        given[key] = [text] if text else []
+    moved = given.pop("postmaster", None) if given.get("postmaster") in _YES else None
+    for key, written in (values.changes(Account, path, given) if given else {}).items():
+        has = f"{key} = {_short(schema.toml(written))}" if given[key] else f"{key} has its default"
+        click.echo(f"{path.stem}: {has}")
+    if moved:
+        click.echo(make_postmaster(where, path.stem))
+    elif "postmaster" in given and Directory(where, lambda: command.settings_of(where)).postmaster() is None:
+        click.echo("nobody is postmaster now; make somebody: lanmail account set NAME postmaster=true")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:99]}…"
 
 
 @account.command(short_help="Remove an account, with its mail or without.")
