@@ -13,8 +13,9 @@ from lanmail.cli import command
 
 # In the order in which a new user needs them. Only the module of the one that is called is loaded: all of them together
 # take as long to load as everything else.
-SUBCOMMANDS = ("init", "up", "demo", "account", "alias", "group", "autoresponder", "config", "certificate", "route",
-               "dkim", "smime", "sms", "webspace", "oauth", "mailbox", "source", "archive", "doctor", "queue", "trace")
+SUBCOMMANDS = ("init", "up", "demo", "account", "alias", "group", "forward", "autoresponder", "config", "certificate",
+               "route", "dkim", "smime", "sms", "webspace", "oauth", "mailbox", "source", "archive",
+               "doctor", "queue", "trace")
 
 EPILOG = """First steps:
 

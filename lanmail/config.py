@@ -134,6 +134,7 @@ def check(paths: Paths) -> list[Problem]:
     problems += _member_problems(paths, accounts, {path.stem for path in account_files(paths)})
     problems += _einvoice_problems(paths, accounts)
     if loaded:
+        problems += _forward_problems(paths, loaded, accounts)
         problems += _alias_problems(paths, loaded, {path.stem for path in account_files(paths)})
         problems += _group_problems(paths, loaded, {path.stem for path in account_files(paths)})
     return list(dict.fromkeys(problems))
@@ -194,18 +195,48 @@ def _alias_problems(paths: Paths, loaded: Settings, accounts: set[str]) -> Itera
         return  # load() has told
     document = conffile.read(paths.aliases) if found else None
     local = loaded.server.local_domains
-    known = accounts | {name for name, _ in found} | set(names.POSTMASTER)
-    with contextlib.suppress(ConfigError):
-        known |= {one for name in groups.load(paths.groups) for one in (name, f"{name}{groups.OWNER}")}
+    known = _known(paths, accounts)
     for name in document.data if document else ():
         assert document
         alias = names.alias_key(name)
         if alias[1] and alias[1] not in local:
             yield document.problem((name,), f"alias {name!r}: {alias[1]} is not a local domain")
         for target, domain in found[alias]:
-            base = target.lower().split(loaded.deliver.sub_address_separator or "\0")[0]
-            if (not domain or domain in local) and target.lower() not in known and base not in known:
+            if (not domain or domain in local) and not _is_known(target, known, loaded):
                 yield document.problem((name,), f"alias {name!r}: there is no account, alias or group {target!r}")
+
+
+def _known(paths: Paths, accounts: set[str]) -> set[str]:
+    """All local parts that somebody has."""
+    known = accounts | set(names.POSTMASTER)
+    with contextlib.suppress(ConfigError):  # load() has told
+        known |= {name for name, _ in load_aliases(paths.aliases)}
+    with contextlib.suppress(ConfigError):
+        known |= {one for name in groups.load(paths.groups) for one in (name, f"{name}{groups.OWNER}")}
+    return known
+
+
+def _is_known(target: str, known: set[str], loaded: Settings) -> bool:
+    base = target.lower().split(loaded.deliver.sub_address_separator or "\0")[0]
+    return target.lower() in known or base in known
+
+
+def _forward_problems(paths: Paths, loaded: Settings, accounts: Mapping[str, Account]) -> Iterator[Problem]:
+    known = _known(paths, {path.stem for path in account_files(paths)})
+    for name, found in accounts.items():
+        wished = {("forward", "to"): found.forward.to, ("autoresponder", "forward"): found.autoresponder.forward,
+                  ("einvoice", "forward"): found.einvoice.forward,
+                  ("einvoice", "other_forward"): found.einvoice.other_forward}
+        for key, targets in wished.items():
+            for target in targets:
+                local, domain = names.alias_target(target)
+                if domain and domain not in loaded.server.local_domains:
+                    why = f"{name} must not send to the internet (deny_internet)" if found.deny_internet else None
+                else:
+                    why = None if _is_known(local, known, loaded) else "there is no such account, alias or group"
+                if why:
+                    document = conffile.read(paths.accounts / f"{name}.toml")
+                    yield document.problem(key, f"{'.'.join(key)}: nothing goes to {target}: {why}")
 
 
 def _group_problems(paths: Paths, loaded: Settings, accounts: set[str]) -> Iterator[Problem]:

@@ -79,8 +79,8 @@ def _spare_the_dead(mail: Mail, visit: Visit) -> None:
 
 def stopped(mail: Mail, name: str, reason: str) -> list[Made]:
     """The note to the postmaster that a forward was not followed, at most one a day for each account. OSError."""
-    if mail.directory.postmaster() is None or not _first(mail, name):
-        return []  # one a day: that also ends the circle of a note that is about a note
+    if mail.directory.postmaster() is None or mail.origin.kind == "local" or not _first(mail, name):
+        return []  # a notice of ours needs no notice; and one a day ends the circle if it went round outside
     server = mail.settings.server
     lines = [f"A mail to {name} was not forwarded, it stayed in that mailbox.", "", reason, "",
              f"Where it goes:   lanmail forward show {name}", f"What happened:   lanmail trace {mail.id}", "",
