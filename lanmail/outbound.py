@@ -51,6 +51,7 @@ class State:
     late: bool = False  # the sender was told that it is late
     released: bool = False
     returned: bool = False  # a forward failed, and the mail went back to the account
+    archived: bool = False  # the archive has the form that goes out
     recipients: dict[str, Decision] = field(default_factory=dict)
     handing: list[Handing] = field(default_factory=list)
 

@@ -38,8 +38,8 @@ READS
     spool/jobs
 
 WRITES
-    spool/queue (bounces), spool/hold, state/outbound, state/jobs, state/relay, state/tls-seen.json, state/relay.lock,
-    state/log
+    spool/queue (bounces), spool/archive, spool/hold, state/outbound, state/jobs, state/relay, state/tls-seen.json,
+    state/relay.lock, state/log
 
 SIGNALS
     SIGTERM finishes what is on the wire, SIGHUP reads the settings again. Accounts and passwords need no signal.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lanmail import log, outbound, rewriting, tokens, transports
 from lanmail.errors import MailError, Permanent, Temporary
-from lanmail.relaying import destination, mail, route
+from lanmail.relaying import archiving, destination, mail, route
 from lanmail.relaying.destination import Destination
 from lanmail.relaying.mail import Mail
 from lanmail.relaying.office import Office
@@ -232,10 +232,14 @@ class Sending:
             made = await self.loop.run_in_executor(self.pool, rewriting.rewrite, job, self.office.house)
             one.sender, one.message = made.sender, transports.Message.of_bytes(made.message)
             one.apart = {who: transports.Message.of_bytes(text) for who, text in made.apart.items()}
+            if archiving.is_wanted(one):
+                await self.loop.run_in_executor(self.pool, archiving.keep, self.office, one, made)
         except rewriting.Hold as error:
             one.held = str(error)
         except MailError as error:
             self._refuse_all(one, error)
+        except OSError as error:
+            self._refuse_all(one, Temporary(f"the mail cannot be prepared: {error.strerror or error}"))
         except Exception as error:
             log.crashed(error=repr(error), where=traceback.format_exc(), id=one.id)
             self._refuse_all(one, Temporary("internal error while the mail was prepared"))
