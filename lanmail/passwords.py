@@ -123,6 +123,7 @@ class Checker:
     ) -> None:
         """`state` is the directory for what the log-ins of all programs share; without it nothing is shared."""
         self._directory = directory
+        self._state = state.parent if state else None  # state/grants is beside it
         self._clock = clock
         self._sleep = sleep
         self._key = secrets.token_bytes(32)
@@ -143,6 +144,7 @@ class Checker:
         """New settings, after a reload; counts and cache stay."""
         auth = settings.auth
         self._scram = auth.scram
+        self.offers_tokens = settings.httpd.enabled
         self._ttl = auth.cache_ttl
         self._backoff.free = auth.max_failures
         self._backoff.first = auth.delay
@@ -178,6 +180,10 @@ class Checker:
         if why or account is None:
             raise sasl.AuthFailed(why)
         return account
+
+    def mechanisms(self, *, secure: bool) -> list[str]:
+        """What SASL has to offer here and now."""
+        return sasl.mechanisms(secure=secure, oauth=self.offers_tokens, proofs=self.offers_scram)
 
     @property
     def offers_scram(self) -> bool:
@@ -258,7 +264,7 @@ class Checker:
         """Why somebody with the right password or token stays outside all the same."""
         if account is None or account.disabled:
             return "account disabled"
-        if service not in account.services:
+        if service in grants.SCOPES and service not in account.services:  # pages are nobody's to refuse
             return f"account may not use {service}"
         # RFC 4616 §2: acting as somebody else is not on offer
         if cred.authzid and self._directory.login_name(cred.authzid) != account.name:
@@ -268,8 +274,7 @@ class Checker:
     async def _by_token(self, cred: sasl.Credentials, place: str, user: str, service: str) -> Account:
         attempt = _Attempt(place, user, None, "")
         await self._hold(attempt)
-        name = grants.verify_token(cred.token or "", user=cred.user, service=service)
-        account = self._directory.account(name) if name else None
+        account = self._owner(cred, service)
         if account is None:
             self._backoff.failed(place, user, self._digest(user, "token", (cred.token or "").encode()))
             raise sasl.AuthFailed("token not valid")
@@ -278,6 +283,15 @@ class Checker:
             raise sasl.AuthFailed(why)
         self._backoff.succeeded(place, user)
         return account
+
+    def _owner(self, cred: sasl.Credentials, service: str) -> Account | None:
+        """Whose token it is. It decides: a user that the client names beside it must be the same, or nobody."""
+        if self._state is None or not self.offers_tokens:
+            return None
+        name = grants.verify_token(self._state, cred.token or "", service=service)
+        if name is None or (cred.user and self._directory.login_name(cred.user) != name):
+            return None
+        return self._directory.account(name)
 
     def _lane(self, place: str) -> asyncio.Lock:
         lane = self._lanes.get(place)

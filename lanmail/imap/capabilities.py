@@ -7,7 +7,6 @@ from clients that use an extension wrongly: `STATUS=SIZE` hides just that, `THRE
 import ipaddress
 from typing import TYPE_CHECKING
 
-from lanmail import sasl
 from lanmail.imap.session import State
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def _names(session: "Session") -> list[str]:
     if not session.connection.secure and session.worker.tls_possible:
         names.append("STARTTLS")
     allowed = may_log_in(session)
-    names += [f"AUTH={name}" for name in sasl.mechanisms(secure=allowed, proofs=session.worker.checker.offers_scram)]
+    names += [f"AUTH={name}" for name in session.worker.checker.mechanisms(secure=allowed)]
     return names if allowed else [*names, "LOGINDISABLED"]
 
 

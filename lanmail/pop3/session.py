@@ -122,7 +122,7 @@ class Session(Connection):
         names = ["TOP", "UIDL", "RESP-CODES", "PIPELINING", "AUTH-RESP-CODE", "UTF8 USER", "IMPLEMENTATION lanmail"]
         if self.tls is None and not self._implicit and self.account is None and self.service.tls_context():
             names.append("STLS")
-        mechanisms = sasl.mechanisms(secure=self._may_log_in(), proofs=self.service.checker.offers_scram)
+        mechanisms = self.service.checker.mechanisms(secure=self._may_log_in())
         if mechanisms:
             names += ["USER", f"SASL {' '.join(mechanisms)}"]
         hidden = {name.upper() for name in self.limits.hide_capabilities}
@@ -184,7 +184,7 @@ class Session(Connection):
         name, _, rest = argument.partition(b" ")
         mechanism = name.decode("ascii", "replace").upper()
         checker = self.service.checker
-        offered = sasl.mechanisms(secure=True, proofs=checker.offers_scram)
+        offered = checker.mechanisms(secure=True)
         if not mechanism:  # older than RFC 5034, and some clients still ask so
             return self.send("".join(f"{line}\r\n" for line in ("+OK", *offered, ".")).encode())
         if mechanism not in offered:

@@ -18,7 +18,7 @@ async def login(session: "Session", arg: str) -> None:
     if not mechanism or " " in initial:
         raise Permanent("Syntax: AUTH mechanism [initial-response]", 501, "5.5.4")
     checker = session.service.checker
-    if mechanism not in sasl.mechanisms(secure=True, proofs=checker.offers_scram):
+    if mechanism not in checker.mechanisms(secure=True):
         raise sasl.UnknownMechanism()
     exchange = sasl.start(mechanism, sasl.decode(initial.encode()) if initial else None, checker.keys)
     while exchange.credentials is None:

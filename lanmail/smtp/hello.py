@@ -3,7 +3,6 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from lanmail import sasl
 from lanmail.smtp import policy
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def answer(session: "Session") -> bytes:
     """The reply to EHLO or LHLO."""
     mechanisms: tuple[str, ...] = ()
     if wants_login(session) and session.client.account is None:
-        mechanisms = tuple(sasl.mechanisms(secure=is_secure(session), proofs=session.service.checker.offers_scram))
+        mechanisms = tuple(session.service.checker.mechanisms(secure=is_secure(session)))
     smtpd = session.service.smtpd
     return _answer(session.service.hostname, smtpd.max_size, smtpd.max_recipients, offers_tls(session), mechanisms)
 

@@ -1,8 +1,9 @@
 """Which path leads where."""
 
 from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
 
-from lanmail.web import consent, guard, health
+from lanmail.web import authorize, consent, guard, health, views
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
 
@@ -13,4 +14,6 @@ def make(house: House) -> Asgi:
     application.state.house = house
     application.include_router(health.router)
     application.include_router(consent.router)
+    application.include_router(authorize.router)
+    application.mount("/static", StaticFiles(directory=views.HERE / "static"))
     return guard.Guard(application, house)

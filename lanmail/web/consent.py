@@ -9,15 +9,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from lanmail.oauth import web
+from lanmail.web import views
 from lanmail.web.house import House
 
 router = APIRouter()
-
-
-def _tongue(request: Request) -> str:
-    """German for whoever prefers it, English for all others (RFC 9110 §12.5.4)."""
-    first = request.headers.get("accept-language", "").partition(",")[0].strip().lower()
-    return "de" if first.startswith("de") else "en"
 
 
 def _response(page: web.Page) -> Response:
@@ -28,18 +23,18 @@ def _response(page: web.Page) -> Response:
 async def look(word: str, request: Request) -> Response:
     """The page behind a link; to look uses nothing up."""
     house: House = request.app.state.house
-    return _response(await run_in_threadpool(web.look, house.paths, word, _tongue(request)))
+    return _response(await run_in_threadpool(web.look, house.paths, word, views.tongue(request)))
 
 
 @router.get("/oauth2/start/{word}/go")
 async def start(word: str, request: Request) -> Response:
     """To the provider."""
     house: House = request.app.state.house
-    return _response(await run_in_threadpool(web.start, house.paths, word, _tongue(request)))
+    return _response(await run_in_threadpool(web.start, house.paths, word, views.tongue(request)))
 
 
 @router.get("/oauth2/callback")
 async def callback(request: Request) -> Response:
     """What came of it."""
     house: House = request.app.state.house
-    return _response(await web.callback(house.paths, house.settings(), request.url.query, _tongue(request)))
+    return _response(await web.callback(house.paths, house.settings(), request.url.query, views.tongue(request)))

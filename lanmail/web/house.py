@@ -13,7 +13,7 @@ class House:
     def __init__(self, paths: Paths, settings: Callable[[], Settings]) -> None:
         self.paths, self.settings = paths, settings
         self.directory = threadsafe.Directory(paths, settings)
-        self.checker = passwords.Checker(self.directory, settings(), state=paths.state)
+        self.checker = passwords.Checker(self.directory, settings(), state=paths.state / "auth")
 
     def reload(self) -> None:
         """The settings have changed."""

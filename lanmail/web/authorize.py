@@ -1,0 +1,291 @@
+"""The paths of our OAuth2 server.
+
+    GET  /oauth2/auth          the log-in page of a client's request; POST: the log-in itself
+    POST /oauth2/token         tokens for a code or a refresh token
+    GET, POST /oauth2/logout   one token's consent ends        POST /oauth2/revoke      the same by RFC 7009
+    POST /oauth2/introspect    what a token is good for (RFC 7662)
+    GET  /.well-known/oauth-authorization-server, /.well-known/openid-configuration    where all this is (RFC 8414)
+
+Nobody is sent anywhere before the client and its redirect URI are known to be good: until then errors are shown
+(RFC 6749 §4.1.2.1). A password is looked at like one at the mail servers, and counted with those.
+"""
+
+import secrets
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from authlib.oauth2 import OAuth2Error
+from authlib.oauth2.rfc6749 import InvalidRequestError
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from lanmail import grants, log, sasl
+from lanmail.errors import MailError
+from lanmail.settings import Settings
+from lanmail.web import granting, guard, views
+from lanmail.web.granting import OOB, Asked
+from lanmail.web.house import House
+
+router = APIRouter()
+COOKIE = "lanmail-form"
+
+
+def base(settings: Settings) -> str:
+    """Where browsers reach us, without a slash at the end: the issuer (RFC 8414 §2)."""
+    own, server = settings.httpd, settings.server
+    if own.public_url:
+        return own.public_url.rstrip("/")
+    if own.tls_port:
+        return f"https://{server.hostname}:{server.port(own.tls_port)}"
+    return f"http://{server.hostname}:{server.port(own.port)}"
+
+
+def urls(settings: Settings) -> dict[str, str]:
+    """The endpoints, by the names of RFC 8414."""
+    at = base(settings)
+    return {"authorization_endpoint": f"{at}/oauth2/auth", "token_endpoint": f"{at}/oauth2/token",
+            "end_session_endpoint": f"{at}/oauth2/logout", "revocation_endpoint": f"{at}/oauth2/revoke",
+            "introspection_endpoint": f"{at}/oauth2/introspect"}
+
+
+def _server(house: House) -> granting.Server:
+    def may_use(client: grants.Client, account: str) -> bool:
+        known = house.directory.account(account)
+        return known is not None and not known.disabled and client.account in ("", account)
+
+    return granting.Server(grants.Register(house.paths.state), may_use)
+
+
+# the log-in page
+
+@router.get("/oauth2/auth")
+async def auth(request: Request) -> Response:
+    """The page on which the owner of a mailbox lets a client in."""
+    return await run_in_threadpool(_page, request, dict(request.query_params), "")
+
+
+@router.post("/oauth2/auth")
+async def log_in(request: Request) -> Response:
+    """Somebody typed name and password, or said no."""
+    house: House = request.app.state.house
+    form = await _form(request)
+    query = dict(parse_qsl(form.get("query", ""), keep_blank_values=True))
+    cookie = request.cookies.get(COOKIE, "")
+    if not cookie or not secrets.compare_digest(cookie.encode(), form.get("form", "").encode()) or _foreign(request):
+        return await run_in_threadpool(_page, request, query, "form")
+    try:
+        asked, client, redirect_uri, scopes = await run_in_threadpool(_checked, house, query)
+    except OAuth2Error as error:
+        return _told(request, error)
+    if form.get("answer") == "deny":
+        return _back(house, redirect_uri, {"error": "access_denied", "error_description": "the owner said no"}, query)
+    wanted = sasl.Credentials(form.get("user", "").strip(), form.get("password", ""), mechanism="page")
+    client_address = request.client.host if request.client else ""
+    try:
+        account = await house.checker.login(wanted, client=client_address, service="oauth2")
+    except MailError as error:
+        log.login_failed(user=wanted.user, service="oauth2", client=client_address, method="page",
+                         reason=getattr(error, "why", "") or error.text)
+        return await run_in_threadpool(_page, request, query, "later" if isinstance(error, sasl.Throttled) else "wrong")
+    if client.account != account.name:
+        log.login_failed(user=wanted.user, service="oauth2", client=client_address, method="page",
+                         reason="the client is another account's")
+        return await run_in_threadpool(_page, request, query, "wrong")
+    register = grants.Register(house.paths.state)
+    data = asked.payload.data
+    challenge = data.get("code_challenge", "")
+    code = await run_in_threadpool(register.code, client, account.name, scopes, redirect_uri, challenge,
+                                   "S256" if challenge else "")
+    log.login(account=account.name, service="oauth2", client=client_address, method="page")
+    if redirect_uri == OOB:
+        return views.page(request, "code.html", code=code)
+    return _back(house, redirect_uri, {"code": code}, query)
+
+
+def _foreign(request: Request) -> bool:
+    """Whether the form was sent by a page of another server."""
+    origin = request.headers.get("origin")
+    if origin is None or origin == "null":
+        return False  # no-referrer makes browsers say null for our own page; the cookie decides
+    house: House = request.app.state.house
+    return not guard.is_ours(urlsplit(origin).netloc, house.settings())
+
+
+def _page(request: Request, query: dict[str, str], problem: str) -> Response:
+    """The log-in page, with what went wrong before; or the error of the request itself."""
+    house: House = request.app.state.house
+    try:
+        _, client, redirect_uri, scopes = _checked(house, query)
+    except OAuth2Error as error:
+        return _told(request, error)
+    word = request.cookies.get(COOKIE) or secrets.token_urlsafe(24)
+    parts = urlsplit(redirect_uri)
+    where = "" if redirect_uri == OOB else f" {parts.scheme}://{parts.netloc}" if parts.netloc else f" {parts.scheme}:"
+    services = [name for name, scope in grants.SCOPES.items() if scope in scopes]
+    answer = views.page(request, "login.html", status=200 if not problem else 403, client=client.name or client.id,
+                        services=services, query=urlencode(query), form=word, problem=problem,
+                        user=query.get("login_hint", ""), lasting=grants.OFFLINE in scopes)
+    answer.headers["Content-Security-Policy"] = (
+        f"default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'{where}")
+    answer.set_cookie(COOKIE, word, httponly=True, samesite="strict", secure=request.scope["scheme"] == "https",
+                      path="/oauth2/auth", max_age=3600)
+    return answer
+
+
+def _checked(house: House, query: dict[str, str]) -> tuple[Asked, grants.Client, str, list[str]]:
+    """The request, its client, where to send people back, and for what. OAuth2Error; with redirect_uri if it is good.
+    """
+    asked = Asked("GET", query, {}, {})
+    server = _server(house)
+    if not asked.payload.client_id or server.query_client(asked.payload.client_id) is None:
+        raise _parameter("client_id doesn't exist or is disabled")
+    if not asked.payload.redirect_uri:
+        raise _parameter("redirect_uri is missing")
+    registered = server.query_client(asked.payload.client_id)
+    assert registered is not None
+    if not registered.check_redirect_uri(asked.payload.redirect_uri):
+        raise _parameter("redirect_uri is not registered for this client")
+    grant = server.get_consent_grant(asked, None)
+    client, redirect_uri = grant.request.client.known, asked.payload.redirect_uri
+    try:
+        scopes = granting.scopes_of(client, asked)
+        if not client.secret and not asked.payload.data.get("code_challenge"):
+            raise InvalidRequestError("this client has no secret, so it needs PKCE: code_challenge is missing")
+    except OAuth2Error as error:
+        error.redirect_uri, error.state = redirect_uri, asked.payload.state
+        raise
+    return asked, client, redirect_uri, scopes
+
+
+def _parameter(text: str) -> OAuth2Error:
+    return OAuth2Error(error="parameter_error", description=text)
+
+
+def _told(request: Request, error: OAuth2Error) -> Response:
+    """To the client if it may be told, else to the reader."""
+    house: House = request.app.state.house
+    if getattr(error, "redirect_uri", None) and error.redirect_uri != OOB:
+        words = {"error": error.error, "error_description": error.description or error.error}
+        return _back(house, error.redirect_uri, words, {"state": getattr(error, "state", None) or ""})
+    text = f"{error.error}; {error.description}" if error.description else str(error.error)
+    return views.page(request, "error.html", status=400, text=text)
+
+
+def _back(house: House, redirect_uri: str, words: dict[str, str], query: dict[str, str]) -> Response:
+    """To the client, with its state and our name (RFC 9207)."""
+    if redirect_uri == OOB:
+        return HTMLResponse("", 204)
+    if query.get("state"):
+        words = words | {"state": query["state"]}
+    words = words | {"iss": base(house.settings())}
+    joint = "&" if urlsplit(redirect_uri).query else "?"
+    return RedirectResponse(f"{redirect_uri}{joint}{urlencode(words)}", 302)
+
+
+# for programs
+
+@router.post("/oauth2/token")
+async def token(request: Request) -> Response:
+    """Tokens (RFC 6749 §5); errors are JSON."""
+    asked = await _asked(request)
+    return await run_in_threadpool(_answered, request, lambda server: server.create_token_response(asked))
+
+
+@router.post("/oauth2/revoke")
+async def revoke(request: Request) -> Response:
+    """RFC 7009: an unknown token is no error."""
+    return await run_in_threadpool(_ended, request, await _asked(request), "token")
+
+
+@router.api_route("/oauth2/logout", methods=["GET", "POST"])
+async def logout(request: Request) -> Response:
+    """The same with parameters in the address, as LANMailServer has it."""
+    asked = await _asked(request)
+    data = asked.payload.data
+    asked._form = dict(data)
+    return await run_in_threadpool(_ended, request, asked, "token" if "token" in data else "refresh_token")
+
+
+def _ended(request: Request, asked: Asked, name: str) -> Response:
+    def end(server: granting.Server) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
+        client = server.authenticate_client(asked, ("client_secret_basic", "client_secret_post", "none"))
+        text = asked.form.get(name)
+        if not text:
+            raise InvalidRequestError("token is missing")
+        found = server.register.token(text)
+        if found is not None and found.client == client.known.id:
+            server.register.end(found.consent)
+        return 200, {}, []
+
+    return _answered(request, end)
+
+
+@router.post("/oauth2/introspect")
+async def introspect(request: Request) -> Response:
+    """RFC 7662, for a client about its own tokens, and for servers that may ask about all."""
+    asked = await _asked(request)
+
+    def look(server: granting.Server) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
+        client = server.authenticate_client(asked, ("client_secret_basic", "client_secret_post")).known
+        return 200, _about(server, client, asked.form.get("token", "")), []
+
+    return await run_in_threadpool(_answered, request, look)
+
+
+def _about(server: granting.Server, client: grants.Client, text: str) -> dict[str, Any]:
+    found, now = server.register.token(text), server.now()
+    if found is None or not (found.client == client.id or granting.INTROSPECT in client.scopes):
+        return {"active": False}
+    owner = server.query_client(found.client)
+    if owner is None or found.replaced or (found.expires and found.expires <= now):
+        return {"active": False}
+    if not server.may_use(owner.known, found.account) or not server.register.alive(found.consent, now):
+        return {"active": False}
+    known = {"active": True, "scope": " ".join(found.scopes), "client_id": found.client, "username": found.account,
+             "sub": found.account, "token_type": "Bearer" if found.kind == "access" else "refresh_token",
+             "iat": int(found.issued)}
+    return known | ({"exp": int(found.expires)} if found.expires else {})
+
+
+@router.get("/.well-known/oauth-authorization-server")
+@router.get("/.well-known/openid-configuration")
+def metadata(request: Request) -> JSONResponse:
+    """RFC 8414."""
+    house: House = request.app.state.house
+    settings = house.settings()
+    return JSONResponse({
+        "issuer": base(settings), **urls(settings),
+        "scopes_supported": [*grants.SCOPES.values(), grants.OFFLINE],
+        "response_types_supported": ["code"], "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "code_challenge_methods_supported": ["S256"], "authorization_response_iss_parameter_supported": True})
+
+
+def _answered(request: Request, work: Any) -> Response:
+    house: House = request.app.state.house
+    try:
+        status, body, _ = work(_server(house))
+    except OAuth2Error as error:
+        status, body, headers = error()
+        return JSONResponse(dict(body), status, {key: value for key, value in headers if key == "WWW-Authenticate"})
+    return JSONResponse(body, status, {"Pragma": "no-cache"})
+
+
+async def _asked(request: Request) -> Asked:
+    form = await _form(request) if request.method == "POST" else {}
+    query = dict(request.query_params) if request.method == "GET" else {}
+    return Asked(request.method, query, form, request.headers)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a form (application/x-www-form-urlencoded); of several of a name the first, and no files."""
+    if not request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
+        return {}
+    text = (await request.body()).decode("utf-8", "replace")
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=100)
+    except ValueError:
+        return {}
+    return dict(reversed(pairs))

@@ -1,0 +1,258 @@
+"""The OAuth2 server: Authlib's, on the files of grants.py. What it is asked comes from authorize.py.
+
+RFC 6749 (authorization code and refresh token), RFC 7636 (PKCE; public clients must), RFC 7009, RFC 7662, RFC 8252 (a
+loopback redirect may have any port), RFC 9207 (`iss` in the answer). Scopes are grants.SCOPES and offline_access.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from authlib.oauth2.rfc6749 import (
+    AuthorizationCodeGrant,
+    AuthorizationServer,
+    ClientMixin,
+    InvalidGrantError,
+    InvalidRequestError,
+    InvalidScopeError,
+    OAuth2Request,
+    RefreshTokenGrant,
+)
+from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
+from authlib.oauth2.rfc7636 import CodeChallenge
+
+from lanmail import grants
+
+OOB = "urn:ietf:wg:oauth:2.0:oob"  # the page shows the code, to be copied
+INTROSPECT = "introspect"  # the scope of a server that may ask about every token
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+logging.getLogger("authlib").setLevel(logging.WARNING)  # at debug it would log tokens
+
+
+class Asked(OAuth2Request):  # type: ignore[misc]
+    """A request as Authlib wants it."""
+
+    def __init__(self, method: str, query: Mapping[str, str], form: Mapping[str, str],
+                 headers: Mapping[str, str]) -> None:
+        super().__init__(method, "https://lanmail.invalid/", headers=headers)  # where we are asked decides nothing
+        self._args, self._form = dict(query), dict(form)
+        self.payload = BasicOAuth2Payload({**self._args, **self._form})
+
+    @property
+    def args(self) -> dict[str, str]:
+        """Of the query."""
+        return self._args
+
+    @property
+    def form(self) -> dict[str, str]:
+        """Of the body."""
+        return self._form
+
+
+class Registered(ClientMixin):  # type: ignore[misc]
+    """A client as Authlib asks it."""
+
+    def __init__(self, known: grants.Client) -> None:
+        self.known = known
+
+    def get_client_id(self) -> str:
+        """Its id."""
+        return self.known.id
+
+    def get_default_redirect_uri(self) -> str:
+        """There is none: each request says where to."""
+        return ""
+
+    def get_allowed_scope(self, scope: str) -> str:
+        """What was asked for; the server has refused what is beyond."""
+        return scope
+
+    def check_redirect_uri(self, redirect_uri: str) -> bool:
+        """Exactly one that is registered, or one on the same machine (RFC 8252 §7.3)."""
+        return redirect_uri in self.known.redirect_uris or redirect_uri == OOB or is_loopback(redirect_uri)
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        """In constant time."""
+        return self.known.has_secret(client_secret)
+
+    def check_endpoint_auth_method(self, method: str, _endpoint: str) -> bool:
+        """Who has a secret must show it."""
+        return (method == "none") != bool(self.known.secret)
+
+    def check_response_type(self, response_type: str) -> bool:
+        """Only codes."""
+        return response_type == "code"
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        """A server that only asks about tokens gets none."""
+        return grant_type in ("authorization_code", "refresh_token") and INTROSPECT not in self.known.scopes
+
+
+def is_loopback(uri: str) -> bool:
+    """http://localhost, 127.0.0.1 or [::1] with any port and path; no user, no fragment."""
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError:
+        return False
+    plain = uri.isprintable() and " " not in uri and "\\" not in uri
+    return (plain and parts.scheme == "http" and (parts.hostname or "") in _LOOPBACK and "@" not in parts.netloc
+            and not parts.fragment and "#" not in uri)
+
+
+def redirect_problem(uri: str) -> str | None:
+    """Why this cannot be registered as a redirect URI; None when it can."""
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError:
+        return "it is no address"
+    if not uri.isprintable() or " " in uri or "\\" in uri or "#" in uri or "@" in parts.netloc or "*" in uri:
+        return "it must be one exact address, without user, fragment and '*'"
+    if parts.scheme == "https" and parts.hostname:
+        return None
+    if is_loopback(uri) or ("." in parts.scheme and parts.scheme not in ("http", "https")):
+        return None
+    return "it must start with https:// (http:// only for this machine: localhost, 127.0.0.1 or [::1])"
+
+
+class _Codes(AuthorizationCodeGrant):  # type: ignore[misc]
+    TOKEN_ENDPOINT_AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
+    server: "Server"
+
+    def save_authorization_code(self, code: str, request: Asked) -> None:
+        raise AssertionError("codes are made by generate_authorization_code")
+
+    def create_authorization_response(self, redirect_uri: str, grant_user: str) -> Any:
+        raise AssertionError("answers are made by authorize.py")
+
+    def query_authorization_code(self, code: str, client: Registered) -> "_Code | None":
+        try:
+            return _Code(self.server.register.look_at_code(code, client.known.id, self.server.now()))
+        except grants.Refused as error:
+            raise InvalidGrantError(str(error)) from None
+
+    def authenticate_user(self, authorization_code: "_Code") -> str:
+        return authorization_code.known.account
+
+    def create_token_response(self) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
+        request = self.request
+        if not self.server.may_use(request.client.known, request.authorization_code.known.account):
+            raise InvalidGrantError("the account is disabled, or the client is another's")
+        try:
+            issued = self.server.register.exchange(request.form["code"], request.client.known.id, self.server.now())
+        except grants.Refused as error:
+            raise InvalidGrantError(str(error)) from None
+        return 200, answer(issued), self.TOKEN_RESPONSE_HEADER
+
+
+class _Code:
+    """An authorization code as Authlib asks it."""
+
+    def __init__(self, known: grants.Code) -> None:
+        self.known = known
+        self.code_challenge, self.code_challenge_method = known.challenge, known.method
+
+    def get_redirect_uri(self) -> str:
+        return self.known.redirect_uri
+
+    def get_scope(self) -> str:
+        return " ".join(self.known.scopes)
+
+
+class _Proof(CodeChallenge):  # type: ignore[misc]
+    """PKCE by S256 only: with `plain` whoever saw the request could exchange the code."""
+
+    SUPPORTED_CODE_CHALLENGE_METHOD = ("S256",)
+    DEFAULT_CODE_CHALLENGE_METHOD = "S256"
+
+
+class _Refreshing(RefreshTokenGrant):  # type: ignore[misc]
+    TOKEN_ENDPOINT_AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
+    server: "Server"
+
+    def authenticate_refresh_token(self, refresh_token: str) -> "_Token | None":
+        found = self.server.register.token(refresh_token)
+        return _Token(found) if found is not None and found.kind == "refresh" else None
+
+    def create_token_response(self) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
+        request = self.request
+        wanted = (request.payload.scope or "").split() or None
+        if not self.server.may_use(request.client.known, request.refresh_token.known.account):
+            raise InvalidGrantError("the account is disabled, or the client is another's")
+        try:
+            issued = self.server.register.refresh(
+                request.form["refresh_token"], request.client.known.id, wanted, self.server.now())
+        except grants.Refused as error:
+            raise InvalidGrantError(str(error)) from None
+        return 200, answer(issued), self.TOKEN_RESPONSE_HEADER
+
+
+class _Token:
+    """A token as Authlib asks it."""
+
+    def __init__(self, known: grants.Token) -> None:
+        self.known = known
+
+    def check_client(self, client: Registered) -> bool:
+        return self.known.client == client.known.id
+
+    def get_scope(self) -> str:
+        return " ".join(self.known.scopes)
+
+
+class Server(AuthorizationServer):  # type: ignore[misc]
+    """Over one register. `may_use(client, account)` says whether the account is there, active, and the client's own."""
+
+    def __init__(self, register: grants.Register, may_use: Any, now: Any = time.time) -> None:
+        super().__init__([*grants.SCOPES.values(), grants.OFFLINE])
+        self.register, self.may_use, self.now = register, may_use, now
+        self.register_grant(_Codes, [_Proof(required=True)])
+        self.register_grant(_Refreshing)
+
+    def query_client(self, client_id: str) -> Registered | None:
+        """The client; a disabled one is as good as none."""
+        known = self.register.client(client_id)
+        return Registered(known) if known is not None and not known.disabled else None
+
+    def create_oauth2_request(self, request: Asked) -> Asked:
+        """It is one already."""
+        return request
+
+    def handle_response(self, status: int, body: Any, headers: Any) -> tuple[int, Any, list[tuple[str, str]]]:
+        """As it is."""
+        return status, body, headers
+
+    def send_signal(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Nobody listens."""
+
+    def validate_requested_scope(self, scope: str | None) -> None:
+        """Some, and only such as there are (case counts, as everywhere in OAuth2)."""
+        if not scope or not scope.split():
+            raise InvalidScopeError("scope is missing")
+        super().validate_requested_scope(scope)
+
+
+def scopes_of(client: grants.Client, asked: Asked) -> list[str]:
+    """What a request is for, offline_access being the default. InvalidScopeError, also beyond the client's."""
+    wanted = (asked.payload.scope or "").split()
+    beyond = [one for one in wanted if one != grants.OFFLINE and one not in client.scopes]
+    if beyond:
+        raise InvalidScopeError(f"this client may not ask for {' '.join(beyond)}")
+    services = [one for one in wanted if one != grants.OFFLINE]
+    if not services:
+        raise InvalidScopeError("scope names no service")
+    access = asked.payload.data.get("access_type", "offline")
+    if access not in ("online", "offline"):
+        raise InvalidRequestError("access_type is online or offline")
+    return [*dict.fromkeys(services), *([grants.OFFLINE] if access == "offline" else [])]
+
+
+def answer(issued: grants.Issued) -> dict[str, Any]:
+    """The JSON of a token response (RFC 6749 §5.1)."""
+    found: dict[str, Any] = {"access_token": issued.access, "token_type": "Bearer",
+                             "expires_in": int(grants.ACCESS_LIFE), "scope": " ".join(issued.scopes)}
+    return found | ({"refresh_token": issued.refresh} if issued.refresh else {})
