@@ -13,9 +13,15 @@ from lanmail.cli import command
 
 # In the order in which a new user needs them. Only the module of the one that is called is loaded: all of them together
 # take as long to load as everything else.
-SUBCOMMANDS = ("init", "up", "demo", "account", "alias", "group", "forward", "autoresponder", "config", "certificate",
-               "route", "dkim", "smime", "sms", "webspace", "oauth", "mailbox", "source", "archive",
-               "doctor", "queue", "trace")
+SUBCOMMANDS = (
+    "init", "up", "demo",
+    "account", "alias", "group", "forward", "autoresponder", "sms",
+    "config", "certificate",
+    "route", "dkim", "smime", "webspace",
+    "oauth", "client", "source",
+    "mailbox", "archive",
+    "doctor", "queue", "trace",
+)
 
 EPILOG = """First steps:
 

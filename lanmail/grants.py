@@ -33,6 +33,7 @@ from lanmail import atomic
 
 SCOPES = {"imap": "IMAP.AccessAsUser.All", "pop3": "POP.AccessAsUser.All", "smtp": "SMTP.Send"}
 OFFLINE = "offline_access"
+INTROSPECT = "introspect"  # the scope of a server that may ask about every token
 CODE_LIFE, ACCESS_LIFE, GRACE, IDLE = 30.0, 3600.0, 45.0, 183 * 86400.0
 STAMP = 3600.0  # the last use is noted at most so often
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -120,7 +121,9 @@ def verify_token(state: Path, token: str, *, service: str, now: float | None = N
     if found is None or found.kind != "access" or found.expires <= now or SCOPES.get(service) not in found.scopes:
         return None
     client = register.client(found.client)
-    if client is None or client.disabled or not register.alive(found.consent, now):
+    if client is None or client.disabled or SCOPES[service] not in client.scopes:
+        return None
+    if not register.alive(found.consent, now):
         return None
     return found.account
 

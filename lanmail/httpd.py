@@ -4,6 +4,8 @@ Serves HTTP on httpd.port (6080) and HTTPS on httpd.tls_port (6443), if httpd.en
 to do and it ends. Mail goes on without it: the mail servers need no answer of it.
 
     /healthz             says whether the server is well, for monitoring
+    /oauth2/auth         mail programs log in here, each for one account; /oauth2/token, logout, revoke and introspect
+                         go with it (`lanmail client`)
     /oauth2/start/WORD   a one-time link to log in at a provider whose mailbox is fetched
     /oauth2/callback     where the provider sends the browser back to
 
@@ -32,17 +34,19 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 
 import uvicorn
 
-from lanmail import daemon, log, settings, sockets, tls
+from lanmail import daemon, grants, log, settings, sockets, tls
 from lanmail.web import app
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
 
 KEEP_ALIVE = 15  # seconds that an idle connection is kept
 FINISH = 5  # seconds that requests under way get at the end
+SWEEP = 6 * 3600.0  # seconds between two looks for tokens that are void
 MAX_HEAD = 32 << 10  # octets of a request's line and header
 
 
@@ -88,12 +92,22 @@ async def serve(context: daemon.Context) -> None:
             await server.up.wait()
         context.ready()
         stopped = asyncio.ensure_future(context.stopping.wait())
+        sweeping = asyncio.ensure_future(_sweep(grants.Register(context.paths.state)))
         await asyncio.wait({stopped, *working}, return_when=asyncio.FIRST_COMPLETED)
         for server in servers:
             server.should_exit = True
+        sweeping.cancel()
         await asyncio.gather(*working)
     finally:
         house.close()
+
+
+async def _sweep(register: grants.Register) -> None:
+    """Take void tokens away, now and then."""
+    while True:
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(register.sweep, time.time())
+        await asyncio.sleep(SWEEP)
 
 
 def _server(application: Asgi, context: daemon.Context, bound: sockets.Bound) -> Server:

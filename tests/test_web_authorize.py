@@ -10,8 +10,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 import pytest
 import requests
 
-from lanmail import grants, passwords
-from lanmail.web import granting
+from lanmail import endpoints, grants, passwords
 from tests import webserver
 from tests.webserver import Web
 
@@ -143,9 +142,9 @@ async def test_where_people_may_be_sent_back(office: Office, uri: str) -> None:
 
 
 async def test_a_code_to_be_copied(office: Office) -> None:
-    answer = await office.log_in(office.query(redirect_uri=granting.OOB))
+    answer = await office.log_in(office.query(redirect_uri=endpoints.OOB))
     code = re.findall(r"<code>([\w-]+)</code>", answer.text)[0]
-    assert (await office.exchange(code, redirect_uri=granting.OOB)).status_code == 200
+    assert (await office.exchange(code, redirect_uri=endpoints.OOB)).status_code == 200
 
 
 @pytest.mark.parametrize(("user", "password"), [
@@ -292,7 +291,7 @@ async def test_introspection(office: Office) -> None:
     mine = {"client_id": office.client.id, "client_secret": office.secret}
     found = (await office.post("/oauth2/introspect", data={**mine, "token": tokens["access_token"]})).json()
     assert (found["active"], found["username"], found["scope"]) == (True, "meier", SCOPE)
-    server, secret = office.register.add_client("", "Dovecot", [granting.INTROSPECT])
+    server, secret = office.register.add_client("", "Dovecot", [grants.INTROSPECT])
     asked = {"client_id": server.id, "client_secret": secret, "token": tokens["access_token"]}
     assert (await office.post("/oauth2/introspect", data=asked)).json()["active"] is True
     (office.paths.accounts / "meier.toml").unlink()
@@ -316,4 +315,4 @@ async def test_metadata(office: Office) -> None:
     ("https://", False), ("", False), ("https://web.example/ x", False), ("https://[::1", False),
 ])
 def test_which_redirect_uris_can_be_registered(uri: str, good: bool) -> None:
-    assert (granting.redirect_problem(uri) is None) == good
+    assert (endpoints.redirect_problem(uri) is None) == good

@@ -21,32 +21,14 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from lanmail import grants, log, sasl
+from lanmail.endpoints import OOB, base, urls
 from lanmail.errors import MailError
-from lanmail.settings import Settings
 from lanmail.web import granting, guard, views
-from lanmail.web.granting import OOB, Asked
+from lanmail.web.granting import Asked
 from lanmail.web.house import House
 
 router = APIRouter()
 COOKIE = "lanmail-form"
-
-
-def base(settings: Settings) -> str:
-    """Where browsers reach us, without a slash at the end: the issuer (RFC 8414 §2)."""
-    own, server = settings.httpd, settings.server
-    if own.public_url:
-        return own.public_url.rstrip("/")
-    if own.tls_port:
-        return f"https://{server.hostname}:{server.port(own.tls_port)}"
-    return f"http://{server.hostname}:{server.port(own.port)}"
-
-
-def urls(settings: Settings) -> dict[str, str]:
-    """The endpoints, by the names of RFC 8414."""
-    at = base(settings)
-    return {"authorization_endpoint": f"{at}/oauth2/auth", "token_endpoint": f"{at}/oauth2/token",
-            "end_session_endpoint": f"{at}/oauth2/logout", "revocation_endpoint": f"{at}/oauth2/revoke",
-            "introspection_endpoint": f"{at}/oauth2/introspect"}
 
 
 def _server(house: House) -> granting.Server:
@@ -235,7 +217,7 @@ async def introspect(request: Request) -> Response:
 
 def _about(server: granting.Server, client: grants.Client, text: str) -> dict[str, Any]:
     found, now = server.register.token(text), server.now()
-    if found is None or not (found.client == client.id or granting.INTROSPECT in client.scopes):
+    if found is None or not (found.client == client.id or grants.INTROSPECT in client.scopes):
         return {"active": False}
     owner = server.query_client(found.client)
     if owner is None or found.replaced or (found.expires and found.expires <= now):

@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from authlib.oauth2.rfc6749 import (
     AuthorizationCodeGrant,
@@ -24,10 +23,7 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from authlib.oauth2.rfc7636 import CodeChallenge
 
 from lanmail import grants
-
-OOB = "urn:ietf:wg:oauth:2.0:oob"  # the page shows the code, to be copied
-INTROSPECT = "introspect"  # the scope of a server that may ask about every token
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+from lanmail.endpoints import OOB, is_loopback
 
 logging.getLogger("authlib").setLevel(logging.WARNING)  # at debug it would log tokens
 
@@ -88,35 +84,7 @@ class Registered(ClientMixin):  # type: ignore[misc]
 
     def check_grant_type(self, grant_type: str) -> bool:
         """A server that only asks about tokens gets none."""
-        return grant_type in ("authorization_code", "refresh_token") and INTROSPECT not in self.known.scopes
-
-
-def is_loopback(uri: str) -> bool:
-    """http://localhost, 127.0.0.1 or [::1] with any port and path; no user, no fragment."""
-    try:
-        parts = urlsplit(uri)
-        _ = parts.port
-    except ValueError:
-        return False
-    plain = uri.isprintable() and " " not in uri and "\\" not in uri
-    return (plain and parts.scheme == "http" and (parts.hostname or "") in _LOOPBACK and "@" not in parts.netloc
-            and not parts.fragment and "#" not in uri)
-
-
-def redirect_problem(uri: str) -> str | None:
-    """Why this cannot be registered as a redirect URI; None when it can."""
-    try:
-        parts = urlsplit(uri)
-        _ = parts.port
-    except ValueError:
-        return "it is no address"
-    if not uri.isprintable() or " " in uri or "\\" in uri or "#" in uri or "@" in parts.netloc or "*" in uri:
-        return "it must be one exact address, without user, fragment and '*'"
-    if parts.scheme == "https" and parts.hostname:
-        return None
-    if is_loopback(uri) or ("." in parts.scheme and parts.scheme not in ("http", "https")):
-        return None
-    return "it must start with https:// (http:// only for this machine: localhost, 127.0.0.1 or [::1])"
+        return grant_type in ("authorization_code", "refresh_token") and grants.INTROSPECT not in self.known.scopes
 
 
 class _Codes(AuthorizationCodeGrant):  # type: ignore[misc]
