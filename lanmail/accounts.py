@@ -26,7 +26,7 @@ from lanmail.settings import Account, Settings
 from lanmail.stamps import Watched
 
 FRESH = 0.2
-SEEK = 5.0  # between two looks through all accounts for one that can use SCRAM
+SEEK = 5.0  # between two looks through all accounts for one that can use SCRAM, and through all members of groups
 MAX_CACHED = 10_000
 
 Names = TypeVar("Names", config.Aliases, groups.Groups)
@@ -81,6 +81,7 @@ class Directory:
         self._aliases_file = Watched(paths.aliases)
         self._groups_file = Watched(paths.groups)
         self._members: dict[str, membership.Membership] = {}
+        self._held: dict[tuple[str, bool], frozenset[str]] = {}  # account, is it a person's → groups it is in
         self._members_at = -1e9
         self._resolved: dict[Address, Resolution] = {}
         self._resolved_at = -1e9
@@ -181,7 +182,7 @@ class Directory:
             self._groups = self._names_of(self._groups_file, groups.load, self._groups)
         if changed:
             self._resolved.clear()
-            self._members.clear()
+            self._forget_members()
             self._postmaster_sought = -1e9
         return changed
 
@@ -381,16 +382,22 @@ class Directory:
 
     def members(self, name: str) -> membership.Membership:
         """Who is in a group, over groups in it. Temporary when a name cannot be looked up now."""
-        now = time.monotonic()
-        self._look(now)
-        if now - self._members_at >= FRESH:
-            self._members.clear()
-            self._members_at = now
+        self._look_at_members(time.monotonic())
         found = self._members.get(name)
         if found is None:
             found = membership.find(name, self._groups, self.resolve, self.domain)
             self._members[name] = found
         return found
+
+    def _look_at_members(self, now: float) -> None:
+        self._look(now)
+        if now - self._members_at >= SEEK:  # who is postmaster can change without a file coming or going
+            self._forget_members()
+            self._members_at = now
+
+    def _forget_members(self) -> None:
+        self._members.clear()
+        self._held.clear()
 
     def holds(self, name: str, account: Account) -> bool:
         """Whether the account is a member of the group."""
@@ -410,13 +417,16 @@ class Directory:
 
     def who(self, account: Account, *, owner: bool = False) -> acl.Who:
         """The account as access rights see it, with its groups. Groups that cannot be looked up now give none."""
-        self._look(time.monotonic())
-        mine = set(account.groups)
-        for name in self._groups:
-            with contextlib.suppress(Temporary):
-                if self.holds(name, account):
-                    mine.add(name)
-        return acl.Who(account.name, frozenset(mine), owner)
+        self._look_at_members(time.monotonic())
+        key = account.name, is_person(account)
+        if key not in self._held:
+            mine = set()
+            for name in self._groups:
+                with contextlib.suppress(Temporary):
+                    if self.holds(name, account):
+                        mine.add(name)
+            self._held[key] = frozenset(mine)
+        return acl.Who(account.name, self._held[key].union(account.groups), owner)
 
     # postmaster
 
