@@ -124,10 +124,12 @@ def parse(document: Document) -> Groups:
     """The groups of a parsed file, by folded name. Raises ConfigError with all that is wrong by itself."""
     found: Groups = {}
     problems: list[Problem] = []
+    seen: set[str] = set()
     for written, table in document.data.items():
         name = written.lower()
         reason = names.group_problem(written) or (
-            "stands here twice (names are compared without case)" if name in found else None)
+            "stands here twice (names are compared without case)" if name in seen else None)
+        seen.add(name)
         if not isinstance(table, dict):
             reason = reason or f"write it as a table: [{written}], and below it members = [...]"
         elif "name" in table:

@@ -382,6 +382,15 @@ def test_who_forwards_to_a_group_writes_to_it(root, may_post, found):
     assert root.waiting() == []
 
 
+def test_who_may_not_write_outside_does_not_by_forwarding_to_a_group(root):
+    account(root, "meier", 'deny_internet = true\n[forward]\nto = ["team"]\n')
+    write(root, '[team]\nmembers = ["schmidt", "eva@far.example"]\n')
+    root.put("meier@office.lan")
+    assert root.run() == 0
+    assert everywhere(root) == {"schmidt": 1}
+    assert outside(root) == {}
+
+
 def test_a_broken_file_from_the_start_lets_mail_wait(root):
     write(root, "[team\n")
     root.put("team@office.lan")
