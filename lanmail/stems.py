@@ -28,7 +28,6 @@ def of(word: str) -> frozenset[str]:
     return frozenset((_stem(_german, word), _stem(_english, word)))
 
 
-@functools.lru_cache(maxsize=50_000)
 def german(word: str) -> str:
     """The German stem of a folded word, without accents; umlauts count as written with or without their e."""
     return _stem(_german, word if word.isascii() else _no_umlaut.sub("", word))

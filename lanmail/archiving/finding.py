@@ -10,6 +10,7 @@ to the administrator and to who sent the mail: for all others these recipients a
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -200,6 +201,7 @@ def scan(reader: index.Reader, query: Query, scope: Scope,
     statement = _Statement(scope)
     statement.take_facts(query.facts)
     own, values = statement.own()
+    patterns = [(phrase, words.inside(phrase.folded)) for phrase in query.phrases]
     sql = f"SELECT {_ROW}, {own}, t.packed FROM mails m LEFT JOIN texts t ON t.seq = m.seq " \
         f"WHERE {statement.sql()} ORDER BY m.seq DESC"  # noqa: S608 — signs and our own names only
     with index.damage():
@@ -208,17 +210,16 @@ def scan(reader: index.Reader, query: Query, scope: Scope,
             step()
             found = _found(row[:-1])
             columns = dict(zip(index.COLUMNS, index.unpack(row[-1]), strict=True))
-            if all(_is_in(phrase, columns, found) != phrase.negative for phrase in query.phrases):
+            if all(_is_in(phrase, pattern, columns, found) != phrase.negative for phrase, pattern in patterns):
                 yield from _completed(reader, [found], scope)
 
 
-def _is_in(phrase: Phrase, columns: dict[str, str], found: Found) -> bool:
+def _is_in(phrase: Phrase, pattern: re.Pattern[str], columns: dict[str, str], found: Found) -> bool:
     """Whether a text is in one of the columns that who asks may see."""
     asked = [phrase.column] if phrase.column else list(_SEEN)
     if found.is_own and phrase.column in ("", "recipients"):
         asked.append(index.HIDDEN)
-    plain = words.plain(phrase.folded)
-    return any(phrase.folded in columns[one] or plain in words.plain(columns[one]) for one in asked)
+    return any(pattern.search(columns[one]) for one in asked)
 
 
 def one(reader: index.Reader, text: str, scope: Scope) -> Found:

@@ -34,6 +34,7 @@ COLUMNS = ("subject", "sender", "recipients", "envelope", "body", "attachments")
 HIDDEN = "envelope"  # its recipients: only who sent a mail may know of blind copies
 STAMP = f"archive 1 {words.VERSION} {unicodedata.unidata_version}"
 _NUMBERS = 1 << 62
+_WAITING = 16 << 20  # octets of words that wait in memory for a commit
 _BUSY = 10.0
 _FUTURE = 2 * 86400  # seconds by which a mail may be from the future; from there on its Date is taken for wrong
 
@@ -205,6 +206,7 @@ class Writer(_File):
         self.db.execute("BEGIN IMMEDIATE")
         for statement in _TABLES:
             self.db.execute(statement)
+        self.db.execute("INSERT INTO words (words, rank) VALUES ('hashsize', ?)", (_WAITING,))
         at = journal.Place()
         self.db.execute("INSERT INTO about VALUES (?, ?, ?, ?, 1)", (STAMP, at.seq, at.hash, at.offset))
         self.db.execute("COMMIT")
@@ -293,7 +295,7 @@ def _words(columns: Sequence[str]) -> list[str]:
 
 
 def _pack(columns: Sequence[str]) -> bytes:
-    return zlib.compress("\0".join(columns).encode("utf-8", "surrogatepass"), 6)
+    return zlib.compress("\0".join(columns).encode("utf-8", "surrogatepass"), 1)
 
 
 def unpack(packed: bytes) -> list[str]:

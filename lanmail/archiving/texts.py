@@ -17,8 +17,9 @@ MAX_HEAD = 1 << 17  # of each other column
 _OCTETS = 8 * MAX_TEXT
 SHOWN = 300  # characters of what a list shows
 
-_AUTHOR = (b"from", b"sender", b"reply-to")
-_RECIPIENTS = (b"to", b"cc", b"bcc")
+_SUBJECT = (headers.SUBJECT,)
+_AUTHOR = (headers.FROM, headers.SENDER, headers.REPLY_TO)
+_RECIPIENTS = (headers.TO, headers.CC, headers.BCC)
 _MARKUP = (b"html", b"xml", b"xhtml")
 
 
@@ -41,27 +42,35 @@ class Texts:
 def of(data: bytes) -> Texts:
     """Read a message."""
     nodes = textparts.nodes(tree.outline(data))
-    header = data[: nodes[0].middle]
-    subject, author, recipients = (_values(header, names) for names in ((b"subject",), _AUTHOR, _RECIPIENTS))
+    fields = _Fields(nodes[0].fields)
     attached = [filenames.of(node.content) for node in nodes[1:] if filenames.is_attachment(node)]
     if not attached and filenames.is_attachment(nodes[0]):
         attached = [filenames.of(nodes[0].content)]  # a mail that is nothing but a file
-    return Texts(_folded(subject, MAX_HEAD), _folded(author, MAX_HEAD), _folded(recipients, MAX_HEAD),
-                 _body(data, nodes), _folded("\n".join(attached), MAX_HEAD),
-                 _shown(header, (b"subject",)), _shown(header, (b"from",)), _shown(header, (b"to", b"cc")),
-                 attached, sentdates.of_header(header))
+    return Texts(_folded(fields.text(_SUBJECT), MAX_HEAD), _folded(fields.text(_AUTHOR), MAX_HEAD),
+                 _folded(fields.text(_RECIPIENTS), MAX_HEAD), _body(data, nodes),
+                 _folded("\n".join(attached), MAX_HEAD), fields.shown(_SUBJECT), fields.shown((headers.FROM,)),
+                 fields.shown((headers.TO, headers.CC)), attached, fields.date())
 
 
-def _values(header: bytes, names: tuple[bytes, ...]) -> str:
-    """All values of some fields as text."""
-    found = [value for name in names for value in headers.values(header, name)]
-    return "\n".join([message.decode_words(textsearch.unfolded(value)) for value in found])
+class _Fields:
+    """The fields of a message's header, decoded."""
 
+    def __init__(self, fields: headers.Fields) -> None:
+        self._fields = fields
 
-def _shown(header: bytes, names: tuple[bytes, ...]) -> str:
-    values = [value for name in names for value in headers.values(header, name)[:1]]
-    text = ", ".join([message.decode_words(textsearch.unfolded(value)) for value in values])
-    return printable.line(" ".join(text.split()))[:SHOWN]
+    def _values(self, numbers: tuple[int, ...]) -> list[str]:
+        return [message.decode_words(textsearch.unfolded(value)) for number, value in self._fields if number in numbers]
+
+    def text(self, numbers: tuple[int, ...]) -> str:
+        return "\n".join(self._values(numbers))
+
+    def shown(self, numbers: tuple[int, ...]) -> str:
+        """The first of each, on one line."""
+        first = [next(iter(self._values((number,))), "") for number in numbers]
+        return printable.line(" ".join(", ".join(filter(None, first)).split()))[:SHOWN]
+
+    def date(self) -> float | None:
+        return next((sentdates.moment(value) for number, value in self._fields if number == headers.DATE), None)
 
 
 def _folded(text: str, most: int) -> str:
@@ -78,8 +87,7 @@ def _body(data: bytes, nodes: list[tree.Node]) -> str:
         if room <= 0:
             break
         if node.kind == tree.MESSAGE and node.parts:
-            inside = node.parts[0]
-            found.append(_folded(_values(data[inside.start : inside.middle], (b"subject", *_AUTHOR)), MAX_HEAD))
+            found.append(_folded(_Fields(node.parts[0].fields).text((*_SUBJECT, *_AUTHOR)), MAX_HEAD))
         elif textparts.is_searched(node):
             text = _text(data, node)
             is_markup = node.content.subtype.lower() in _MARKUP
