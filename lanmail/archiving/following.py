@@ -23,7 +23,6 @@ LARGEST = 32 << 20  # octets of a mail that are read; texts behind them are not 
 _BATCH = 1.0  # seconds from commit to commit
 _OCTETS = 64 << 20  # or so many octets of mail
 _PAUSE = 60.0  # seconds to wait after an error
-_MANY = 5_000  # mails after which the index is merged
 _EMPTY = journal.Place()
 
 
@@ -135,8 +134,8 @@ def _fill(where: Paths, enough: Callable[[Filling], bool], anew: str) -> Filling
                 break
         if at != writer.place:
             writer.commit(at)
-        writer.finish(merge=now.added > _MANY)
-        now.finished = not stop
+        now.finished = not stop and writer.tidy(lambda: enough(now))
+        writer.finish()
         return now
 
 

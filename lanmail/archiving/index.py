@@ -18,7 +18,7 @@ import os
 import sqlite3
 import unicodedata
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -32,14 +32,16 @@ from lanmail.paths import Paths
 NAME = "index.sqlite"
 COLUMNS = ("subject", "sender", "recipients", "envelope", "body", "attachments")
 HIDDEN = "envelope"  # its recipients: only who sent a mail may know of blind copies
-STAMP = f"archive 1 {words.VERSION} {unicodedata.unidata_version}"
+STAMP = f"archive 2 {words.VERSION} {unicodedata.unidata_version}"
 _NUMBERS = 1 << 62
+LOOSE = 5_000  # mails that came in, or one that went, until it is made tidy
+_PAGES = 500  # that one step of that writes
 _WAITING = 16 << 20  # octets of words that wait in memory for a commit
 _BUSY = 10.0
 _FUTURE = 2 * 86400  # seconds by which a mail may be from the future; from there on its Date is taken for wrong
 
 _TABLES = (
-    "CREATE TABLE about (stamp TEXT, seq INTEGER, hash TEXT, offset INTEGER, clean INTEGER)",
+    "CREATE TABLE about (stamp TEXT, seq INTEGER, hash TEXT, offset INTEGER, clean INTEGER, loose INTEGER)",
     "CREATE TABLE mails (seq INTEGER PRIMARY KEY, id TEXT, form TEXT, file TEXT, date INTEGER, arrived INTEGER, "
     "size INTEGER, attachments INTEGER, direction TEXT, sender TEXT, author TEXT, recipients TEXT, subject TEXT, "
     "names TEXT, message_id TEXT)",
@@ -188,7 +190,6 @@ class Writer(_File):
     def _open(self, file: Path) -> None:
         with damage():
             super().__init__(file, "rwc")
-            self.removed = 0
             try:
                 os.chmod(file, 0o600)
                 self.db.execute("PRAGMA journal_mode = WAL")
@@ -208,7 +209,7 @@ class Writer(_File):
             self.db.execute(statement)
         self.db.execute("INSERT INTO words (words, rank) VALUES ('hashsize', ?)", (_WAITING,))
         at = journal.Place()
-        self.db.execute("INSERT INTO about VALUES (?, ?, ?, ?, 1)", (STAMP, at.seq, at.hash, at.offset))
+        self.db.execute("INSERT INTO about VALUES (?, ?, ?, ?, 1, 0)", (STAMP, at.seq, at.hash, at.offset))
         self.db.execute("COMMIT")
 
     def _look(self) -> None:
@@ -238,6 +239,7 @@ class Writer(_File):
             self.db.executemany("INSERT OR IGNORE INTO copies VALUES (?, ?, ?)", copies)
             self.db.execute(_PUT_WORDS, (filed.seq, *_words(columns)))
             self.db.execute("INSERT INTO texts VALUES (?, ?)", (filed.seq, _pack(columns)))
+            self.db.execute("UPDATE about SET loose = loose + 1")
 
     def remove(self, seq: int) -> None:
         """Forget a mail, or a form in which it went out; nothing happens when it is not there."""
@@ -252,7 +254,7 @@ class Writer(_File):
             row = self.db.execute("SELECT packed FROM texts WHERE seq = ?", (seq,)).fetchone()
             if row is not None:
                 self.db.execute(_TAKE_WORDS, (seq, *_words(unpack(row[0]))))
-                self.removed += 1
+                self.db.execute("UPDATE about SET loose = loose + ?", (LOOSE,))  # its words are to go soon
             for statement in _FORGET:
                 self.db.execute(statement, (seq,))
 
@@ -280,12 +282,29 @@ class Writer(_File):
             self.db.execute("COMMIT")
         self.place = at
 
-    def finish(self, *, merge: bool = False) -> None:
-        """Say that all is well. With `merge`, searches get fast, and words of what was removed go for good."""
+    def tidy(self, enough: Callable[[], bool]) -> bool:
+        """After many changes, make searches fast again, and let words of what was removed go for good.
+
+        True when that is done; False: `enough` said so, which is asked after each of many steps.
+        """
         with damage():
-            if merge or self.removed:
-                self.db.execute("INSERT INTO words (words) VALUES ('optimize')")
-                self.removed = 0
+            if self.db.execute("SELECT loose FROM about").fetchone()[0] < LOOSE:
+                return True
+            pages = -_PAGES  # begin to make one of all
+            while True:
+                before = self.db.total_changes
+                self.db.execute("INSERT INTO words (words, rank) VALUES ('merge', ?)", (pages,))
+                if self.db.total_changes - before < 2:  # nothing was left to do
+                    break
+                if enough():
+                    return False
+                pages = _PAGES
+            self.db.execute("UPDATE about SET loose = 0")
+            return True
+
+    def finish(self) -> None:
+        """Say that all is well."""
+        with damage():
             self.db.execute("UPDATE about SET clean = 1")
             self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
