@@ -64,6 +64,16 @@ def test_a_copy_stays_if_the_account_says_so(root: Root) -> None:
     assert len(root.inbox("meier")) == len(root.inbox("schmidt")) == 1
 
 
+def test_a_group_gets_the_answer_and_all_mail(root: Root) -> None:
+    root.paths.groups.write_text('[team]\nmembers = ["schmidt", "chef", "x@far.example"]\n')
+    order(root, "LMS Forwarding on team")
+    assert root.run() == 0
+    root.put(ME)
+    assert root.run() == 0
+    assert (len(root.inbox("schmidt")), len(root.inbox("chef")), len(outbound(root))) == (2, 2, 2)
+    assert root.inbox("meier") == []
+
+
 def test_others_get_it_as_a_mail(root: Root) -> None:
     order(root, "LMS Forwarding on eva@far.example", f"schmidt@{DOMAIN}", "x@far.example")
     assert root.run() == 0

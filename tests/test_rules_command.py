@@ -108,9 +108,10 @@ def test_switched_off_for_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("written", "stored"), [
     ("eva@example.org", "eva@example.org"), ("<eva@example.org>", "eva@example.org"), ("< eva@Example.ORG >",
      "eva@example.org"), ("schmidt", "schmidt"), ("Schmidt", "schmidt"), ("schmidt@office.lan", "schmidt@office.lan"),
-    ("info", "info"), ("away", "away"),
+    ("info", "info"), ("away", "away"), ("team", "team"), ("TEAM", "team"),
 ])
 def test_forwarding_on(root: Root, written: str, stored: str) -> None:
+    root.paths.groups.write_text('[team]\nmembers = ["schmidt", "x@far.example"]\n')
     path = root.paths.accounts / "meier.toml"
     path.write_text("# Eva's account\ndisabled = false  # never\n\n[forward]\n# Who gets it.\n# to = []\nkeep = true\n")
     found = answer(visited(root, f"LMS Forwarding on {written}", header=TEXT + b"Message-ID: <1@x>\n"))
@@ -163,8 +164,10 @@ def test_an_einvoice_mailbox_is_not_forwarded(root: Root) -> None:
 
 
 @pytest.mark.parametrize(("written", "goes"), [
-    ("x@far.example", False), ("away", False), ("schmidt", True), ("both", True), ("info@office.lan", True)])
+    ("x@far.example", False), ("away", False), ("schmidt", True), ("both", True), ("info@office.lan", True),
+    ("team", True)])
 def test_an_account_without_internet_forwards_inside_only(root: Root, written: str, goes: bool) -> None:
+    root.paths.groups.write_text('[team]\nmembers = ["schmidt", "x@far.example"]\n')
     set_account(root, deny_internet=True)
     found = answer(visited(root, f"LMS Forwarding on {written}"))
     assert ("must not send mail to the internet" in found.get_content()) is not goes

@@ -170,9 +170,9 @@ def _check_target(mail: Mail, visit: Visit, target: str) -> None:
     found = mail.directory.resolve(Address(local, domain or mail.settings.server.domain))
     if found.kind == "unknown":
         raise Refused(f"There is no account, alias or group \"{target}\" here.")
-    if found.kind == "local" and found.accounts == (visit.name,) and not found.external:
+    if found.kind == "local" and found.accounts == (visit.name,) and not found.external and not found.groups:
         raise Refused("This is your own address.")
-    outside = found.kind == "external" or (bool(found.external) and not found.accounts)
+    outside = found.kind == "external" or (bool(found.external) and not found.accounts and not found.groups)
     if visit.account.deny_internet and outside:
         raise Refused("Your account must not send mail to the internet, so it cannot forward it there either.")
 
