@@ -128,6 +128,17 @@ def test_forget(office):
     assert not (office.paths.state / "autoresponder/schmidt").exists()
 
 
+def test_a_removed_account_leaves_no_memory(office):
+    lanmail(office, "on", "meier", "--text", "weg")
+    office.put("meier@office.lan", sender="eva@far.example", message=MAIL)
+    assert office.run() == 0
+    file = office.paths.state / "autoresponder/meier"
+    assert file.exists()
+    done = CliRunner().invoke(admin.cli, ["account", "remove", "meier", "--root", str(office.paths.root)])
+    assert done.exit_code == 0, done.output
+    assert not file.exists()
+
+
 def test_a_trial_shows_the_answer_and_changes_nothing(office):
     lanmail(office, "on", "meier", "--text", "Grüße [FROMNAME]", "--forward", "schmidt")
     before = sorted(os.walk(office.paths.root))

@@ -10,6 +10,7 @@ import click
 
 from lanmail import conffile, config, indexes, names, passwords, schema, scram, units
 from lanmail.accounts import Directory
+from lanmail.autoanswer import memory
 from lanmail.cli import command, naming, values
 from lanmail.errors import ConfigError
 from lanmail.paths import Paths
@@ -220,6 +221,7 @@ def remove(where: Paths, name: str, delete_mail: bool, force: bool) -> None:
             os.EX_DATAERR,
         )
     conffile.remove(path)
+    memory.path_of(where, path.stem).unlink(missing_ok=True)  # who comes under this name has answered nobody
     click.echo(f"account {path.stem} removed")
     for line in naming.left(where, path.stem):
         click.echo(line)
