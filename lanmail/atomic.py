@@ -51,6 +51,27 @@ def write(path: str | os.PathLike[str], data: bytes | str, *, mode: int = 0o640,
         sync_dir(target.parent)
 
 
+def create(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o640) -> None:
+    """A file that was not there, durably, by one fsync: only where that commits the rename, too (spool.one_fsync).
+
+    A power cut may leave an empty or short one, so a reader must take that for none. OSError: it is not there.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE, mode)
+    try:
+        os.fchmod(descriptor, mode)
+        write_all(descriptor, data)
+        os.rename(temporary, target)
+        os.fsync(descriptor)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
 def set_aside(path: str | os.PathLike[str], kind: Callable[[int], bool] = stat.S_ISREG) -> bool:
     """Rename what is no regular file to NAME.foreign.…, out of the way of one; True when there was such a thing.
 

@@ -306,8 +306,12 @@ class Spool:
         return state if isinstance(state, dict) else None
 
     def save_state(self, entry_id: str, state: dict[str, Any]) -> None:
-        """Replace the progress of an entry, durably."""
-        atomic.write(self.state / f"{entry_id}.json", json.dumps(state, indent=1, ensure_ascii=False) + "\n")
+        """Replace the progress of an entry, durably. A first one costs one fsync where that commits its name, too."""
+        path, text = self.state / f"{entry_id}.json", json.dumps(state, indent=1, ensure_ascii=False) + "\n"
+        if self.one_fsync and one_fsync(self.state) and not os.path.lexists(path):
+            atomic.create(path, text.encode())  # a torn one counts as none, which is what there was
+        else:
+            atomic.write(path, text)
 
     def drop_state(self, entry_id: str) -> None:
         """The entry is done: forget its progress."""

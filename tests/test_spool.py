@@ -96,6 +96,16 @@ def test_an_error_at_any_step_promises_nothing(queue, monkeypatch, call, one_fsy
 def test_order_of_the_promise(queue, monkeypatch, one_fsync):
     """One fsync, of the file under its final name; elsewhere file, rename, directory."""
     monkeypatch.setattr(spool.Spool, "one_fsync", one_fsync)
+    queue.fd(spool.TMP), queue.fd(spool.NEW)
+    draft = queue.create()
+    draft.write(b"x")
+    calls = calls_of(draft.commit, monkeypatch)
+    wanted = ["rename", "fsync file", "close"] if one_fsync else ["fsync file", "rename", "fsync directory", "close"]
+    assert calls == wanted
+
+
+def calls_of(step, monkeypatch):
+    """What a step syncs, renames and closes, in order."""
     calls = []
     real_fsync, real_rename, real_close = os.fsync, os.rename, os.close
 
@@ -111,16 +121,36 @@ def test_order_of_the_promise(queue, monkeypatch, one_fsync):
         calls.append("close")
         real_close(fd)
 
-    queue.fd(spool.TMP), queue.fd(spool.NEW)
-    draft = queue.create()
-    draft.write(b"x")
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
         patch.setattr(os, "rename", rename)
         patch.setattr(os, "close", close)
-        draft.commit()
-    wanted = ["rename", "fsync file", "close"] if one_fsync else ["fsync file", "rename", "fsync directory", "close"]
-    assert calls == wanted
+        step()
+    return calls
+
+
+def test_the_first_state_of_an_entry_costs_one_sync(queue, monkeypatch):
+    """A later one must not hurt what is there, whatever the file system does with a rename that was not synced."""
+    if not spool.one_fsync(queue.state):
+        pytest.skip("this file system wants two")
+    assert calls_of(lambda: queue.save_state("a", {"tries": 1}), monkeypatch) == ["rename", "fsync file", "close"]
+    again = calls_of(lambda: queue.save_state("a", {"tries": 2}), monkeypatch)
+    assert again == ["fsync file", "close", "rename", "fsync directory", "close"]
+    assert queue.load_state("a") == {"tries": 2}
+    monkeypatch.setattr(spool.Spool, "one_fsync", False)
+    assert calls_of(lambda: queue.save_state("b", {}), monkeypatch) == again
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename", "write", "open"])
+def test_a_first_state_that_cannot_be_written_is_not_there(queue, monkeypatch, call):
+    def broken(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, broken)
+        with pytest.raises(OSError, match="No space"):
+            queue.save_state("a", {"tries": 1})
+    assert os.listdir(queue.state) == []
 
 
 def test_open_for_writing_is_seen(queue):
