@@ -415,7 +415,7 @@ class Directory:
                 if account is not None and is_person(account):
                     yield name
 
-    def who(self, account: Account, *, owner: bool = False) -> acl.Who:
+    def who(self, account: Account) -> acl.Who:
         """The account as access rights see it, with its groups. Groups that cannot be looked up now give none."""
         self._look_at_members(time.monotonic())
         key = account.name, is_person(account)
@@ -426,7 +426,7 @@ class Directory:
                     if self.holds(name, account):
                         mine.add(name)
             self._held[key] = frozenset(mine)
-        return acl.Who(account.name, self._held[key].union(account.groups), owner)
+        return acl.Who(account.name, self._held[key].union(account.groups))
 
     # postmaster
 

@@ -12,6 +12,7 @@ write to them.
 """
 
 import difflib
+import functools
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -101,9 +102,13 @@ class Group(Model):
         """Whether anybody at all may write to it."""
         return ANYONE in self.may_post
 
+    @functools.cached_property
+    def _forms(self) -> frozenset[str]:
+        return frozenset[str]().union(*map(units.domain_forms, self.domains))
+
     def exists_in(self, domain: str) -> bool:
-        """Whether it has an address in this local domain."""
-        return not self.domains or domain in self.domains
+        """Whether it has an address in this local domain, in either spelling."""
+        return not self.domains or domain in self._forms
 
     def address_in(self, domain: str) -> Address:
         """Its address in this local domain, or where it has one."""

@@ -290,6 +290,23 @@ def test_the_domain_that_was_written_to(root):
     assert outside(root)["zoe@far.example"].startswith(b"X-Sender: <only-owner@firma.example>\n")
 
 
+@pytest.mark.parametrize("domain", ["b\u00fccher.example", "xn--bcher-kva.example"])
+def test_an_international_domain_stands_in_ascii(root, domain):
+    root.paths.config_file.write_text('[server]\ndomain = "office.lan"\nextra_domains = ["b\u00fccher.example"]\n')
+    write(root, '[team]\nmembers = ["meier", "eva@far.example"]\nreply_to = "group"\n'
+                'domains = ["b\u00fccher.example"]\n')
+    root.put(f"team@{domain}")
+    assert root.run() == 0
+    assert b"List-Id: <team.xn--bcher-kva.example>\n" in root.inbox("meier")[0]
+    assert b"Reply-To: team@xn--bcher-kva.example\n" in root.inbox("meier")[0]
+    sent = outside(root)["eva@far.example"]
+    assert sent.startswith(b"X-Sender: <team-owner@xn--bcher-kva.example>\n")
+    root.put(f"team@{domain}", sender="eva@far.example", message=sent[sent.index(b"Return-Path"):])
+    root.put("team-owner@xn--bcher-kva.example", sender=None)
+    assert root.run() == 0
+    assert everywhere(root) == {"meier": 1, "chef": 2}
+
+
 def test_the_copy_outside_has_no_parameters_of_the_one_here(root):
     write(root, '[team]\nmembers = ["eva@far.example", "x@far.example"]\n')
     root.put("team@office.lan", params=(("NOTIFY", "NEVER"),), sender=None)
@@ -389,6 +406,17 @@ def test_who_may_not_write_outside_does_not_by_forwarding_to_a_group(root):
     assert root.run() == 0
     assert everywhere(root) == {"schmidt": 1}
     assert outside(root) == {}
+
+
+def test_forwarding_to_a_group_switched_by_mail(root):
+    write(root, '[team]\nmembers = ["schmidt", "chef"]\nmay_post = "local"\n')
+    command = b"Return-Path: <meier@office.lan>\nReceived: from x by y\nSubject: LMS Forwarding on team\n\n"
+    root.put("meier@office.lan", message=command, **OURS)
+    assert root.run() == 0
+    assert everywhere(root) == {"schmidt": 1, "chef": 1}  # the confirmation goes the new way
+    root.put("meier@office.lan")
+    assert root.run() == 0
+    assert everywhere(root) == {"schmidt": 2, "chef": 2}
 
 
 def test_a_broken_file_from_the_start_lets_mail_wait(root):

@@ -41,6 +41,7 @@ def expand(mail: Mail, group: Group, to: Address, by: Account | None = None) -> 
     """
     directory = mail.directory
     mine = group.address_in(to.domain if directory.is_local(to.domain) else directory.domain)
+    mine = address.parse(mine.in_ascii or str(mine))  # it stands in header fields that may be ASCII only
     owner = Address(f"{group.name}{groups.OWNER}", mine.domain)
     match posting.readers(directory, group, mail.origin, mail.sender, by):
         case "postmaster":
