@@ -70,7 +70,7 @@ def test_beginnings() -> None:
 
 
 @pytest.mark.parametrize(("text", "kind", "value"), [
-    ("account:meier", "account", "meier"),
+    ("account:Meier", "account", "meier"),
     ("direction:IN", "direction", "in"),
     ("has:attachments", "attachment", ""),
     ("larger:5MB", "larger", 5 << 20),

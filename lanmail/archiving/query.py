@@ -195,6 +195,10 @@ def _on(value: str, now: float) -> tuple[str, _Value]:
     return "on", (start, end)
 
 
+def _account(value: str, _now: float) -> tuple[str, _Value]:
+    return "account", value.lower()
+
+
 def _text(kind: str) -> _Read:
     return lambda value, _now: (kind, value)
 
@@ -214,7 +218,7 @@ def _one_of(kind: str, **known: str) -> _Read:
 
 _A_DAY = "a day like 2026-03-15, 2026-03, 2026, today, yesterday, or 7d for seven days ago"
 _FACTS: dict[str, tuple[_Read, str]] = {
-    "account": (_text("account"), "the name of an account"),
+    "account": (_account, "the name of an account"),
     "direction": (_one_of("direction", **{IN: IN, OUT: OUT}), "in or out"),
     "has": (_one_of("attachment", attachment="", attachments=""), "attachment"),
     "after": (_after, _A_DAY),
