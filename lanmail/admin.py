@@ -18,7 +18,7 @@ SUBCOMMANDS = (
     "account", "alias", "group", "forward", "autoresponder", "sms",
     "config", "certificate",
     "route", "dkim", "smime", "webspace",
-    "oauth", "client", "source",
+    "oauth", "client", "api", "source",
     "mailbox", "archive",
     "doctor", "queue", "trace",
 )

@@ -39,6 +39,7 @@ class Item:
     sender: str | None = None  # "" is the null sender, None: there is no envelope to be read
     recipients: list[str] = field(default_factory=list)
     origin: str | None = None
+    account: str | None = None  # whose it is, as our programs wrote it down
     tries: int = 0
     next: float | None = None
     reason: str | None = None  # of the last failure, or of the hold
@@ -158,6 +159,7 @@ def _item(where: Paths, name: str, place: str, file: str) -> Item | None:
             item.sender = str(head.sender or "")
             item.recipients = [str(one.address) for one in head.recipients]
             item.origin = head.origin.kind if head.origin else None
+            item.account = head.origin.get("account") if head.origin else None
     state = _state(where, item)
     if name == "hold":
         item.state = "held"

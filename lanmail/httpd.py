@@ -4,6 +4,7 @@ Serves HTTP on httpd.port (6080) and HTTPS on httpd.tls_port (6443), if httpd.en
 to do and it ends. Mail goes on without it: the mail servers need no answer of it.
 
     /healthz             says whether the server is well, for monitoring
+    /api/v1/METHOD       the HTTP API (`lanmail api key`); /api/v1/openapi.json describes it
     /oauth2/auth         mail programs log in here, each for one account; /oauth2/token, logout, revoke and introspect
                          go with it (`lanmail client`)
     /oauth2/start/WORD   a one-time link to log in at a provider whose mailbox is fetched

@@ -1,5 +1,6 @@
 """What all pages and methods share: the settings of the moment, the accounts, the log-ins, the counters."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 from lanmail import passwords, threadsafe
@@ -13,6 +14,7 @@ class House:
     def __init__(self, paths: Paths, settings: Callable[[], Settings]) -> None:
         self.paths, self.settings = paths, settings
         self.directory = threadsafe.Directory(paths, settings)
+        self.buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()  # of callers of the API
         self.checker = passwords.Checker(self.directory, settings(), state=paths.state / "auth")
 
     def reload(self) -> None:

@@ -1,0 +1,54 @@
+"""The API as an OpenAPI document, made from the models of its methods."""
+
+from typing import Any
+
+import lanmail
+from lanmail import endpoints
+from lanmail.settings import Settings
+from lanmail.web.api.frame import METHODS, Method
+
+_ERRORS = {"400": "wrong", "401": "who is it?", "403": "not allowed", "404": "not there", "409": "in the way",
+           "413": "too large", "415": "no JSON", "422": "a rule forbids it", "429": "too fast", "503": "not now"}
+
+
+def document(settings: Settings) -> dict[str, Any]:
+    """OpenAPI 3.1."""
+    schemas: dict[str, Any] = {"Error": _error()}
+    paths = {f"/api/v1/{one.name}": _path(one, schemas) for one in METHODS.values()}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "lanmail", "version": lanmail.__version__,
+                 "description": "Every method is POST with a JSON object; methods that only read take GET, too."},
+        "servers": [{"url": endpoints.base(settings)}],
+        "security": [{"key": []}, {"account": []}],
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": {
+            "key": {"type": "http", "scheme": "bearer"}, "account": {"type": "http", "scheme": "basic"}}},
+    }
+
+
+def _path(one: Method, schemas: dict[str, Any]) -> dict[str, Any]:
+    schema = one.params.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(schema.pop("$defs", {}))
+    schemas[one.params.__name__] = schema
+    answers = {"200": {"description": "done", "content": {"application/json": {"schema": _good()}}}}
+    for status, why in _ERRORS.items():
+        reference = {"$ref": "#/components/schemas/Error"}
+        answers[status] = {"description": why, "content": {"application/json": {"schema": reference}}}
+    body = {"required": bool(schema.get("required")), "content": {"application/json": {
+        "schema": {"$ref": f"#/components/schemas/{one.params.__name__}"}}}}
+    return {"post": {"operationId": one.name, "summary": one.about.partition("\n")[0], "description": one.about,
+                     "tags": [one.name.partition(".")[0]], "requestBody": body, "responses": answers}}
+
+
+def _good() -> dict[str, Any]:
+    return {"type": "object", "required": ["ok", "result"], "additionalProperties": False,
+            "properties": {"ok": {"const": True}, "result": {}}}
+
+
+def _error() -> dict[str, Any]:
+    text = {"type": "string"}
+    return {"type": "object", "required": ["ok", "error"], "additionalProperties": False, "properties": {
+        "ok": {"const": False}, "error": {
+            "type": "object", "required": ["code", "message"], "additionalProperties": False,
+            "properties": {"code": text, "message": text, "field": text}}}}

@@ -1,0 +1,251 @@
+"""What all methods of the API share: who calls, what may come in, what goes out.
+
+    POST /api/v1/account.get          {"name": "meier"}        Authorization: Bearer KEY, or Basic with an account
+    200                               {"ok": true, "result": …}
+    400 …                             {"ok": false, "error": {"code": "invalid_field", "message": …, "field": …}}
+
+    bad_json, invalid_field, unknown_field 400    unauthorized 401    forbidden 403    not_found, unknown_method 404
+    exists, conflict 409    too_large 413    unsupported_media_type 415    refused_by_rule 422    rate_limited 429
+    busy 503
+
+A method is a function over a pydantic model, which also describes it in /api/v1/openapi.json. Methods that only read
+answer GET with a query, too. Nothing here skips the checks that files in conf/ get.
+"""
+
+import base64
+import binascii
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pydantic
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from lanmail import apikeys, log, sasl
+from lanmail.errors import ConfigError, MailError, Temporary
+from lanmail.web.house import House
+
+Right = Literal["admin", "read", "self"]
+DEPTH = 50  # of nested JSON
+_BURST, _RATE = 200.0, 20.0  # calls at once and by second, of one caller
+_STATUS = {"bad_json": 400, "invalid_field": 400, "unknown_field": 400, "unauthorized": 401, "forbidden": 403,
+           "not_found": 404, "unknown_method": 404, "exists": 409, "conflict": 409, "too_large": 413,
+           "unsupported_media_type": 415, "refused_by_rule": 422, "rate_limited": 429, "busy": 503}
+
+
+class Refused(Exception):
+    """A call that is not carried out: a code of the table above, a sentence, and the field it is about."""
+
+    def __init__(self, code: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.field = code, message, field
+
+
+class Params(pydantic.BaseModel):
+    """Parameters of a method: nothing is guessed, nothing unknown is taken."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: the name of a key or an account, and what it may."""
+
+    name: str
+    rights: str  # admin, read, account:NAME
+
+    @property
+    def account(self) -> str | None:
+        """The account that it is bound to."""
+        return self.rights.removeprefix("account:") if self.rights.startswith("account:") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call."""
+
+    house: House
+    caller: Caller
+    client: str
+
+    def only(self, account: str) -> str:
+        """The account that the call is about, if the caller may speak for it."""
+        mine = self.caller.account
+        if mine is not None and account.lower() != mine:
+            raise Refused("forbidden", f"this caller may only speak for {mine}")
+        return account.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method of the API. `needs`: who may call it; "self" is the account it is about, and who may more."""
+
+    name: str
+    params: type[Params]
+    needs: Right
+    reads: bool
+    work: Callable[[Call, Any], Any]
+    about: str
+
+
+METHODS: dict[str, Method] = {}
+
+
+def method(name: str, params: type[Params], *, needs: Right = "admin", reads: bool = False) -> Callable[[Any], Any]:
+    """Make a function a method; its docstring describes it."""
+    def register(work: Callable[[Call, Any], Any]) -> Callable[[Call, Any], Any]:
+        METHODS[name] = Method(name, params, needs, reads, work, (work.__doc__ or "").strip())
+        return work
+
+    return register
+
+
+router = APIRouter()
+
+
+@router.get("/api/v1/openapi.json")
+async def openapi(request: Request) -> JSONResponse:
+    """The API as OpenAPI 3.1, for tools."""
+    from lanmail.web.api import description
+
+    return JSONResponse(description.document(request.app.state.house.settings()))
+
+
+@router.api_route("/api/v1/{name}", methods=["GET", "POST"])
+async def call(name: str, request: Request) -> JSONResponse:
+    """Every method comes in here."""
+    house: House = request.app.state.house
+    client = request.client.host if request.client else ""
+    try:
+        caller = await _caller(house, request, client)
+        _slow_down(house, caller.name, client)
+        found = METHODS.get(name)
+        if found is None:
+            raise Refused("unknown_method", f"there is no method {name[:100]!r}; see /api/v1/openapi.json")
+        _may(caller, found)
+        params = await _params(found, request)
+        result = await run_in_threadpool(found.work, Call(house, caller, client), params)
+    except Refused as refused:
+        return _no(refused)
+    except ConfigError as error:
+        first = error.problems[0].text
+        return _no(Refused("invalid_field", "; ".join(one.text for one in error.problems), first.split(":")[0]))
+    except (MailError, OSError) as error:
+        return _no(Refused("busy", str(error)))
+    if not found.reads:
+        log.changed(by=caller.name, client=client, what=name, about=str(getattr(params, "name", "")))
+    return JSONResponse({"ok": True, "result": result})
+
+
+def _no(refused: Refused) -> JSONResponse:
+    error = {"code": refused.code, "message": refused.message} | ({"field": refused.field} if refused.field else {})
+    headers = {"WWW-Authenticate": 'Bearer realm="lanmail"'} if refused.code == "unauthorized" else {}
+    headers |= {"Retry-After": "1"} if refused.code == "rate_limited" else {}
+    return JSONResponse({"ok": False, "error": error}, _STATUS[refused.code], headers)
+
+
+# who
+
+async def _caller(house: House, request: Request, client: str) -> Caller:
+    kind, _, word = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        found = await run_in_threadpool(apikeys.owner, house.paths.conf / "api.toml", word.strip(), client)
+        if found is not None:
+            return Caller(found[0], found[1].rights)
+    elif kind.lower() == "basic":
+        return await _by_password(house, word, client)
+    raise Refused("unauthorized", "an API key is needed: Authorization: Bearer KEY; see `lanmail api key add`")
+
+
+async def _by_password(house: House, word: str, client: str) -> Caller:
+    try:
+        user, _, password = base64.b64decode(word, validate=True).decode().partition(":")
+        account = await house.checker.login(sasl.Credentials(user, password), client=client, service="api")
+    except (binascii.Error, UnicodeDecodeError, sasl.AuthFailed):
+        raise Refused("unauthorized", "name or password is wrong") from None
+    except Temporary as error:
+        raise Refused("rate_limited" if isinstance(error, sasl.Throttled) else "busy", error.text) from None
+    return Caller(account.name, f"account:{account.name}")
+
+
+def _may(caller: Caller, wanted: Method) -> None:
+    if caller.rights == "admin" or (wanted.needs == "self" and caller.account is not None):
+        return
+    if caller.rights == "read" and wanted.reads:
+        return
+    raise Refused("forbidden", f"{wanted.name} needs the rights {wanted.needs!r}, not {caller.rights!r}")
+
+
+def _slow_down(house: House, name: str, client: str) -> None:
+    """A bucket for each caller, refilled as time goes by."""
+    buckets: OrderedDict[tuple[str, str], tuple[float, float]] = house.buckets
+    now = time.monotonic()
+    left, at = buckets.pop((name, client), (_BURST, now))
+    left = min(_BURST, left + (now - at) * _RATE)
+    buckets[name, client] = (max(left - 1, 0.0), now)
+    if len(buckets) > 10_000:
+        buckets.popitem(last=False)
+    if left < 1:
+        raise Refused("rate_limited", f"at most {_RATE:.0f} calls a second")
+
+
+# what
+
+async def _params(wanted: Method, request: Request) -> Params:
+    if request.method == "GET":
+        if not wanted.reads:
+            raise Refused("invalid_field", f"{wanted.name} changes something: use POST")
+        return _checked(wanted.params, dict(request.query_params), strict=False)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Refused("unsupported_media_type", "send Content-Type: application/json")
+    return _checked(wanted.params, _json(await request.body()), strict=True)
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    """An object, without names that come twice, not nested too deeply (RFC 8259 §4)."""
+    if not body:
+        return {}
+    try:
+        found = json.loads(body.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        raise Refused("bad_json", f"the body is no JSON: {error}") from None
+    if _too_deep(found):
+        raise Refused("bad_json", f"more than {DEPTH} levels")
+    if not isinstance(found, dict):
+        raise Refused("bad_json", "the body is no JSON object")
+    return found
+
+
+def _too_deep(found: Any) -> bool:
+    level = [found]
+    for _ in range(DEPTH):
+        level = [inner for one in level if isinstance(one, dict | list)
+                 for inner in (one.values() if isinstance(one, dict) else one)]
+    return bool(level)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name comes twice in an object")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _checked(model: type[Params], data: dict[str, Any], *, strict: bool) -> Params:
+    try:
+        return model.model_validate(data, strict=strict)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise Refused("unknown_field", f"there is no parameter {field[:100]!r}", field[:100]) from None
+        raise Refused("invalid_field", f"{field}: {first['msg']}", field[:100]) from None
