@@ -57,6 +57,14 @@ def test_an_entry_that_is_there_already_is_not_kept_twice(root):
     assert root.entries() == []
 
 
+def test_an_entry_that_lies_there_twice_is_kept_once(root):
+    entry(root, "17.M1.mail")
+    entry(root, "17.M1.mail")
+    assert root.keep() == 0
+    assert len(root.lines()) == len(root.files()) == 1
+    assert root.entries() == []
+
+
 def test_two_forms_of_a_mail(root):
     entry(root, "17.M1.mail")
     entry(root, "17.M1.mail", b"Return-Path: <>\n\nsigned\n", form="sent")

@@ -102,11 +102,13 @@ class Intake:
         known = self._known([one for one in stored if not one.new])
         fresh, done = [], []
         for one in stored:
-            if one.new or one.body["file"] not in known:
+            file = str(one.body["file"])
+            if one.new or file not in known:
                 if not one.new and not self.store.is_sound(one.body):
                     self._hold(one.name, f"{one.body['file']} is there already, but not this file, and has no line")
                     continue
                 fresh.append(one.body)
+                known.add(file)  # the same may lie there twice
             elif not self.store.is_sound(one.body):
                 self._hold(one.name, f"it is archived already, but {one.body['file']} was changed since; this is the "
                            "file as it was")
