@@ -6,6 +6,7 @@ Looks at the chain of lines, at where it ended when archived last wrote to it (a
 that down elsewhere), at each message, and at everything else that lies in the store. Reads only; archived may go on.
 """
 
+import contextlib
 import os
 import re
 import stat
@@ -89,12 +90,14 @@ class _Verification:
             self._cut()
         self._messages()
         unknown = [file for file in self._files() if file not in self.expected and file not in self.purged]
+        # in this order: an entry leaves the spool when its line is written
+        waiting = self._waiting(unknown) if unknown else set()
         if os.path.lexists(self.journal):  # what was done meanwhile
             self._read(self.report.end)
         self.report.findings = [one for one in self.report.findings
                                 if one.kind != MISSING or one.file not in self.purged]
         self._unpurged()
-        self._unknown(unknown)
+        self._unknown(unknown, waiting)
         return self.report
 
     def _add(self, kind: str, text: str, file: str = "", offset: int | None = None) -> None:
@@ -203,16 +206,33 @@ class _Verification:
 
     # what else is there
 
-    def _unknown(self, files: list[str]) -> None:
+    def _unknown(self, files: list[str], waiting: set[str]) -> None:
         """Files that the journal does not know, also after a second look at it."""
-        waiting = _inodes(self.where.spool / "archive/new")
         for file in files:
             if file in self.expected or not os.path.lexists(self.root / file):
                 continue
-            if os.lstat(self.root / file).st_ino in waiting:
+            if file in waiting:
                 self.report.notes.append(f"{file} is just being archived; lanmail-archived writes its line")
             else:
                 self._add(ADDED, "nobody archived it: it is not in the journal", file)
+
+    def _waiting(self, files: list[str]) -> set[str]:
+        """Those of the files that archived is at: their entry is in the spool still."""
+        entries: dict[int, set[str]] = {}  # octets → hashes
+        new = self.where.spool / "archive/new"
+        for name in os.listdir(new) if new.is_dir() else []:
+            with contextlib.suppress(OSError):
+                size, digest = _digest(new / name)
+                entries.setdefault(size, set()).add(digest)
+        found = set()
+        for file in files:
+            with contextlib.suppress(OSError):
+                if entries and file.split("/")[1:2] == ["tmp"]:
+                    found.add(file)  # a copy that is being made
+                elif os.lstat(self.root / file).st_size in entries:
+                    size, digest = _digest(self.root / file)
+                    found |= {file} if digest in entries.get(size, ()) else set()
+        return found
 
     def _files(self) -> Iterator[str]:
         """Everything below archive/ that is not the journal or a directory of a month."""
@@ -242,9 +262,9 @@ def _is_directory(path: Path) -> bool:
     return stat.S_ISDIR(os.lstat(path).st_mode)
 
 
-def _inodes(directory: Path) -> set[int]:
+def _digest(path: Path) -> tuple[int, str]:
+    descriptor = atomic.open_regular(path)
     try:
-        with os.scandir(directory) as entries:
-            return {one.inode() for one in entries}
-    except FileNotFoundError:
-        return set()
+        return store.digest_of(descriptor)
+    finally:
+        os.close(descriptor)

@@ -61,7 +61,8 @@ def _tell(report: verification.Report) -> None:
                f"{report.lines} lines in the journal")
     if report.lines:
         click.echo(f"it ends with {report.end.seq}:{report.end.hash}")
-    click.echo(f"{len(report.findings)} things are wrong" if report.findings else "everything is as it was archived")
+    wrong = len(report.findings)
+    click.echo(f"{wrong} thing{'s are' if wrong > 1 else ' is'} wrong" if wrong else "everything is as it was archived")
 
 
 def _message(line: dict[str, Any]) -> str:
