@@ -87,6 +87,29 @@ def test_an_account_kept_in_the_house_forwards_here_only(root):
     assert b"schmidt was not forwarded" in notes(root)[0]
 
 
+def test_what_a_group_sends_outside_for_a_forward_comes_back_to_the_account(root):
+    """Not to the owner of the group: it is meier who has no copy."""
+    root.paths.groups.write_text('[team]\nmembers = ["schmidt", "eva@far.example"]\nowner = "chef"\n')
+    account(root, "meier", "team")
+    root.put("meier@office.lan")
+    assert root.run() == 0
+    ((head, text),) = outside(root)
+    assert str(head.sender) == "meier@office.lan"
+    assert head.origin == envelope.Origin("forward", (("account", "meier"), ("keep", "no")))
+    assert b"\nX-Loop: <team@office.lan>\n" in text
+    assert b"\nDelivered-To: meier@office.lan\n" in text
+    assert (len(root.inbox("schmidt")), len(root.inbox("meier"))) == (1, 0)
+
+
+def test_a_group_that_only_reaches_the_internet_takes_nothing_of_an_account_kept_in_the_house(root):
+    root.paths.groups.write_text('[team]\nmembers = ["eva@far.example"]\n')
+    account(root, "meier", "team", more="deny_internet = true")
+    root.put("meier@office.lan")
+    assert root.run() == 0
+    assert outside(root) == []
+    assert len(root.inbox("meier")) == 1
+
+
 def test_two_send_to_each_other(root):
     account(root, "meier", "schmidt")
     account(root, "schmidt", "meier")
