@@ -21,7 +21,8 @@ Trouble of our own (disk full, broken account file) never bounces a mail: it is 
 seconds and so on up to every 5 minutes. What is done of such a mail stands in state/queue/ID.json.
 
 A mail that an account sends to itself with a subject like "LMS Forwarding on eva@example.org" or "LMS Autoresponder
-off" is carried out and answered, not delivered (deliver.mail_commands).
+off" is carried out and answered, not delivered (deliver.mail_commands). What an account with sent_copy hands in is
+kept in its Sent folder; of mail that our own people hand in, all other copies go without Bcc lines.
 
 With --once it empties pickup and queue and ends. With --trace it says on stderr what is done with each mail, and why.
 

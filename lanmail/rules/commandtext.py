@@ -53,16 +53,13 @@ def _plain(root: tree.Node) -> tree.Node | None:
 
 def _unwrapped(text: str, delete_space: bool) -> str:
     """Lines that end with a blank go on in the next one, and one blank in front was put there (RFC 3676 §4)."""
-    done: list[str] = []
-    open_line = False
+    pieces: list[str] = []
+    open_line = True
     for line in text.split("\n"):
         plain = line.removeprefix(" ")
         is_signature = plain == "-- "
-        if open_line and not is_signature:
-            done[-1] += plain
-        else:
-            done.append(plain)
+        if not open_line or (is_signature and pieces):
+            pieces.append("\n")
         open_line = plain.endswith(" ") and not is_signature
-        if open_line and delete_space:
-            done[-1] = done[-1][:-1]
-    return "\n".join(done)
+        pieces.append(plain[:-1] if open_line and delete_space else plain)
+    return "".join(pieces)
