@@ -9,7 +9,8 @@ Takes every entry of spool/queue, looks up where its recipients lead, and puts i
     unknown, from others     to the postmaster, for a bounce might hit somebody who never wrote
     unreadable, torn, loop   spool/hold, with the reason in a .why file beside it
 
-A name is an account, an alias, postmaster or abuse, in each local domain, also as name+anything.
+A name is an account, an alias, a group, postmaster or abuse, in each local domain, also as name+anything. Members of a
+group get one copy each, over groups in groups; copies for members outside come from NAME-owner, the group's owner.
 
 It also takes what other programs drop into spool/pickup or spool/pickup/new: plain message files, when they are closed,
 renamed in, or unchanged for deliver.pickup_wait. Names that start with a dot or end in .tmp, .part, .filepart or ~ are
@@ -29,12 +30,13 @@ With --once it empties pickup and queue and ends. With --trace it says on stderr
 An account that has reached its quota gets nothing more: what is in the queue waits there and is tried again, and smtpd
 refuses new mail for now, as long as state/full/NAME is there. From 90 per cent on the mailbox gets a notice a day.
 
-Reads: conf/lanmail.toml, conf/accounts/, conf/aliases.toml, spool/pickup, spool/queue.
+Reads: conf/lanmail.toml, conf/accounts/, conf/aliases.toml, conf/groups.toml, spool/pickup,
+spool/queue.
 
 Writes: maildirs/, spool/outbound, spool/hold, spool/queue (bounces, answers), conf/accounts (commands by mail),
 state/commands, state/queue, state/deliver.lock, state/log.
 
-Signals: SIGTERM finishes what was taken, SIGHUP reads the settings again. Accounts and aliases need no signal.
+Signals: SIGTERM finishes what was taken, SIGHUP reads the settings again. Accounts, aliases and groups need no signal.
 
 Exit status: 0; 75 when another deliver works here, or when --once left something to be tried again; 78 when the
 configuration is wrong or a spool can be written by everybody.

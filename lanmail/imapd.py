@@ -19,7 +19,7 @@ messages, a full-text index of all its folders is made in the background, by a p
 (imapd.search_index_share); until then, and for mail that came since, the messages themselves are searched. What is
 found does not depend on the index, only how soon. `lanmail mailbox index` makes one beforehand, or tells how far it is.
 
-Reads: conf/lanmail.toml, conf/accounts/, the certificate and key of [tls], maildirs/.
+Reads: conf/lanmail.toml, conf/accounts/, conf/groups.toml, the certificate and key of [tls], maildirs/.
 
 Writes: maildirs/NAME/, where messages are stored (APPEND), linked (COPY), renamed (flags) and removed (EXPUNGE), but
 never changed; dovecot-uidlist, dovecot-keywords, lanmail-keywords, subscriptions, lanmail-special-use, dovecot-acl,

@@ -51,7 +51,7 @@ def find(name: str, groups: Mapping[str, Group], lead: "Callable[[Address], Reso
         led = lead(address_of(target, domain))
         found.accounts.update(dict.fromkeys(led.accounts))
         found.external.update(dict.fromkeys(led.external))
-        if not (led.accounts or led.external or led.groups):
+        if not (led.accounts or led.external or led.groups) and target not in found.unknown:
             found.unknown.append(target)
         for group in led.groups:
             if group in way:

@@ -34,8 +34,8 @@ DESCRIPTION
     --trace says on stderr what is done with each mail, and why.
 
 READS
-    conf/lanmail.toml, conf/accounts/, conf/aliases.toml, conf/secrets/, state/tokens, spool/outbound,
-    spool/jobs
+    conf/lanmail.toml, conf/accounts/, conf/aliases.toml, conf/groups.toml, conf/secrets/, state/tokens,
+    spool/outbound, spool/jobs
 
 WRITES
     spool/queue (bounces), spool/archive, spool/hold, state/outbound, state/jobs, state/relay, state/tls-seen.json,

@@ -13,12 +13,13 @@ The listeners (section [smtpd]; a port of 0 is off, server.port_offset is added 
     lmtp         24   a mail server in front of this one; one answer for each recipient
 
 Unknown local recipients are refused at RCPT. Other recipients are for clients that have logged in and for lan.networks.
-A logged-in account may use its own addresses, its aliases, its teams' and what send_as grants as sender.
+Who may write to a group says its may_post; others are refused there, too: 550 5.7.1. A logged-in account may use its
+own addresses, its aliases, its teams' and groups', and what send_as grants as sender.
 
 The end of a message is CRLF.CRLF and nothing else. A bare LF is made a line end, or refused (bare_lf). Lines may have
 any length, and memory does not grow with a message.
 
-Reads: conf/lanmail.toml, conf/accounts/, conf/aliases.toml, the certificate and key of [tls].
+Reads: conf/lanmail.toml, conf/accounts/, conf/aliases.toml, conf/groups.toml, the certificate and key of [tls].
 
 Writes: spool/queue, state/auth, state/log.
 

@@ -4,9 +4,11 @@ import errno
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lanmail import accounts, acl, atomic, conffile, config, groups, shares
-from lanmail.address import parse
+from lanmail import accounts, acl, atomic, conffile, config, groups, membership, shares
+from lanmail.address import Address, parse
 from lanmail.errors import ConfigError, Temporary
 from tests.test_accounts import Office
 
@@ -268,3 +270,36 @@ def test_groups_count_for_rights_in_folders(office: Office) -> None:
     assert "p" in seen.rights("meier", "info", "INBOX")
     assert office.directory.may_send_as("meier", parse("info@office.lan"))
     assert seen.rights("schmidt", "info", "INBOX") == acl.NONE
+
+
+# any groups at all
+
+NAMES = [f"g{number}" for number in range(6)]
+TARGETS = [*NAMES, "meier", "schmidt", "eva@far.example", "nobody"]
+
+
+@given(st.fixed_dictionaries({name: st.lists(st.sampled_from(TARGETS), max_size=5) for name in NAMES}))
+def test_members_are_whom_the_way_reaches(lists: dict[str, list[str]]) -> None:
+    """In any net of groups: whom a plain search finds, each once, and a ring is told where there is one."""
+    made = {name: groups.Group(name=name, members=members) for name, members in lists.items()}
+
+    def lead(to: Address) -> accounts.Resolution:
+        if to.domain != "office.lan":
+            return accounts.Resolution("external", (), (to,))
+        if to.local in made:
+            return accounts.Resolution("local", groups=(to.local,))
+        return accounts.UNKNOWN if to.local == "nobody" else accounts.Resolution("local", (to.local,))
+
+    def reach(name: str, seen: set[str]) -> set[str]:
+        for target in lists[name]:
+            if target not in seen:
+                seen.add(target)
+                if target in made:
+                    reach(target, seen)
+        return seen
+    found = membership.find("g0", made, lead, "office.lan")
+    wanted = reach("g0", set())
+    assert {*found.accounts, *map(str, found.external), *found.unknown} == wanted - set(NAMES)
+    assert len(found.unknown) <= 1
+    assert set(found.groups) == {"g0", *(wanted & set(NAMES))}
+    assert bool(found.rings) == any(name in reach(name, set()) for name in found.groups)

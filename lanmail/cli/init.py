@@ -14,7 +14,7 @@ from lanmail.paths import SPOOLS, Paths
 
 _ALIASES = """\
 # aliases.toml: more names for accounts, and names that lead elsewhere. A change counts at once.
-# A name without a domain counts in every local domain; targets are accounts, aliases or addresses.
+# A name without a domain counts in every local domain; targets are accounts, aliases, groups or addresses.
 #
 # "info" = ["meier", "schmidt"]
 # "sales@extra.example" = ["somebody@example.org"]
