@@ -113,9 +113,10 @@ def test_inside_of_words(some: Archive) -> None:
 # rights
 
 
-@pytest.fixture
-def shared(some: Archive) -> Archive:
-    """alice wrote to bob, and blindly to carol; dave elsewhere wrote to carol."""
+@pytest.fixture(params=["few", "many"])
+def shared(some: Archive, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    """alice wrote to bob, and blindly to carol; dave elsewhere wrote to carol. Found by account, or by words first."""
+    monkeypatch.setattr(finding, "_FEW", 2_000 if request.param == "few" else -1)
     some.add(mail("an bob", to="bob@office.lan"), sender="alice@office.lan", submitter="alice",
              receivers=("bob", "carol"), to=("bob@office.lan", "carol@office.lan", "secret@far.example"))
     some.add(mail("an carol", to="carol@office.lan"), receivers=("carol",), to=("carol@office.lan",))
@@ -156,7 +157,9 @@ def test_nobody_learns_who_else_has_a_mail(shared: Archive) -> None:
 
 
 def test_accounts_and_directions_are_meant_together(shared: Archive) -> None:
-    assert shared.find("account:alice direction:out") == ["an bob"]
+    assert shared.find("account:alice direction:out") == shared.find("account:alice bob") == ["an bob"]
+    assert shared.find("account:alice bob", relevance=True) == ["an bob"]
+    assert shared.find("account:alice carol", finding.visible_to("alice")) == []
     assert shared.find("account:bob direction:out") == shared.find("account:alice direction:in") == []
     assert shared.find("account:bob account:carol") == ["an bob"]
     assert shared.find("direction:out") == ["an bob"]
