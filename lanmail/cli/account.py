@@ -1,23 +1,20 @@
 """`lanmail account`: who has a mailbox here."""
 
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lanmail import conffile, config, indexes, names, passwords, schema, scram, units
+from lanmail import config, enrolment, passwords, schema, units
 from lanmail.accounts import Directory
-from lanmail.autoanswer import memory
 from lanmail.cli import command, naming, values
 from lanmail.errors import ConfigError
 from lanmail.paths import Paths
-from lanmail.settings import Account, Settings
+from lanmail.settings import Account
 
 _YES = (["true"], ["yes"], ["on"])
-_TITLE = "Account {}. What is not set here is as [account_defaults] in lanmail.toml says. A change counts at once."
 
 
 @click.group(cls=command.Group, short_help="Add, change, list and remove accounts.")
@@ -41,33 +38,27 @@ def add(where: Paths, name: str, full_name: str, password_stdin: bool, team: str
     Without --password-stdin a password is made and printed, this one time. The first account becomes postmaster.
     """
     loaded = command.settings_of(where)
-    directory = Directory(where, lambda: loaded)
-    reason = directory.valid_name(name)
-    if reason:
-        command.fail(reason, os.EX_DATAERR)
-    name = name.lower()
-    given: dict[str, Any]
     password = ""
+    given: dict[str, Any] = {}
     if team is not None:
         given = _team(team)
-    else:
+    elif (reason := Directory(where, lambda: loaded).valid_name(name)) is None:
         password = read_password() if password_stdin else passwords.generate()
-        given = {str(key): value for key, value in _kept(loaded, password).items() if value is not None}
+    else:
+        command.fail(reason, os.EX_DATAERR)
     if full_name:
         given["full_name"] = full_name
-    where.accounts.mkdir(mode=0o750, exist_ok=True)
     try:
-        config.create(file_of(where, name), schema.sample(Account, _TITLE.format(name), given))
-    except FileExistsError:
-        command.fail(f"there is an account '{name}' already", os.EX_DATAERR)
-    maildir = make_maildir(where, name)
-    click.echo(f"account {name} made: {', '.join(addresses(loaded, name))}")
+        name = enrolment.create(where, loaded, name, given, password)
+    except enrolment.Refused as error:
+        command.fail(str(error), os.EX_DATAERR)
+    click.echo(f"account {name} made: {', '.join(enrolment.addresses(loaded, name))}")
     if password and not password_stdin:
         click.echo(f"password: {password}   (shown this once)")
-    click.echo(f"mail in {maildir}")
-    if postmaster or (team is None and not _others(directory, name)):
+    click.echo(f"mail in {where.maildirs / name}")
+    if postmaster or (team is None and not enrolment.others(where, loaded, name)):
         click.echo(make_postmaster(where, name))
-    elif directory.postmaster() is None:
+    elif Directory(where, lambda: loaded).postmaster() is None:
         click.echo(f"nobody is postmaster; make somebody: lanmail account set {name} postmaster=true")
 
 
@@ -127,7 +118,7 @@ def show(where: Paths, name: str, as_json: bool) -> None:
     shown = read.model_dump(mode="json", by_alias=True, exclude={"password", "scram"}) | {
         "name": read.name,
         "password": "set" if read.password else "none (no log-in)",
-        "addresses": addresses(loaded, read.name),
+        "addresses": enrolment.addresses(loaded, read.name),
         "aliases": sorted(pointing),
         "member_of": [one for one in directory.groups() if directory.holds(one, read)],
         "file": str(path),
@@ -151,22 +142,11 @@ def passwd(where: Paths, name: str, password_stdin: bool) -> None:
     """Change the password; without --password-stdin a new one is made and printed, this one time."""
     path = existing(where, name)
     password = read_password() if password_stdin else passwords.generate()
-    config.edit(path, _kept(command.settings_of(where), password))
+    if problem := enrolment.set_password(where, command.settings_of(where), path.stem, password):
+        click.echo(f"no SCRAM with this password: {problem}", err=True)
     click.echo(f"password of {path.stem} changed")
     if not password_stdin:
         click.echo(f"password: {password}   (shown this once)")
-
-
-def _kept(loaded: Settings, password: str) -> dict[str | tuple[str, ...], Any]:
-    """What the account's file says about a password; None takes away what belonged to the one before."""
-    stored = passwords.hash(password)
-    verifier = None
-    if loaded.auth.scram:
-        try:
-            verifier = scram.make(password, stored)
-        except ValueError as error:
-            click.echo(f"no SCRAM with this password: {error}", err=True)
-    return {"password": stored, "scram": verifier}
 
 
 @account.command("set", short_help="Change settings of an account.")
@@ -214,26 +194,19 @@ def _short(text: str) -> str:
 def remove(where: Paths, name: str, delete_mail: bool, force: bool) -> None:
     """Remove an account; its mail stays unless --delete-mail is given."""
     path = existing(where, name)
-    if _is_postmaster(path) and not force:
+    if enrolment.is_postmaster(path) and not force:
         command.fail(
             f"{path.stem} is the postmaster, who gets undeliverable mail; first make another one: lanmail account set "
             "NAME postmaster=true (or remove it all the same with --force)",
             os.EX_DATAERR,
         )
-    conffile.remove(path)
-    memory.path_of(where, path.stem).unlink(missing_ok=True)  # who comes under this name has answered nobody
+    there = (where.maildirs / path.stem).is_dir()
+    maildir = enrolment.remove(where, path.stem, delete_mail=delete_mail)
     click.echo(f"account {path.stem} removed")
     for line in naming.left(where, path.stem):
         click.echo(line)
-    maildir = where.maildirs / path.stem
-    if not maildir.is_dir():
-        return
-    if delete_mail:
-        shutil.rmtree(maildir)
-        indexes.Indexes(where.indexes).forget(path.stem)
-        click.echo(f"mail deleted: {maildir}")
-    else:
-        click.echo(f"its mail stays in {maildir}")
+    if there:
+        click.echo(f"mail deleted: {maildir}" if delete_mail else f"its mail stays in {maildir}")
 
 
 def read_password() -> str:
@@ -250,58 +223,18 @@ def read_password() -> str:
     return password
 
 
-def file_of(where: Paths, name: str) -> Path:
-    """Where the file of the account `name` lies; only for names that passed names.account_problem."""
-    return where.accounts / f"{name}.toml"
-
-
 def existing(where: Paths, name: str) -> Path:
     """The file of an account that exists; ends with 67 when there is none."""
-    folded = name.lower()
-    path = file_of(where, folded)
-    if names.account_problem(folded) or not os.path.lexists(path):
+    path = enrolment.find(where, name)
+    if path is None:
         if not where.config_file.exists():
             command.settings_of(where)  # says that there is no configuration at all
         command.fail(f"there is no account '{name}'", os.EX_NOUSER)
     return path
 
 
-def addresses(loaded: Settings, name: str) -> list[str]:
-    """All addresses an account has by itself."""
-    return [f"{name}@{domain}" for domain in (loaded.server.domain, *loaded.server.extra_domains)]
-
-
-def make_maildir(where: Paths, name: str) -> Path:
-    """An empty Maildir, owned like the directory it lies in when root makes it."""
-    maildir = where.maildirs / name
-    for path in (where.maildirs, maildir, maildir / "tmp", maildir / "new", maildir / "cur"):
-        if not path.is_dir():
-            path.mkdir(mode=0o700 if path != where.maildirs else 0o750, parents=True, exist_ok=True)
-            owner = path.parent.stat()
-            if os.geteuid() == 0 and path != where.maildirs:
-                os.chown(path, owner.st_uid, owner.st_gid)
-    return maildir
-
-
 def make_postmaster(where: Paths, name: str) -> str:
-    """Mark one account and unmark all others; the sentence that tells it.
-
-    First the new one, then the old ones: a crash between leaves two, of which one counts, and never none.
-    """
-    before = [path.stem for path in config.account_files(where) if path.stem != name and _is_postmaster(path)]
-    config.edit(file_of(where, name), {"postmaster": True})
-    for other in before:
-        config.edit(file_of(where, other), {"postmaster": False})
+    """Move the postmaster; the sentence that tells it."""
+    before = enrolment.make_postmaster(where, name)
     was = f"; {', '.join(before)} no longer is" if before else ""
     return f"{name} is now postmaster and gets mail to postmaster and abuse{was}"
-
-
-def _is_postmaster(path: Path) -> bool:
-    try:
-        return config.load_account(path).postmaster
-    except ConfigError:
-        return False
-
-
-def _others(directory: Directory, name: str) -> list[str]:
-    return [other for other in directory.names() if other != name]
