@@ -8,7 +8,9 @@ and the next document has another child. A child that had answered before gets n
 examined once more by a new one. Blocks; one document at a time. `pool` shares examiners between threads.
 """
 
+import contextlib
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -22,7 +24,7 @@ from lanmail.invoices.verdict import USUAL, Result, Verdict, Wish, undecided
 
 MAX_INPUT = 200 << 20
 GRACE = 10.0  # seconds of wall time beyond those of CPU time, for a machine that is busy
-_BLOCK = 1 << 20
+_BLOCK = _PIPE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,9 @@ class Examiner:
             self._child = subprocess.Popen(  # noqa: S603 — Python, numbers for arguments
                 [sys.executable, "-P", "-m", "lanmail.invoices.worker", *limits], env=env, stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE)
+            assert self._child.stdin is not None
+            with contextlib.suppress(OSError):  # a mail in one go: less to and fro between two processes
+                fcntl.fcntl(self._child.stdin, fcntl.F_SETPIPE_SZ, _PIPE)
         return self._child
 
 

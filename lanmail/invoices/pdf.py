@@ -7,6 +7,7 @@ itself (PDF/A, XMP, AFRelationship) says nothing. Loops are walked once; sizes a
 encrypted for nobody in particular, with an empty password, is read, and one whose end is missing.
 """
 
+import contextlib
 import io
 import re
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ MAX_SPECS = 50
 MAX_FILES = 20
 MAX_STREAM = 20 << 20
 MAX_WORK = 100 << 20
-DAMAGED = "damaged"
+DAMAGED, ENCRYPTED, HOSTILE = "damaged", "encrypted", "hostile"
 _END = b"\nstartxref\n0\n%%EOF\n"  # where it was cut off: then pypdf looks for the objects, as viewers do
 PREFERRED = ("factur-x.xml", "xrechnung.xml", "zugferd-invoice.xml")
 _MAY_HOLD_FILES = re.compile(rb"/(?:EF|EmbeddedFile|ObjStm|Encrypt)|/[A-Za-z]*#[0-9A-Fa-f]{2}")
@@ -33,51 +34,71 @@ def looks_like_pdf(data: bytes) -> bool:
 
 
 def files(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each embedded file that may be XML. Unreadable."""
+    """Name and content of each embedded file that may be XML. Unreadable, behind all that can be read."""
     if not _MAY_HOLD_FILES.search(data):
         return
     import pypdf
-    from pypdf.errors import LimitReachedError
 
     with pypdf.apply_configuration(zlib_maximum_output_length=MAX_STREAM, stream_decoding_work_maximum_length=MAX_WORK,
                                    disable_legacy_handling=True):
-        trouble = ""
-        for name, stream in sorted(_specs(data), key=lambda one: _rank(one[0]))[:MAX_FILES]:
-            try:
-                yield name, stream.get_data()
-            except LimitReachedError:
-                trouble = "hostile"
-            except Exception:  # one file that cannot be read does not hide the next
-                trouble = trouble or "damaged"
+        trouble, left = "", MAX_FILES
+        for specs in _specs(data):
+            for name, stream in sorted(specs, key=lambda one: _rank(one[0]))[:left]:
+                left -= 1
+                try:
+                    with _reading():
+                        content = stream.get_data()
+                except Unreadable as error:  # one file that cannot be read does not hide the next
+                    trouble = str(error) if trouble != HOSTILE else trouble
+                else:
+                    yield name, content
         if trouble:
             raise Unreadable(trouble)
 
 
-def _specs(data: bytes) -> list[tuple[str, Any]]:
-    """The embedded files. Unreadable."""
+def _specs(data: bytes) -> Iterator[list[tuple[str, Any]]]:
+    """The embedded files that the catalog names, then those that pages have, which takes longer. Unreadable."""
+    walker = _Walker()
     try:
-        return _read(data)
+        root = _catalog(data)
     except Unreadable as error:
         if str(error) != DAMAGED:
             raise
-    return _read(data + _END)
+        root = _catalog(data + _END)
+    for look in (walker.catalog, walker.pages):
+        with _reading():
+            found = look(root)
+        yield found
 
 
-def _read(data: bytes) -> list[tuple[str, Any]]:
+def _catalog(data: bytes) -> Any:
+    """The catalog of a document. Unreadable."""
     import pypdf
-    from pypdf.errors import FileNotDecryptedError, LimitReachedError, PyPdfError
 
-    try:
+    with _reading():
         reader = pypdf.PdfReader(io.BytesIO(data), strict=False)
         if reader.is_encrypted and not reader.decrypt(""):
-            raise Unreadable("encrypted")
-        return _Walker().specs(reader)
+            raise Unreadable(ENCRYPTED)
+        root = reader.trailer["/Root"].get_object()
+        if not isinstance(root, dict):
+            raise Unreadable(DAMAGED)
+        return root
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Whatever pypdf raises comes from what is odd in the file."""
+    from pypdf.errors import FileNotDecryptedError, LimitReachedError
+
+    try:
+        yield
+    except (Unreadable, MemoryError):
+        raise
     except FileNotDecryptedError as error:
-        raise Unreadable("encrypted") from error
+        raise Unreadable(ENCRYPTED) from error
     except LimitReachedError as error:
-        raise Unreadable("hostile") from error
-    except (PyPdfError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError,
-            AssertionError, NotImplementedError, OverflowError) as error:  # all of them come from damaged files
+        raise Unreadable(HOSTILE) from error
+    except Exception as error:
         raise Unreadable(DAMAGED) from error
 
 
@@ -95,16 +116,17 @@ class _Walker:
         self.found: list[tuple[str, Any]] = []
         self.streams: set[int] = set()
 
-    def specs(self, reader: Any) -> list[tuple[str, Any]]:
-        root = self.open(reader.trailer["/Root"])
-        if root is None:
-            return []
+    def catalog(self, root: Any) -> list[tuple[str, Any]]:
+        """Of the name tree and /AF."""
         names = self.open(root.get("/Names"))
         if names is not None:
             self.names(names.get("/EmbeddedFiles"))
         self.each(root.get("/AF"), self.spec)
-        self.pages(root.get("/Pages"))
-        return self.found
+        return self.taken()
+
+    def taken(self) -> list[tuple[str, Any]]:
+        found, self.found = self.found, []
+        return found
 
     def open(self, value: Any) -> Any:
         """The dictionary that something refers to; None when it is none, was seen, or there were too many."""
@@ -139,8 +161,9 @@ class _Walker:
                 for one in pairs[1 : 2 * MAX_SPECS : 2]:
                     self.spec(one)
 
-    def pages(self, value: Any) -> None:
-        todo = [value]
+    def pages(self, root: Any) -> list[tuple[str, Any]]:
+        """Of pages, and annotations on them."""
+        todo = [root.get("/Pages")]
         while todo:
             page = self.open(todo.pop())
             if page is None:
@@ -148,6 +171,7 @@ class _Walker:
             self.each(page.get("/Kids"), todo.append)
             self.each(page.get("/AF"), self.spec)
             self.each(page.get("/Annots"), self.annotation)
+        return self.taken()
 
     def annotation(self, value: Any) -> None:
         found = self.open(value)

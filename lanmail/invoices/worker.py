@@ -9,7 +9,6 @@ that are meant for the parent (Ctrl-C, the end of a service) leave it alone, for
 import contextlib
 import json
 import logging
-import os
 import resource
 import signal
 import sys
@@ -50,11 +49,9 @@ def main() -> None:
 
 
 def _give_way() -> None:
-    """To everything else, for time, and as the first to be killed when the machine has no memory left."""
-    with contextlib.suppress(OSError):
-        os.nice(5)
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write("500")
+    """The first to be killed when the machine has no memory left."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("500")
 
 
 def _answer(result: Result, xml: bool) -> None:
