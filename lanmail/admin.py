@@ -15,7 +15,7 @@ from lanmail.cli import command
 # take as long to load as everything else.
 SUBCOMMANDS = (
     "init", "up", "demo",
-    "account", "alias", "group", "forward", "autoresponder", "sms",
+    "account", "alias", "group", "forward", "autoresponder", "einvoice", "sms",
     "config", "certificate",
     "route", "dkim", "smime", "webspace",
     "oauth", "client", "api", "source",
