@@ -244,6 +244,12 @@ class Directory:
         """The first of our domains: a name without one in a list of members means this."""
         return self._settings().server.domain
 
+    @property
+    def filtered(self) -> bool:
+        """Whether the mail of all accounts is looked at."""
+        options = self._settings().filter
+        return bool(options.use or options.junk_headers)
+
     def is_local(self, domain: str) -> bool:
         """True for every domain whose addresses are ours, and for the missing one of a bare <postmaster>."""
         return not domain or domain.lower() in self._settings().server.local_domains

@@ -20,7 +20,7 @@ SUBCOMMANDS = (
     "route", "dkim", "smime", "webspace",
     "oauth", "client", "api", "source",
     "mailbox", "archive",
-    "doctor", "queue", "trace",
+    "filter", "doctor", "queue", "trace",
 )
 
 EPILOG = """First steps:

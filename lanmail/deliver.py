@@ -27,6 +27,9 @@ kept in its Sent folder; of mail that our own people hand in, all other copies g
 
 With --once it empties pickup and queue and ends. With --trace it says on stderr what is done with each mail, and why.
 
+Before an account's own rules, mail is shown to the filters of [filter] and of the account: rspamd, clamd, programs.
+What they take for spam goes into the folder Junk, what they reject back to who wrote it here, else into spool/hold.
+
 An account that has reached its quota gets nothing more: what is in the queue waits there and is tried again, and smtpd
 refuses new mail for now, as long as state/full/NAME is there. From 90 per cent on the mailbox gets a notice a day.
 

@@ -173,6 +173,16 @@ def moved(*, id: str, what: str, spool: str, why: str | None = None, from_: str 
     event(what, id=id, spool=spool, by_hand="yes", why=why, from_=from_, to=to)
 
 
+def filtered(*, id: str, account: str, filter: str, verdict: str, why: str) -> None:
+    """A filter rejected a mail, or took it for spam."""
+    event("filtered", id=id, account=account, filter=filter, verdict=verdict, why=why)
+
+
+def unfiltered(*, id: str, account: str, filter: str, why: str) -> None:
+    """A filter did not work for so long that the mail was delivered without it."""
+    event("unfiltered", level=logging.WARNING, id=id, account=account, filter=filter, why=why)
+
+
 def left_alone(*, file: str, why: str) -> None:
     """Something in a spool that is no mail; told once, not at each look."""
     event("left-alone", level=logging.WARNING, file=file, why=why)

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from lanmail import incoming, keys, scram, units
 from lanmail.accountrules import Autoresponder, EInvoice, Forward, Sms
+from lanmail.filters.options import Filtering, Filters
 from lanmail.incoming import Incoming, Source
 from lanmail.keys import Model
 from lanmail.outgoing import Dkim, Outgoing
@@ -273,6 +274,7 @@ class AccountDefaults(Model):
     quota: Size = _key("0", "Most octets of mail in all folders; 0 is without limit.")
     quota_messages: int = _key(0, "Most messages in all folders; 0 is without limit.", ge=0)
     deny_internet: bool = _key(False, "Mail to addresses outside is refused: 521 5.7.1.")
+    junk: bool = _key(True, "Mail that filters take for spam goes into the folder Junk.")
     sent_copy: bool = _key(False, "What the account sends by SMTP is kept in its Sent folder (clients mostly do).")
     archive: bool = _key(False, "All mail that the account receives or sends is archived.")
     archive_years: int = _key(
@@ -293,6 +295,7 @@ class _Own(Model):
     shared: bool = _key(False, "A team mailbox: its members see it as Shared.NAME; nobody needs to log in to it.")
     members: list[Member] = _key(
         [], 'Who uses the team mailbox: "meier", "group:sales"; "meier=lr" gives fewer rights (RFC 4314).')
+    filter: Filters = _key([], "More filters for its mail, after those of [filter] in lanmail.toml.")
     forward: Forward = _section(Forward)
     autoresponder: Autoresponder = _section(Autoresponder)
     einvoice: EInvoice = _section(EInvoice)
@@ -307,7 +310,7 @@ class Account(AccountDefaults, _Own):
     @functools.cached_property
     def has_rules(self) -> bool:
         """Whether mail for it may need more than to be put into the mailbox."""
-        return bool(self.forward.to or self.autoresponder.enabled or self.einvoice.enabled or self.sms.to
+        return bool(self.forward.to or self.autoresponder.enabled or self.einvoice.enabled or self.sms.to or self.filter
                     or self.archive)
 
 
@@ -320,6 +323,7 @@ class Settings(Model):
     imapd: Imapd = _section(Imapd)
     deliver: Deliver = _section(Deliver)
     einvoice: Examination = _section(Examination)
+    filter: Filtering = _section(Filtering)
     relay: Relay = _section(Relay)
     outgoing: Outgoing = _section(Outgoing)
     dkim: Dkim = _section(Dkim)

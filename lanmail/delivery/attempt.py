@@ -98,7 +98,7 @@ class Attempt:
 
     def _by_rules(self) -> route.Route:
         mail = Mail(self.office.paths, self.settings, self.office.directory, self.entry, self.header, self.fd,
-                    time.time(), self.say)
+                    time.time(), self.say, self.progress.released)
         return expansion.Expansion(mail, expansion.RULES).find()
 
     def _work(self, outcome: Outcome) -> str | None:

@@ -16,14 +16,15 @@ from lanmail import dsn, envelope, log, quota
 from lanmail.address import Address, parse
 from lanmail.delivery import route
 from lanmail.errors import MailError, Permanent, Temporary
-from lanmail.rules import archive, autoresponder, command, einvoice, forward, group, sentcopy, sms
-from lanmail.rules.mail import UNCHANGED, Changes, Mail, Target, Visit
+from lanmail.rules import archive, autoresponder, command, einvoice, filter, forward, group, junk, sentcopy, sms
+from lanmail.rules.mail import UNCHANGED, Changes, Held, Mail, Target, Visit
 from lanmail.settings import Account
 
 Rule = Callable[[Mail, Visit], None]
 NOWHERE = "Its forward leads in a circle, to nobody, or only to the internet, where this account must not send."
 MOST = 512  # characters of a value in X-Origin
-RULES: tuple[Rule, ...] = (command.apply, einvoice.apply, autoresponder.apply, forward.apply, sms.apply)
+RULES: tuple[Rule, ...] = (
+    command.apply, filter.apply, junk.apply, einvoice.apply, autoresponder.apply, forward.apply, sms.apply)
 
 
 @dataclass(slots=True)
@@ -191,6 +192,12 @@ class Expansion:
                 rule(self.mail, visit)
                 if visit.consumed:
                     break
+        except Held as error:
+            del self.reached[name]
+            self.route.stuck.append((step.recipient, error.text))
+            if step.by is not None:
+                step.by.lands = True
+            return None
         except Permanent as error:
             del self.reached[name]
             self._refused(step, name, error)

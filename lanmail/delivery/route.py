@@ -101,7 +101,7 @@ def find(directory: accounts.Directory, head: envelope.Envelope) -> Route:
         if account is not None:
             if limits := quota.Limits.of(account):
                 route.limits[name] = limits
-            if ruled and (account.has_rules or name == submitter):
+            if ruled and (account.has_rules or name == submitter or directory.filtered):
                 route.needs_rules = True
     if submitter is not None and (sender := _account(directory, submitter)) is not None:
         route.needs_rules |= sender.sent_copy

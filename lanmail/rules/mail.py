@@ -7,6 +7,7 @@ from functools import cached_property
 
 from lanmail import accounts, dsn, entry, envelope, message
 from lanmail.address import Address
+from lanmail.errors import Permanent
 from lanmail.paths import Paths
 from lanmail.settings import Account, Settings
 
@@ -31,6 +32,7 @@ class Mail:
     fd: int
     now: float  # time.time(), the same for all rules
     say: Callable[[str], None] = lambda _text: None  # what --trace shows
+    released: bool = False  # out of hold by hand: what was reason enough to hold it does not count again
 
     @property
     def id(self) -> str:
@@ -78,6 +80,10 @@ class Mail:
             offset += len(block)
             left -= len(block)
         return b"".join(blocks)
+
+
+class Held(Permanent):
+    """For a person to look at: this recipient's copy goes to hold, with the text as the reason."""
 
 
 @dataclass(frozen=True, slots=True)
