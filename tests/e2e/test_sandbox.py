@@ -20,7 +20,7 @@ import pytest
 
 from lanmail import indexes, maildir, programs
 from tests import invoices
-from tests.e2e.office import BIN, DOMAIN, HERE, HOST, Office, mail, need
+from tests.e2e.office import BIN, DOMAIN, HERE, HOST, Office, mail, need, until
 
 pytestmark = pytest.mark.slow
 UNITS = HERE / "systemd"
@@ -68,7 +68,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
     """Program → what it did."""
     need("strace", "swaks", "curl")
     office = Office(tmp_path_factory.mktemp("traced"), **{"httpd.enabled": True})
-    office.account("demo")
+    accounts(office)
     traces = office.root / "traces"
     traces.mkdir()
     runners = runners_in(tmp_path_factory.mktemp("runners"))
@@ -82,8 +82,15 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
     return {program.name: parsed(office.root, traces / program.name) for program in programs.DAEMONS}
 
 
+def accounts(office: Office) -> None:
+    """demo, and kept, whose mail is archived."""
+    office.account("demo")
+    office.account("kept")
+    office.lanmail("account", "set", "kept", "archive=true")
+
+
 def use(office: Office) -> None:
-    """Mail in by three ways, out by two; a reload."""
+    """Mail in by three ways, out by two; into the archive; a reload."""
     login = ["--auth-user", "demo", "--auth-password", office.passwords["demo"]]
     to = ["--server", HOST, "--to", f"demo@{DOMAIN}", "--from", f"demo@{DOMAIN}", "--tls-ca-path", office.ca]
     office.run("swaks", *to, "--port", str(office.port(25)))
@@ -99,6 +106,8 @@ def use(office: Office) -> None:
     office.run("curl", *user, f"imaps://{HOST}:{office.port(993)}/Sent", "-T", str(upload))
     page = office.run("curl", "-sS", "--cacert", office.ca, f"https://{HOST}:{office.port(6443)}/healthz").stdout
     assert '"ok":true' in page, page
+    office.put("kept", mail("archived", to=f"kept@{DOMAIN}"))
+    until(lambda: " archived archived " in office.log(), 60, "the archive")
     office.reload()
     office.run("swaks", *to, "--port", str(office.port(25)))
     office.arrived("demo", 5, seconds=60)
@@ -275,7 +284,7 @@ def test_works_inside_mounts_like_systemds(new_office: Callable[..., Office], tm
     capabilities; root without them may read no more than its own files say."""
     need("unshare", "setpriv", "swaks", "curl")
     office = new_office(**{"httpd.enabled": True})
-    office.account("demo")
+    accounts(office)
     none = tmp_path / "none"
     (none / "directory").mkdir(parents=True)
     (none / "directory").chmod(0)
