@@ -94,6 +94,12 @@ def test_one_writable_tree_only() -> None:
     assert parsed(UNITS / "lanmail-deliver.service")["Service"]["ReadWritePaths"] == "-/etc/lanmail/accounts"
 
 
+@pytest.mark.parametrize("service", [path.name for path in SERVICES if path.stem != "lanmail-archived"])
+def test_only_archived_sees_the_archive(service: str) -> None:
+    hidden = re.findall(r"^InaccessiblePaths=(.*)$", (UNITS / service).read_text(), re.M)
+    assert "-/var/lib/lanmail/archive" in " ".join(hidden).split()
+
+
 def test_sockets_belong_to_services() -> None:
     """Each .socket names its service, and the service starts with it (else it would try to bind a low port itself)."""
     for path in UNITS.glob("*.socket"):
