@@ -23,18 +23,18 @@ class Api(Web):
 
     keys: dict[str, str]
 
-    async def call(self, name: str, _key: str = "admin", **params: object) -> requests.Response:
-        return await self.post(f"/api/v1/{name}", json=params, headers={"Authorization": f"Bearer {self.keys[_key]}"})
+    async def call(self, name_: str, _key: str = "admin", /, **params: object) -> requests.Response:
+        return await self.post(f"/api/v1/{name_}", json=params, headers={"Authorization": f"Bearer {self.keys[_key]}"})
 
-    async def result(self, name: str, _key: str = "admin", **params: object) -> dict[str, object]:
-        answer = await self.call(name, _key, **params)
+    async def result(self, name_: str, _key: str = "admin", /, **params: object) -> dict[str, object]:
+        answer = await self.call(name_, _key, **params)
         assert answer.status_code == 200, answer.text
         assert answer.json()["ok"] is True
         found: dict[str, object] = answer.json()["result"]
         return found
 
-    async def error(self, name: str, _key: str = "admin", **params: object) -> tuple[int, str]:
-        answer = await self.call(name, _key, **params)
+    async def error(self, name_: str, _key: str = "admin", /, **params: object) -> tuple[int, str]:
+        answer = await self.call(name_, _key, **params)
         assert answer.json()["ok"] is False
         return answer.status_code, answer.json()["error"]["code"]
 

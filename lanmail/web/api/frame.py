@@ -12,14 +12,16 @@ A method is a function over a pydantic model, which also describes it in /api/v1
 answer GET with a query, too. Nothing here skips the checks that files in conf/ get.
 """
 
+import asyncio
 import base64
 import binascii
 import json
+import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pydantic
 from fastapi import APIRouter, Request
@@ -30,6 +32,8 @@ from lanmail import apikeys, log, sasl
 from lanmail.errors import ConfigError, MailError, Temporary
 from lanmail.web.house import House
 
+T = TypeVar("T")
+_FIELD = re.compile(r"([\w.]+(?:\[\d+\])?):")  # as problems with settings begin
 Right = Literal["admin", "read", "self"]
 DEPTH = 50  # of nested JSON
 _BURST, _RATE = 200.0, 20.0  # calls at once and by second, of one caller
@@ -72,6 +76,11 @@ class Call:
     house: House
     caller: Caller
     client: str
+    loop: asyncio.AbstractEventLoop
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of something that runs in the loop; methods run in threads."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
     def only(self, account: str) -> str:
         """The account that the call is about, if the caller may speak for it."""
@@ -129,12 +138,13 @@ async def call(name: str, request: Request) -> JSONResponse:
             raise Refused("unknown_method", f"there is no method {name[:100]!r}; see /api/v1/openapi.json")
         _may(caller, found)
         params = await _params(found, request)
-        result = await run_in_threadpool(found.work, Call(house, caller, client), params)
+        result = await run_in_threadpool(found.work, Call(house, caller, client, asyncio.get_running_loop()), params)
     except Refused as refused:
         return _no(refused)
     except ConfigError as error:
-        first = error.problems[0].text
-        return _no(Refused("invalid_field", "; ".join(one.text for one in error.problems), first.split(":")[0]))
+        said = "; ".join(one.text for one in error.problems)
+        about = _FIELD.match(error.problems[0].text)
+        return _no(Refused("invalid_field", said, about[1] if about else None))
     except (MailError, OSError) as error:
         return _no(Refused("busy", str(error)))
     if not found.reads:
