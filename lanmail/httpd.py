@@ -7,13 +7,16 @@ to do and it ends. Mail goes on without it: the mail servers need no answer of i
     /api/v1/METHOD       the HTTP API (`lanmail api key`); /api/v1/openapi.json describes it
     /oauth2/auth         mail programs log in here, each for one account; /oauth2/token, logout, revoke and introspect
                          go with it (`lanmail client`)
+    /setup               how to set up a mail program, with a profile for Apple's devices; /mail/config-v1.1.xml and
+                         /autodiscover/autodiscover.xml say the same to programs, under autoconfig.DOMAIN, too
     /oauth2/start/WORD   a one-time link to log in at a provider whose mailbox is fetched
     /oauth2/callback     where the provider sends the browser back to
 
 Over HTTP without TLS only the networks of auth.cleartext_networks are served; all others are sent to HTTPS. Behind a
 reverse proxy name its address in httpd.trusted_proxies: then X-Forwarded-For and X-Forwarded-Proto count. A request
-must name the server as it is known: server.hostname, httpd.hosts, the host of httpd.public_url, localhost or an IP
-address; a page elsewhere cannot make a browser talk to us under a name of its own (DNS rebinding).
+must name the server as it is known: server.hostname, httpd.hosts, the host of httpd.public_url, autoconfig or
+autodiscover before a local domain, localhost or an IP address; a page elsewhere cannot make a browser talk to us under
+a name of its own (DNS rebinding).
 
 Reads: conf/, state/, the spools.
 

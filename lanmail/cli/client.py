@@ -3,13 +3,14 @@
 import os
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import click
 
-from lanmail import endpoints, grants
+from lanmail import atomic, clientconfig, endpoints, grants
 from lanmail.cli import command
-from lanmail.cli.account import existing
+from lanmail.cli.account import existing, read_password
 from lanmail.grants import INTROSPECT, SCOPES, Client, Register
 from lanmail.paths import Paths
 
@@ -178,3 +179,43 @@ def disconnect(where: Paths, consent: str) -> None:
         command.fail(f"there is no log-in '{consent}'; see: lanmail client connected", os.EX_NOUSER)
     register.end(consent)
     click.echo("ended")
+
+
+@client.command()
+@click.argument("client_id", metavar="ID")
+@click.option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.xpi",
+              help="Where the add-on is written.")
+@click.option("--secret-stdin", is_flag=True, help="Read the client's secret from standard input.")
+@command.rooted
+def addon(where: Paths, client_id: str, output: Path, secret_stdin: bool) -> None:
+    """Write an add-on by which Thunderbird (140 or newer) logs in here by OAuth2, as this client.
+
+    A client with a secret needs it in the add-on, and only its hash is known here: so keep the file to the client's
+    owner. `lanmail client add --public` makes a client that has none.
+    """
+    found, settings = _existing(where, client_id), command.settings_of(where)
+    if INTROSPECT in found.scopes:
+        command.fail("this client is a server that asks about tokens; it is no mail program", os.EX_DATAERR)
+    if found.secret and not secret_stdin:
+        command.fail("this client has a secret: give it by --secret-stdin, or make one without: lanmail client add "
+                     f"{found.account} NAME --public", os.EX_USAGE)
+    secret = read_password() if found.secret else ""
+    if secret and not found.has_secret(secret):
+        command.fail("this is not the secret of this client", os.EX_DATAERR)
+    try:
+        atomic.write(output, clientconfig.addon(settings, found, secret), mode=0o600 if secret else 0o644)
+    except OSError as error:
+        command.fail(f"{output}: {error.strerror}", os.EX_CANTCREAT)
+    click.echo(f"{output}: install it in Thunderbird, Settings > Add-ons > Install Add-on From File")
+    if not settings.httpd.enabled:
+        click.echo("nobody can log in yet: lanmail config set httpd.enabled true", err=True)
+
+
+@client.command()
+@command.rooted
+def autoconfig(where: Paths) -> None:
+    """Print the XML by which Thunderbird and others set themselves up, for a web server other than ours.
+
+    It belongs at https://autoconfig.DOMAIN/mail/config-v1.1.xml, as text/xml.
+    """
+    click.echo(clientconfig.autoconfig(command.settings_of(where)).decode(), nl=False)

@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from lanmail.web import authorize, consent, guard, health, views
+from lanmail.web import authorize, clientsetup, consent, guard, health, views
 from lanmail.web.api import accounts, frame, queue, server
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
@@ -16,6 +16,7 @@ def make(house: House) -> Asgi:
     application.include_router(health.router)
     application.include_router(consent.router)
     application.include_router(authorize.router)
+    application.include_router(clientsetup.router)
     for noun in (server, accounts, queue):  # their methods are in the table by now
         assert noun.__doc__
     application.include_router(frame.router)

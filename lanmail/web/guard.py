@@ -31,6 +31,7 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
+CLIENT_NAMES = frozenset({"autoconfig", "autodiscover"})  # names before our domains that mail clients ask for
 
 
 class Guard:
@@ -121,7 +122,8 @@ def is_ours(host: str, settings: Settings) -> bool:
     except ValueError:
         known = {"localhost", settings.server.hostname, *settings.httpd.hosts,
                  urlsplit(settings.httpd.public_url).hostname or ""}
-        return bool(name) and name in known
+        first, _, rest = name.partition(".")  # mail clients look for autoconfig.DOMAIN
+        return bool(name) and (name in known or (first in CLIENT_NAMES and rest in settings.server.local_domains))
     return True
 
 
