@@ -15,8 +15,8 @@ from tests import dovecotd, ports
 from tests.e2e import office
 
 CONFIG = """
-base_dir = {run}
-state_dir = {run}
+base_dir = {base}/run
+state_dir = {base}/run
 log_path = {base}/log
 protocols = submission
 listen = 127.0.0.1
@@ -56,19 +56,18 @@ service submission-login {{
 
 
 class Sink:
-    """smtp-sink; each mail becomes a file."""
+    """smtp-sink; each mail becomes a file.
 
-    def __init__(self, base: Path, *options: str) -> None:
+    It runs as nobody, whom another pytest that starts meanwhile shuts out of pytest's directory: thus one of its own.
+    """
+
+    def __init__(self, *options: str) -> None:
         program = shutil.which("smtp-sink", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
             pytest.skip("no smtp-sink here: apt install postfix")
-        self.directory, self.port = base / "sink", ports.free()
-        self.directory.mkdir(parents=True)
+        self.directory, self.port = Path(tempfile.mkdtemp(prefix="sink")), ports.free()
         self.directory.chmod(0o777)
         user = ["-u", "nobody"] if os.geteuid() == 0 else []
-        for parent in self.directory.parents:
-            if parent != Path("/") and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)
         self._process = subprocess.Popen(
             [program, *user, *options, "-d", f"{self.directory}/m", f"127.0.0.1:{self.port}", "100"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -85,33 +84,32 @@ class Sink:
         return [one.read_bytes() for one in sorted(self.directory.iterdir()) if one.stat().st_size]
 
     def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(10)
+        """Its mails go with it."""
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self.directory)
 
 
 class Submission:
     """A running Dovecot that takes mail of "meier" with the password "geheim" on `port` and `tls_port`."""
 
-    def __init__(self, base: Path, sink: int, *, mechanisms: str = "plain login", low: str = "TLSv1") -> None:
+    def __init__(self, sink: int, *, mechanisms: str = "plain login", low: str = "TLSv1") -> None:
         if os.geteuid() or not os.path.exists("/usr/lib/dovecot/submission"):
             pytest.skip("needs root, and Dovecot's submission server: apt install dovecot-submissiond")
-        base.mkdir(parents=True)
-        for parent in (base, *base.parents):
-            if parent != Path("/") and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)
-        self.base, self.port, self.tls_port = base, ports.free(), ports.free()
-        self._run = Path(tempfile.mkdtemp(prefix="dovecot"))  # names of sockets must be short
-        self._run.chmod(0o755)
+        # a place of its own: names of sockets must be short, and Dovecot's user gets into no directory of pytest
+        base = self.base = Path(tempfile.mkdtemp(prefix="dovecot"))
+        base.chmod(0o755)
+        self.port, self.tls_port = ports.free(), ports.free()
         ca, entry = trustme.CA(), pwd.getpwnam("mail")
         ca.cert_pem.write_to_path(base / "ca.pem")
         ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(base / "server.pem")
         (base / "passwd").write_text("meier:geheim\n")
         (base / "passwd").chmod(0o644)
         (base / "dovecot.conf").write_text(CONFIG.format(
-            base=base, run=self._run, sink=sink, mechanisms=mechanisms, low=low, port=self.port, tls_port=self.tls_port,
+            base=base, sink=sink, mechanisms=mechanisms, low=low, port=self.port, tls_port=self.tls_port,
             uid=entry.pw_uid, gid=entry.pw_gid))
-        dovecotd.start(base / "dovecot.conf", self._run)
+        dovecotd.start(base / "dovecot.conf", base / "run")
 
     def stop(self) -> None:
-        dovecotd.stop(self._run)
-        shutil.rmtree(self._run, ignore_errors=True)
+        dovecotd.stop(self.base / "run")
+        shutil.rmtree(self.base)

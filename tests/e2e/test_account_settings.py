@@ -3,7 +3,6 @@ documents name, seen at work with programs of others, and switched off."""
 
 import base64
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from tests.e2e.office import DOMAIN, Office, until
 from tests.e2e.people import Person, subject_of
 from tests.e2e.submission import Sink
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("account_settings")]  # one office for all of them
 
 
 @dataclass
@@ -43,11 +42,9 @@ class House:
 
 @pytest.fixture(scope="module")
 def outside() -> Iterator[Sink]:
-    """smtp-sink runs as nobody, whom another pytest that starts meanwhile shuts out of pytest's own directory."""
-    with tempfile.TemporaryDirectory(prefix="sink") as base:
-        sink = Sink(Path(base))
-        yield sink
-        sink.stop()
+    sink = Sink()
+    yield sink
+    sink.stop()
 
 
 @pytest.fixture(scope="module")

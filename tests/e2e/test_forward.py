@@ -10,16 +10,15 @@ from lanmail.sources import place
 from tests.e2e.office import DOMAIN, HOST, Office, need, until
 from tests.e2e.submission import Sink
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("forward")]  # one office for all of them
 
 TARGETS = {"local": "schmidt", "group": "sales", "outside": "eva@far.example"}
 
 
 @pytest.fixture(scope="module")
-def sinks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Sink]]:
+def sinks() -> Iterator[dict[str, Sink]]:
     """One that takes everything, one that refuses every recipient."""
-    found = {"taking": Sink(tmp_path_factory.mktemp("taking")),
-             "refusing": Sink(tmp_path_factory.mktemp("refusing"), "-f", "rcpt")}
+    found = {"taking": Sink(), "refusing": Sink("-f", "rcpt")}
     yield found
     for one in found.values():
         one.stop()

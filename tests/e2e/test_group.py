@@ -9,12 +9,12 @@ import pytest
 from tests.e2e.office import DOMAIN, HOST, Office, mail, need, until
 from tests.e2e.submission import Sink
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("group")]  # one office for all of them
 
 
 @pytest.fixture(scope="module")
-def sink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sink]:
-    one = Sink(tmp_path_factory.mktemp("sink"))
+def sink() -> Iterator[Sink]:
+    one = Sink()
     yield one
     one.stop()
 

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,10 +29,9 @@ def oidc() -> Iterator[Oidc]:
 
 @pytest.fixture(scope="module")
 def sink() -> Iterator[Sink]:
-    with tempfile.TemporaryDirectory(prefix="sink") as base:  # its user gets into no directory of pytest
-        made = Sink(Path(base))
-        yield made
-        made.stop()
+    made = Sink()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="module")

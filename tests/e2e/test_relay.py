@@ -13,18 +13,18 @@ TEXT = "From: meier@office.lan\nSubject: Gr\u00fc\u00dfe\n\n.dot\n..\nbody \u00e
 
 
 @pytest.fixture
-def sink(tmp_path: Path) -> Iterator[Sink]:
-    one = Sink(tmp_path)
+def sink() -> Iterator[Sink]:
+    one = Sink()
     yield one
     one.stop()
 
 
 @pytest.fixture
-def submission(tmp_path: Path, sink: Sink) -> Iterator[Callable[..., Submission]]:
+def submission(sink: Sink) -> Iterator[Callable[..., Submission]]:
     made: list[Submission] = []
 
     def start(**options: str) -> Submission:
-        made.append(Submission(tmp_path / f"dovecot{len(made)}", sink.port, **options))
+        made.append(Submission(sink.port, **options))
         return made[-1]
 
     yield start
@@ -81,7 +81,7 @@ async def test_too_large_for_dovecot(tmp_path: Path, submission: Callable[..., S
 ], ids=str)
 async def test_what_smtp_sink_refuses(tmp_path: Path, options: tuple[str, ...], bounces: bool) -> None:
     """-f: 5xx, -r: 4xx, -q: hangs up, -Q: 421 and hangs up."""
-    sink = Sink(tmp_path, *options)
+    sink = Sink(*options)
     try:
         root = Root(tmp_path / "office", smarthost(sink.port))
         entry_id = root.put("x@far.example", message=TEXT)
@@ -95,7 +95,7 @@ async def test_what_smtp_sink_refuses(tmp_path: Path, options: tuple[str, ...], 
 @pytest.mark.parametrize("options", [("-p",), ("-8",), ("-e",), ("-E",), ("-N",), ("-a",), ("-l",), ()], ids=str)
 async def test_dialects_of_smtp_sink(tmp_path: Path, options: tuple[str, ...]) -> None:
     """No PIPELINING, no 8BITMIME, no ESMTP at all, no enhanced codes, no DSN …"""
-    sink = Sink(tmp_path, *(one for one in options if one != "-l"))
+    sink = Sink(*(one for one in options if one != "-l"))
     try:
         root = Root(tmp_path / "office", smarthost(sink.port))
         for number in range(5):

@@ -13,8 +13,8 @@ from tests import dovecotd, ports
 from tests.oidc import Oidc
 
 CONFIG = """
-base_dir = {run}
-state_dir = {run}
+base_dir = {base}/run
+state_dir = {base}/run
 log_path = {base}/log
 auth_debug = yes
 protocols = submission imap pop3
@@ -81,17 +81,14 @@ scope = mail
 class MailServer:
     """One running Dovecot; `mail` is where its Maildirs are."""
 
-    def __init__(self, base: Path, oidc: Oidc, sink: int, mechanisms: str = "xoauth2 oauthbearer") -> None:
+    def __init__(self, oidc: Oidc, sink: int, mechanisms: str = "xoauth2 oauthbearer") -> None:
         if os.geteuid() or not os.path.exists("/usr/lib/dovecot/submission"):
             pytest.skip("needs root, and Dovecot's submission server: apt install dovecot-submissiond")
-        base.mkdir(parents=True)
-        for parent in (base, *base.parents):
-            if parent != Path("/") and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)
-        self.base, self.mail = base, base / "mail"
+        # a place of its own: names of sockets must be short, and Dovecot's user gets into no directory of pytest
+        base = self.base = Path(tempfile.mkdtemp(prefix="dovecot"))
+        base.chmod(0o755)
+        self.mail = base / "mail"
         self.submission, self.imap, self.pop3 = ports.free(), ports.free(), ports.free()
-        self._run = Path(tempfile.mkdtemp(prefix="dovecot"))  # names of sockets must be short
-        self._run.chmod(0o755)
         ca, self._entry = trustme.CA(), pwd.getpwnam("mail")
         ca.cert_pem.write_to_path(base / "ca.pem")
         ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(base / "server.pem")
@@ -99,9 +96,9 @@ class MailServer:
         os.chown(self.mail, self._entry.pw_uid, self._entry.pw_gid)
         (base / "oauth2.conf").write_text(OAUTH2.format(port=oidc.port))
         (base / "dovecot.conf").write_text(CONFIG.format(
-            base=base, run=self._run, sink=sink, mechanisms=mechanisms, submission=self.submission, imap=self.imap,
+            base=base, sink=sink, mechanisms=mechanisms, submission=self.submission, imap=self.imap,
             pop3=self.pop3, uid=self._entry.pw_uid, gid=self._entry.pw_gid))
-        dovecotd.start(base / "dovecot.conf", self._run)
+        dovecotd.start(base / "dovecot.conf", base / "run")
 
     def put(self, name: str, *texts: bytes) -> None:
         """Mails in somebody's INBOX."""
@@ -114,5 +111,5 @@ class MailServer:
 
     def stop(self) -> None:
         """End it."""
-        dovecotd.stop(self._run)
-        shutil.rmtree(self._run, ignore_errors=True)
+        dovecotd.stop(self.base / "run")
+        shutil.rmtree(self.base)

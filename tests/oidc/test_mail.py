@@ -32,15 +32,15 @@ def oidc() -> Iterator[Oidc]:
 
 
 @pytest.fixture
-def sink(tmp_path: Path) -> Iterator[Sink]:
-    one = Sink(tmp_path / "sink")
+def sink() -> Iterator[Sink]:
+    one = Sink()
     yield one
     one.stop()
 
 
 @pytest.fixture
-def server(tmp_path: Path, oidc: Oidc, sink: Sink) -> Iterator[MailServer]:
-    one = MailServer(tmp_path / "dovecot", oidc, sink.port)
+def server(oidc: Oidc, sink: Sink) -> Iterator[MailServer]:
+    one = MailServer(oidc, sink.port)
     yield one
     one.stop()
 
