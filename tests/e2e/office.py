@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import pytest
 
-from lanmail import config, envelope, paths, programs, settings
+from lanmail import config, enrolment, envelope, paths, programs, settings
 from tests import ports
 
 HERE = Path(__file__).resolve().parent.parent.parent
@@ -36,15 +36,13 @@ def _path() -> str:
     return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
-def until(condition: Callable[[], T], seconds: float = 20, what: str = "it") -> T:
+def until(condition: Callable[[], T], seconds: float = 30, what: str = "it") -> T:
     """What `condition` returns once it is true; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
         time.sleep(0.02)
     return value
-
-
 
 
 class Office:
@@ -78,12 +76,15 @@ class Office:
         return self.run(BIN / "lanmail", *arguments, "--root", self.root, stdin=stdin).stdout
 
     def account(self, name: str) -> str:
-        """Make an account; its password."""
+        """Make an account; its password. The first by `lanmail account add`, more without a program for each."""
         self.passwords[name] = f"geheim {name} 9"
-        self.lanmail("account", "add", name, "--password-stdin", stdin=self.passwords[name] + "\n")
+        if any(config.account_files(self.where)):
+            enrolment.create(self.where, self.settings, name, {}, self.passwords[name])
+        else:
+            self.lanmail("account", "add", name, "--password-stdin", stdin=self.passwords[name] + "\n")
         return self.passwords[name]
 
-    def run(self, *command: str | Path, stdin: str | bytes = "", check: bool = True, timeout: float = 60,
+    def run(self, *command: str | Path, stdin: str | bytes = "", check: bool = True, timeout: float = 120,
             **env: str) -> subprocess.CompletedProcess[str]:
         """Run a client to its end. With `check`, a failure shows all it said."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
@@ -133,7 +134,7 @@ class Office:
         root = self.where.maildirs / name
         return sorted((path for sub in ("new", "cur") for path in (root / sub).glob("*")), key=lambda path: path.name)
 
-    def arrived(self, name: str, count: int = 1, seconds: float = 20) -> list[bytes]:
+    def arrived(self, name: str, count: int = 1, seconds: float = 30) -> list[bytes]:
         """The contents of an INBOX once `count` mails are in it."""
         until(lambda: len(self.inbox(name)) >= count, seconds, f"{count} mails for {name}")
         found = [path.read_bytes() for path in self.inbox(name)]
