@@ -21,7 +21,7 @@ def start(config: Path, run: Path) -> None:
     """Until it has written its pid."""
     said = config.with_name("stderr")
     with said.open("wb") as file:  # not a pipe: the daemon would keep it open
-        done = subprocess.run([PROGRAM, "-c", config], stdout=file, stderr=file, timeout=20, check=False)
+        done = subprocess.run([PROGRAM, "-c", config], stdout=file, stderr=file, timeout=60, check=False)
     assert not done.returncode, said.read_text()
     office.until(lambda: _pid(run), what="Dovecot's pid")
 

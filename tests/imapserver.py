@@ -54,11 +54,11 @@ class Client:
         """One answer with its literals, without the last CRLF."""
         whole = b""
         while True:
-            whole += await asyncio.wait_for(self.reader.readuntil(b"\r\n"), 10)
+            whole += await asyncio.wait_for(self.reader.readuntil(b"\r\n"), 30)
             literal = LITERAL.search(whole, max(0, len(whole) - 24))
             if literal is None:
                 return whole[:-2]
-            whole += await asyncio.wait_for(self.reader.readexactly(int(literal.group(1))), 10)
+            whole += await asyncio.wait_for(self.reader.readexactly(int(literal.group(1))), 30)
 
     def send(self, data: bytes | str) -> None:
         self.writer.write(data if isinstance(data, bytes) else data.encode())
@@ -94,7 +94,7 @@ class Client:
     async def closed(self) -> bool:
         """Whether the server hangs up now; what it still says is thrown away."""
         with contextlib.suppress(ConnectionError):
-            await asyncio.wait_for(self.reader.read(), 10)
+            await asyncio.wait_for(self.reader.read(), 30)
         return True
 
     def close(self) -> None:

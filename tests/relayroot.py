@@ -55,7 +55,7 @@ class Root:
     async def once(self) -> int:
         """relay --once, in this process; its exit code."""
         log.setup("relay", self.paths.log)
-        return await asyncio.wait_for(relay.once(self.context()), 30)
+        return await asyncio.wait_for(relay.once(self.context()), 60)
 
     def waiting(self) -> list[str]:
         return [spool.parse_name(name).id for place in ("new", "cur")
@@ -112,7 +112,7 @@ class Running:
         await self.relay.close()
 
 
-async def until(condition: Any, seconds: float = 5.0) -> None:
+async def until(condition: Any, seconds: float = 30.0) -> None:
     """Wait for something that another task or thread does."""
     limit = asyncio.get_running_loop().time() + seconds
     while not condition():

@@ -41,7 +41,7 @@ class Client:
         """The next reply, its lines joined by LF; "" at the end of the connection."""
         lines = []
         while True:
-            line = (await asyncio.wait_for(self.reader.readline(), 5)).decode()
+            line = (await asyncio.wait_for(self.reader.readline(), 20)).decode()
             if not line:
                 return "\n".join(lines)
             assert line.endswith("\r\n"), line
@@ -60,7 +60,7 @@ class Client:
     async def ended(self) -> bool:
         """Whether the server closed the connection (after whatever it still said)."""
         try:
-            await asyncio.wait_for(self.reader.read(), 5)
+            await asyncio.wait_for(self.reader.read(), 20)
         except (ConnectionError, TimeoutError) as error:
             return isinstance(error, ConnectionError)
         return True
@@ -68,7 +68,7 @@ class Client:
     async def start_tls(self) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        await asyncio.wait_for(self.writer.start_tls(context), 5)
+        await asyncio.wait_for(self.writer.start_tls(context), 20)
 
     async def login(self, user: str = "alice", password: str = SECRET) -> str:
         return await self.say("AUTH PLAIN " + plain(user, password))
@@ -136,7 +136,7 @@ class Host:
             client.close()
         for server in self.servers:
             server.close()
-        await asyncio.wait_for(self.service.drain(), 10)
+        await asyncio.wait_for(self.service.drain(), 30)
         self.watching.cancel()
 
 

@@ -218,7 +218,7 @@ def test_a_stopped_process_holds_nobody_up(tmp_path, clock):
         fcntl.flock(other, fcntl.LOCK_EX)
         began = time.monotonic()
         guess(counts, "10.0.0.1", "meier", 4)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
     assert counts.wait("10.0.0.1", "meier") == 4
 
 

@@ -180,12 +180,12 @@ class Browser(threading.Thread):
         self.where, self.query, self.page = where, query, ""
 
     def run(self) -> None:
-        folder, limit = pending.Folder(self.where), time.monotonic() + 10
+        folder, limit = pending.Folder(self.where), time.monotonic() + 30
         while time.monotonic() < limit:
             asked = next((one.asked for one in folder.list() if one.asked is not None), None)
             if asked is not None:
                 url = f"{asked.redirect}/?state={asked.state}&{self.query}"
-                with urllib.request.urlopen(url, timeout=10) as answer:
+                with urllib.request.urlopen(url, timeout=30) as answer:
                     self.page = answer.read().decode()
                 return
             time.sleep(0.02)

@@ -29,7 +29,7 @@ def get(url: str, tongue: str = "en", host: str = "", method: str = "GET") -> tu
     if host:
         request.add_header("Host", host)
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.status, dict(answer.headers), answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, dict(error.headers), error.read().decode()
@@ -40,7 +40,7 @@ async def test_the_answer_arrives_and_the_browser_gets_the_outcome() -> None:
         assert re.fullmatch(r"http://localhost:\d+", listener.redirect)
         there = asyncio.to_thread(get, f"{listener.redirect}/?code=4711&state={ASKED.state}", "de-AT,en;q=0.5")
         page = asyncio.ensure_future(there)
-        assert await asyncio.wait_for(listener.code, 5) == "4711"
+        assert await asyncio.wait_for(listener.code, 20) == "4711"
         assert not page.done(), "the page waits for what comes of it"
         listener.tell(done)
         status, headers, text = await page
@@ -57,7 +57,7 @@ async def test_the_same_answer_twice_is_done() -> None:
     async with loopback.Listener("http://localhost", accept) as listener:
         url = f"{listener.redirect}/?code=4711&state={ASKED.state}"
         both = [asyncio.ensure_future(asyncio.to_thread(get, url)) for _ in range(2)]
-        assert await asyncio.wait_for(listener.code, 5) == "4711"
+        assert await asyncio.wait_for(listener.code, 20) == "4711"
         listener.tell(done)
         both.append(asyncio.ensure_future(asyncio.to_thread(get, url)))
         for status, _, text in await asyncio.gather(*both):
@@ -80,7 +80,7 @@ async def test_strangers_change_nothing() -> None:
             assert (status, "not expected" in text) == (400, True)
         assert not listener.code.done()
         good = asyncio.ensure_future(asks(f"/?code=4711&state={ASKED.state}"))
-        assert await asyncio.wait_for(listener.code, 5) == "4711"
+        assert await asyncio.wait_for(listener.code, 20) == "4711"
         listener.tell(done)
         assert (await good)[0] == 200
 
@@ -91,7 +91,7 @@ async def test_an_error_of_the_provider_ends_it_and_is_shown_as_text() -> None:
         url = f"{listener.redirect}/?error=access_denied&error_description={said}&state={ASKED.state}"
         page = asyncio.ensure_future(asyncio.to_thread(get, url))
         with pytest.raises(Declined) as caught:
-            await asyncio.wait_for(listener.code, 5)
+            await asyncio.wait_for(listener.code, 20)
         reason = caught.value.text
         listener.tell(lambda tongue: pages.page("failed", tongue, reason=reason))
         text = (await page)[2]
@@ -107,7 +107,7 @@ async def test_what_is_no_browser_is_let_go(monkeypatch: pytest.MonkeyPatch) -> 
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(said)
             try:
-                answer = await asyncio.wait_for(reader.read(), 5)
+                answer = await asyncio.wait_for(reader.read(), 20)
             except ConnectionError:
                 answer = b""
             assert b" 200 " not in answer

@@ -75,7 +75,7 @@ def toy(tmp_path):
                 pass
 
         def ask(self, line: bytes = b"x\n") -> list[str]:
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as one:
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as one:
                 one.sendall(line)
                 return one.makefile().readline().split()
 
@@ -86,7 +86,7 @@ def toy(tmp_path):
     toy.notified.close()
     for one in started:
         one.terminate()
-        one.communicate(timeout=20)
+        one.communicate(timeout=60)
 
 
 def edit(toy, old, new):
@@ -120,7 +120,7 @@ def test_what_is_on_the_wire_is_finished(toy):
     (toy.root / "slow").touch()
     process = toy.start()
     toy.await_notice("READY=1")
-    with socket.create_connection(("127.0.0.1", int(toy_port(toy))), timeout=10) as one:
+    with socket.create_connection(("127.0.0.1", int(toy_port(toy))), timeout=30) as one:
         one.sendall(b"slow\n")
         time.sleep(0.1)  # the line must have reached the program before it is told to stop
         process.send_signal(signal.SIGTERM)
@@ -157,9 +157,9 @@ def test_exit_codes(toy, flag, code, workers):
 
 
 def test_options(toy):
-    assert toy.start("--check").communicate(timeout=20)[0].endswith("lanmail.toml: ok\n")
-    assert toy.start("--once").communicate(timeout=20)[0] == "once office.lan\n"
-    assert "toy - a program for trying the frame" in toy.start("--help").communicate(timeout=20)[0]
+    assert toy.start("--check").communicate(timeout=60)[0].endswith("lanmail.toml: ok\n")
+    assert toy.start("--once").communicate(timeout=60)[0] == "once office.lan\n"
+    assert "toy - a program for trying the frame" in toy.start("--help").communicate(timeout=60)[0]
     assert toy.start("--nonsense").wait(20) == os.EX_USAGE
 
 

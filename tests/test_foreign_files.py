@@ -74,9 +74,9 @@ class Watch:
                    *, many: bool = False) -> bytes:
         began = time.monotonic()
         writer.write(f"{command}\r\n".encode() if command else b"")
-        answer = await asyncio.wait_for(reader.readline(), 10)
+        answer = await asyncio.wait_for(reader.readline(), 20)
         while many and answer.startswith(b"+OK") and not answer.endswith(b"\r\n.\r\n"):
-            answer += await asyncio.wait_for(reader.readline(), 10)
+            answer += await asyncio.wait_for(reader.readline(), 20)
         assert time.monotonic() - began < SECONDS, command
         assert answer.startswith((b"+OK", b"-ERR")), (command, answer)
         self.heard += answer

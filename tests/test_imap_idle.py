@@ -31,7 +31,7 @@ async def test_idle_hears_of_what_happens_while_it_looks(
         if len(found[0]) == 1:
             heard.clear()
             server.deliver(message("second"))
-            assert heard.wait(5)
+            assert heard.wait(20)
         return found
 
     monkeypatch.setattr(changes, "take_recent", slow_look)

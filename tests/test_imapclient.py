@@ -254,7 +254,7 @@ async def test_idle_ends_with_new_mail_and_may_be_given_up(tmp_path: Path) -> No
         waiting = asyncio.create_task(client.idle(20))
         await asyncio.sleep(0.1)
         server.deliver(imapserver.message("new"))
-        await asyncio.wait_for(waiting, 10)
+        await asyncio.wait_for(waiting, 30)
         assert client.selected.grown
         assert client.selected.exists == 2
         client.selected.grown = False

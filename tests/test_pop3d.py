@@ -27,7 +27,7 @@ class Client:
 
     async def line(self) -> str:
         """The next line; "" at the end of the connection."""
-        return (await asyncio.wait_for(self.reader.readline(), 10)).decode().removesuffix("\r\n")
+        return (await asyncio.wait_for(self.reader.readline(), 30)).decode().removesuffix("\r\n")
 
     async def say(self, text: str) -> str:
         self.writer.write(text.encode() + b"\r\n")
@@ -44,7 +44,7 @@ class Client:
 
     async def ended(self) -> bool:
         with contextlib.suppress(ConnectionError):
-            return not await asyncio.wait_for(self.reader.read(), 10)
+            return not await asyncio.wait_for(self.reader.read(), 30)
         return True
 
     async def log_in(self, user: str = "meier") -> str:
@@ -266,12 +266,12 @@ async def test_a_large_message_comes_in_slices_as_it_is(start: Start) -> None:
     client = await host.logged_in(limit=1 << 24)
     client.writer.write(b"RETR 1\r\nTOP 1 100000\r\nSTAT\r\n")
     first = await client.line()
-    whole = await asyncio.wait_for(client.reader.readuntil(b"\r\n.\r\n"), 10)
+    whole = await asyncio.wait_for(client.reader.readuntil(b"\r\n.\r\n"), 30)
     sent = whole[:-3].replace(b"\r\n..", b"\r\n.")
     assert sent == b"Subject: large\r\n\r\n" + body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     assert first == f"+OK {len(sent)} octets"
     assert await client.line() == "+OK"
-    top = await asyncio.wait_for(client.reader.readuntil(b"\r\n.\r\n"), 10)
+    top = await asyncio.wait_for(client.reader.readuntil(b"\r\n.\r\n"), 30)
     assert whole.startswith(top[:-3])
     assert top.count(b"\n") == 100_003
     assert await client.line() == f"+OK 1 {len(sent)}"
@@ -391,7 +391,7 @@ async def test_asking_without_waiting_and_closing_ones_side(start: Start) -> Non
     client = await host.client()
     client.writer.write(f"USER meier\r\nPASS {PASSWORD}\r\nRETR 1\r\nDELE 1\r\nQUIT\r\n".encode())
     client.writer.write_eof()
-    said = (await asyncio.wait_for(client.reader.read(), 10)).decode().split("\r\n")
+    said = (await asyncio.wait_for(client.reader.read(), 30)).decode().split("\r\n")
     assert said[-3:] == ["+OK Marked as deleted", "+OK Bye", ""]
     assert os.listdir(f"{host.inbox}/new") == []
 
@@ -403,7 +403,7 @@ async def test_stopping_lets_the_answer_in_the_making_out(start: Start) -> None:
     busy.writer.write(b"RETR 1\r\nNOOP\r\n")
     assert (await busy.line()).startswith("+OK")
     draining = asyncio.create_task(host.service.drain(5))
-    assert (await asyncio.wait_for(busy.reader.readuntil(b"\r\n.\r\n"), 10)).endswith(b"\r\n.\r\n")
+    assert (await asyncio.wait_for(busy.reader.readuntil(b"\r\n.\r\n"), 30)).endswith(b"\r\n.\r\n")
     assert await busy.ended()
     assert await idle.ended()
     await draining

@@ -255,7 +255,7 @@ def test_client_hello_that_is_there_before_we_look(tmp_path, certificate):
             with socket.create_connection(("127.0.0.1", host.ports["submissions"])) as quick:
                 quick.sendall(outgoing.read())    # before the loop has run again
                 quick.setblocking(False)
-                answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(quick, 4096), 5)
+                answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(quick, 4096), 20)
         finally:
             await host.close()
         assert answer[:1] == b"\x16", answer    # a handshake record
@@ -269,7 +269,7 @@ async def test_stopping_does_not_wait_for_a_handshake(office):
     silent = await host.open("submissions")
     while not host.service.sessions:
         await asyncio.sleep(0)
-    await asyncio.wait_for(host.service.drain(), 2)
+    await asyncio.wait_for(host.service.drain(), 20)
     assert await silent.ended()
 
 

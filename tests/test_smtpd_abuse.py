@@ -278,5 +278,5 @@ async def test_stop_lets_the_mail_end(office):
     assert (await busy.reply())[:9] == "421 4.3.2"
     busy.close()
     idle.close()
-    await asyncio.wait_for(draining, 5)
+    await asyncio.wait_for(draining, 30)
     assert len(host.queued()) == 1

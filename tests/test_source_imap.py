@@ -263,7 +263,7 @@ async def test_push_returns_when_there_is_new_mail(tmp_path: Path, monkeypatch: 
         await asyncio.sleep(0.3)
         assert not waiting.done()
         there.put(message("three"), account="eva")
-        await asyncio.wait_for(waiting, 10)
+        await asyncio.wait_for(waiting, 30)
         assert (await office.fetch()).fetched == 1
         assert office.driver._seats["eva"].client is client
         there.put(message("four"), account="eva")

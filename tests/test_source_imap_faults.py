@@ -267,7 +267,7 @@ async def test_lost_connections_are_made_again_but_not_in_a_hurry(
         monkeypatch.setattr(push, "pause", sleep)
         for _ in range(4):
             await office.fetch()
-            await asyncio.wait_for(office.driver.wait(office.visit()), 5)
+            await asyncio.wait_for(office.driver.wait(office.visit()), 30)
         assert pauses == [10, 20, 40, 80]
         assert server.count(b"AUTHENTICATE") == 4
 
@@ -300,7 +300,7 @@ async def test_idle_is_said_again_before_servers_end_it(tmp_path: Path, monkeypa
         await asyncio.sleep(0.6)
         assert len(tags) >= 3
         server.writers[0].write(b"* 4 EXISTS\r\n")
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 30)
 
 
 async def test_a_server_that_says_nothing_to_idle_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ class Office:
 
     async def quiet(self) -> None:
         """Until nothing is underway."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asyncio.sleep(0.02)
             while self.desk.tasks or self.desk.behind:
                 await asyncio.sleep(0.01)

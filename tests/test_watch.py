@@ -130,4 +130,4 @@ async def test_the_loop_calls_back(one, tmp_path):
     one.subscribe(tmp_path, lambda _events: heard.set())
     one.attach(asyncio.get_running_loop())
     (tmp_path / "a").write_text("")
-    await asyncio.wait_for(heard.wait(), 5)
+    await asyncio.wait_for(heard.wait(), 20)

@@ -70,7 +70,7 @@ class Space:
             fields["mac"] = hmac.new(secret.encode(), "\n".join(fields.values()).encode(), "sha256").hexdigest()
         request = urllib.request.Request(f"{self.url}lanmail.php", urllib.parse.urlencode(fields).encode())
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -267,7 +267,7 @@ def test_get_and_the_other_files_say_nothing(ready: Space) -> None:
     ready.put("12345678")
     for path in ("lanmail.php", "lanmail_config.php", "lanmail_send.php", "spool/", "spool/index.php"):
         try:
-            with urllib.request.urlopen(ready.url + path, timeout=10) as answer:
+            with urllib.request.urlopen(ready.url + path, timeout=30) as answer:
                 status, text = answer.status, answer.read()
         except urllib.error.HTTPError as error:
             status, text = error.code, b""

@@ -109,7 +109,7 @@ class Root:
     async def once(self) -> int:
         """tokend --once, in this process; its exit code."""
         log.setup("tokend", self.paths.log)
-        return await asyncio.wait_for(tokend.once(self.context()), 30)
+        return await asyncio.wait_for(tokend.once(self.context()), 60)
 
     def mails(self) -> list[tuple[str, str, str]]:
         """(to, subject, text) of what was queued."""

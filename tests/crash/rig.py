@@ -67,7 +67,7 @@ class Process:
     def pid(self) -> int:
         return self.popen.pid
 
-    def wait_ready(self, timeout: float = 20.0) -> "Process":
+    def wait_ready(self, timeout: float = 60.0) -> "Process":
         """Until it said READY=1; the real pid may be that of a child when a wrapper forks."""
         deadline = time.monotonic() + timeout
         self._ready.settimeout(0.1)

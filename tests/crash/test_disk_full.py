@@ -34,12 +34,12 @@ def test_smtpd_on_a_full_disk(tmp_path, mount, min_free):
         with Client(rig.port) as client:
             for _ in range(5):
                 assert client.send(ledger, ["user1"], 500_000).startswith("452 4.3.1")
-        wait_for(lambda: not os.listdir(rig.paths.queue / "tmp"), 5, lambda: os.listdir(rig.paths.queue / "tmp"))
+        wait_for(lambda: not os.listdir(rig.paths.queue / "tmp"), 30, lambda: os.listdir(rig.paths.queue / "tmp"))
         assert not rig.waiting()
         filler.unlink()
         with Client(rig.port) as client:
             # free space is looked at once a second
-            wait_for(lambda: client.send(ledger, ["user1", "user2"], 500_000).startswith("250"), 5)
+            wait_for(lambda: client.send(ledger, ["user1", "user2"], 500_000).startswith("250"), 30)
         rig.start("deliver")
         rig.settle(10)
         audit.check(rig, ledger)
@@ -58,7 +58,7 @@ def test_smtpd_fills_the_disk_itself(tmp_path, mount):
         with Client(rig.port) as client:
             replies = {client.send(ledger, ["user1"], 300_000)[:9] for _ in range(50)}
         assert any(reply.startswith("452 4.3.1") for reply in replies), replies
-        wait_for(lambda: not os.listdir(rig.paths.queue / "tmp"), 5)
+        wait_for(lambda: not os.listdir(rig.paths.queue / "tmp"), 30)
         rig.start("deliver")
         rig.settle(10)
         audit.check(rig, ledger)
@@ -77,7 +77,7 @@ def test_deliver_keeps_the_mail_while_the_maildirs_are_full(tmp_path, mount):
         with Client(rig.port) as client:
             for recipients in (["user1"], ["user1", "user2"], ["user3"]):
                 assert client.send(ledger, recipients, 100_000).startswith("250")
-        wait_for(lambda: "deferred" in log_text(rig), 10, lambda: log_text(rig)[-2000:])
+        wait_for(lambda: "deferred" in log_text(rig), 30, lambda: log_text(rig)[-2000:])
         assert len(rig.waiting()) == 3
         assert deliver.popen.poll() is None
         filler.unlink()

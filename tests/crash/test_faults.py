@@ -126,7 +126,7 @@ def test_smtpd_without_descriptors(rig):
         for one in idle:
             one.close()
     resource.prlimit(smtpd.pid, resource.RLIMIT_NOFILE, (1024, 1024))
-    wait_for(lambda: sends(rig, ledger), 10, lambda: f"{ledger}")
+    wait_for(lambda: sends(rig, ledger), 30, lambda: f"{ledger}")
     assert smtpd.popen.poll() is None
     rig.start("deliver")
     rig.settle()
@@ -153,7 +153,7 @@ def injected(pid, calls, error, when):
     )
     threads = Path(f"/proc/{pid}/task")
     try:
-        wait_for(lambda: all(b"TracerPid:\t0\n" not in (one / "status").read_bytes() for one in threads.iterdir()), 10)
+        wait_for(lambda: all(b"TracerPid:\t0\n" not in (one / "status").read_bytes() for one in threads.iterdir()), 30)
         yield
     finally:
         tracer.send_signal(signal.SIGTERM)

@@ -134,13 +134,13 @@ def test_an_archive_on_a_disk_of_its_own_that_is_full(tmp_path, mount):
         store.spool_of(rig.paths).ensure()
         archived = rig.start("archived")
         wanted = [entry(rig, number) for number in range(3)]
-        wait_for(lambda: journal.path(rig.paths).exists() and ids(rig) == wanted, 20)
+        wait_for(lambda: journal.path(rig.paths).exists() and ids(rig) == wanted, 60)
         filler = fill(rig.paths.archive)
         wanted += [entry(rig, number) for number in range(3, 6)]
-        wait_for(lambda: "archive-deferred" in log_text(rig), 20, lambda: log_text(rig)[-2000:])
+        wait_for(lambda: "archive-deferred" in log_text(rig), 60, lambda: log_text(rig)[-2000:])
         assert archived.popen.poll() is None
         filler.unlink()
-        wait_for(lambda: not os.listdir(rig.paths.spool / "archive/new"), 20, lambda: log_text(rig)[-2000:])
+        wait_for(lambda: not os.listdir(rig.paths.spool / "archive/new"), 60, lambda: log_text(rig)[-2000:])
         assert archived.stop() == 0
         assert ids(rig) == wanted
         assert not list(rig.paths.archive.glob("*/tmp/*"))

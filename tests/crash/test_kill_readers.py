@@ -36,7 +36,7 @@ class Reader:
 
     @contextlib.contextmanager
     def session(self, folder="INBOX"):
-        client = imaplib.IMAP4("127.0.0.1", self.port, timeout=10)
+        client = imaplib.IMAP4("127.0.0.1", self.port, timeout=30)
         try:
             client.login("user1", PASSWORD)
             if folder:
@@ -180,7 +180,7 @@ def test_pop3d(rig):
 
 def delete_first(port, deleted):
     """Delete the first mail; its UIDL, which is in `deleted` once QUIT was confirmed."""
-    client = poplib.POP3("127.0.0.1", port, timeout=10)
+    client = poplib.POP3("127.0.0.1", port, timeout=30)
     try:
         client.user("user1")
         client.pass_(PASSWORD)
@@ -196,7 +196,7 @@ def delete_first(port, deleted):
 
 
 def uidls(port):
-    client = poplib.POP3("127.0.0.1", port, timeout=10)
+    client = poplib.POP3("127.0.0.1", port, timeout=30)
     try:
         client.user("user1")
         client.pass_(PASSWORD)
@@ -231,7 +231,7 @@ def busy_imap(reader, stopping, errors):
 def busy_pop3(port, stopping, errors):
     while not stopping.is_set():
         with contextlib.suppress(*GONE):
-            client = poplib.POP3("127.0.0.1", port, timeout=10)
+            client = poplib.POP3("127.0.0.1", port, timeout=30)
             try:
                 client.user("user1")
                 client.pass_(PASSWORD)
@@ -270,7 +270,7 @@ def test_readers_under_load(rig, imapd, victim):
         for thread in threads:
             thread.join(30)
     rig.settle()
-    wait_for(lambda: reader.look() is not None, 10)
+    wait_for(lambda: reader.look() is not None, 30)
     found = audit.check(rig, ledger)
     for folder in ("One", "Two"):
         reader.look(folder)

@@ -46,7 +46,7 @@ def test_a_start_with_a_full_queue(rig):
     begun = time.monotonic()
     deliver = rig.start("deliver")
     inbox = rig.paths.maildirs / "user1" / "new"
-    wait_for(lambda: inbox.is_dir() and os.listdir(inbox), 30)
+    wait_for(lambda: inbox.is_dir() and os.listdir(inbox), 60)
     first = time.monotonic() - begun
     peak = 0
     while rig.waiting():

@@ -117,7 +117,7 @@ def answers(port: int) -> bool:
     return True
 
 
-def until(condition: Callable[[], object], seconds: float = 15.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait for a condition."""
     limit = time.monotonic() + seconds
     while not condition():

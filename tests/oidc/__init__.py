@@ -63,7 +63,7 @@ class Oidc:
 
     def log(self) -> list[dict[str, Any]]:
         """Each request to the token endpoint: grant, client, status, error, fault."""
-        return requests.get(f"{self.url}/test/log", timeout=10).json()
+        return requests.get(f"{self.url}/test/log", timeout=30).json()
 
     def refreshes(self) -> list[dict[str, Any]]:
         """Those that spent a refresh token."""
@@ -71,11 +71,11 @@ class Oidc:
 
     def faults(self, *wished: dict[str, Any]) -> None:
         """One for each of the next token requests; {} is none."""
-        requests.post(f"{self.url}/test/faults", json=list(wished), timeout=10).raise_for_status()
+        requests.post(f"{self.url}/test/faults", json=list(wished), timeout=30).raise_for_status()
 
     def revoke(self, account: str = "") -> None:
         """As a user, or his administrator, does on the provider's pages."""
-        requests.post(f"{self.url}/test/revoke", json={"account": account}, timeout=10).raise_for_status()
+        requests.post(f"{self.url}/test/revoke", json={"account": account}, timeout=30).raise_for_status()
 
     def authorize_url(self, client: str = "public", **more: str) -> tuple[str, str]:
         """(URL for a browser, the verifier that belongs to it)."""
@@ -93,25 +93,25 @@ class Oidc:
                 "code_verifier": verifier, "client_id": client}
         if client != "public":
             form["client_secret"] = SECRET
-        answer = requests.post(f"{self.url}/token", data=form, timeout=10)
+        answer = requests.post(f"{self.url}/token", data=form, timeout=30)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def browse(self, url: str, account: str) -> str:
         """Go through the pages as somebody with a browser; the URL that the provider sends him back to."""
         with requests.Session() as browser:
-            answer = browser.get(url, allow_redirects=False, timeout=10)
+            answer = browser.get(url, allow_redirects=False, timeout=30)
             for _ in range(20):
                 if answer.is_redirect:
                     there = urljoin(url, answer.headers["location"])
                     if not there.startswith(self.url):
                         return there
-                    answer = browser.get(there, allow_redirects=False, timeout=10)
+                    answer = browser.get(there, allow_redirects=False, timeout=30)
                     continue
                 assert answer.status_code == 200, answer.text[:500]
                 action = re.search(r'action="([^"]+)"', answer.text)
                 fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', answer.text))
                 assert action, answer.text[:500]
                 form = fields | {"login": account, "password": "any"}
-                answer = browser.post(urljoin(url, action[1]), data=form, allow_redirects=False, timeout=10)
+                answer = browser.post(urljoin(url, action[1]), data=form, allow_redirects=False, timeout=30)
         raise AssertionError("the provider's pages lead nowhere")

@@ -146,7 +146,7 @@ async def test_eight_processes_at_the_moment_of_expiry_cost_one_request(tmp_path
         for one in readers:
             one.start()
         async with Running(root):
-            got = {await asyncio.to_thread(done.get, timeout=30) for _ in readers}
+            got = {await asyncio.to_thread(done.get, timeout=60) for _ in readers}
         for one in readers:
             one.join()
         assert len(oidc.refreshes()) == 1
