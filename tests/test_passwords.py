@@ -381,10 +381,10 @@ async def test_unknown_user_and_wrong_password_take_the_same_time():
     took = {"meier": [], "nobody": []}
     for number in range(7):
         for user, times in took.items():
-            before = time.perf_counter()
+            before = time.process_time()
             with pytest.raises(sasl.AuthFailed):
                 await login(checker, user, f"wrong {number}", client=f"192.0.2.{number}")
-            times.append(time.perf_counter() - before)
+            times.append(time.process_time() - before)
     checker.close()
     known, unknown = (statistics.median(times) for times in took.values())
     assert unknown > 0.005, "the unknown user was not hashed for"

@@ -16,6 +16,7 @@ from lanmail.sources.desk import Desk
 from lanmail.sources.job import House, Job
 from tests import ports
 from tests.fetchroot import Root
+from tests.mailroot import until
 
 
 class Driver:
@@ -275,7 +276,7 @@ async def test_nothing_is_fetched_without_the_internet(office: Office) -> None:
     office.desk._checked -= 60
     office.job().due = 0
     office.desk.news.set()
-    await asyncio.sleep(0.1)
+    await until(lambda: office.visits)
     await office.quiet()
     assert office.visits == [("meier/a", False)]
     server.close()
@@ -298,12 +299,12 @@ async def test_push_fetches_when_there_is_news(office: Office) -> None:
     await office.begin()
     driver, = office.waiting
     driver.news.set()
-    await asyncio.sleep(0.1)
+    await until(lambda: len(office.visits) == 2)
     await office.quiet()
     assert len(office.visits) == 2
     office.job().ask()
     office.desk.news.set()
-    await asyncio.sleep(0.1)
+    await until(lambda: len(office.visits) == 3)
     await office.quiet()
     assert len(office.visits) == 3
     assert len(office.drivers) == 1

@@ -16,6 +16,7 @@ from lanmail.errors import Temporary
 from lanmail.oauth import keys, schedule, store
 from lanmail.oauth.refreshing import Refresher, Wish
 from tests import relayroot
+from tests.mailroot import until
 from tests.tokenroot import ADDRESS, AGAIN, OK, Provider, Root, Running, answer
 
 HTML = answer(503, b"<html>Service Unavailable</html>", "Content-Type: text/html")
@@ -248,7 +249,8 @@ async def test_a_token_that_a_server_refuses_is_replaced_once(root, provider):
         token = await tokens.access(root.paths, "own", ADDRESS, unlike=token.fingerprint)
         assert token.secret.reveal() == "A1"
         tokens.rejected(root.paths, token)
-        await asyncio.sleep(0.5)
+        await until(lambda: root.access().rejected and root.record().error)
+        await asyncio.sleep(0.1)
     assert len(provider.forms) == 1, "a second refusal is not the token's fault"
     assert root.access().rejected
     assert root.record().error["class"] == "rejected"
@@ -296,8 +298,7 @@ async def test_hostile_requests_do_nothing(root, provider):
         (directory / name).touch()
     (directory / "directory").mkdir()
     async with Running(root):
-        await asyncio.sleep(0.3)
-        assert os.listdir(directory) == ["directory"]
+        await until(lambda: os.listdir(directory) == ["directory"])
     assert provider.forms == []
 
 

@@ -55,7 +55,7 @@ class Person:
         return path
 
     def imap(self) -> imaplib.IMAP4:
-        client = imaplib.IMAP4(HOST, self.office.port(143), timeout=20)
+        client = imaplib.IMAP4(HOST, self.office.port(143), timeout=60)
         client.login(self.name, self.password)
         return client
 

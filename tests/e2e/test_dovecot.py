@@ -36,7 +36,7 @@ def open_office() -> Iterator[Office]:
 
 
 def log_in(port: int, name: str, password: str) -> imaplib.IMAP4:
-    imap = imaplib.IMAP4(HOST, port, timeout=20)
+    imap = imaplib.IMAP4(HOST, port, timeout=60)
     imap.login(name, password)
     return imap
 
@@ -66,7 +66,7 @@ def imap_state(port: int, name: str, password: str) -> dict[str, Any]:
 
 
 def uidls(port: int, name: str, password: str) -> list[bytes]:
-    pop3 = poplib.POP3(HOST, port, timeout=20)
+    pop3 = poplib.POP3(HOST, port, timeout=60)
     pop3.user(name)
     pop3.pass_(password)
     listed = pop3.uidl()[1]

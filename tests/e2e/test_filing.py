@@ -71,7 +71,7 @@ def test_offlineimap_both_ways(office: Office, account: str) -> None:
     for path in here[5:10]:
         path.unlink()
     (near / "INBOX/new/1.near.x").write_bytes(mail("from here"))
-    imap = imaplib.IMAP4(HOST, office.port(143), timeout=20)
+    imap = imaplib.IMAP4(HOST, office.port(143), timeout=60)
     imap.login(account, office.passwords[account])
     imap.create("Projekte.2026")
     imap.append("Projekte.2026", "(\\Seen)", None, mail("in the folder").replace(b"\n", b"\r\n"))

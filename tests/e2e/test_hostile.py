@@ -100,14 +100,14 @@ def test_foreign_files_of_all_kinds_at_once(office: Office, tmp_path: Path, monk
             by_pop3(office, name, good, monkeypatch)
         used = cpu(imapd), cpu(pop3d)
         time.sleep(2)
-        assert (cpu(imapd) - used[0], cpu(pop3d) - used[1]) < (0.2, 0.2), "they are busy with nothing"
+        assert max(cpu(imapd) - used[0], cpu(pop3d) - used[1]) < 0.4, "they are busy with nothing"
     for name in names:
         assert not before[name] - foreign.inodes(office.where.maildirs / name), f"something of {name} was deleted"
     assert "Traceback" not in office.log()
 
 
 def by_imap(office: Office, name: str, good: bytes) -> None:
-    with imaplib.IMAP4(HOST, office.port(143), timeout=20) as imap:
+    with imaplib.IMAP4(HOST, office.port(143), timeout=60) as imap:
         began = time.monotonic()
         imap.login(name, office.passwords[name])
         imap.list()
@@ -118,12 +118,12 @@ def by_imap(office: Office, name: str, good: bytes) -> None:
         assert good.replace(b"\n", b"\r\n") in texts
         assert not [text for text in texts if foreign.SECRET in text or b"root:x:0" in text]
         imap.search(None, "TEXT", "Eins")
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 60
 
 
 def by_pop3(office: Office, name: str, good: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poplib, "_MAXLINE", 1 << 23)  # some of the mails have lines of megabytes
-    pop = poplib.POP3(HOST, office.port(110), timeout=20)
+    pop = poplib.POP3(HOST, office.port(110), timeout=60)
     pop.user(name)
     pop.pass_(office.passwords[name])
     texts = []
@@ -143,11 +143,11 @@ def test_no_descriptors_left(office: Office, name: str, port: int, words: bytes)
     need("prlimit")
     with program(office, name, files=64) as process:
         clients = []
-        used = cpu(process)
         for _ in range(100):
-            client = socket.create_connection((HOST, office.port(port)), timeout=20)
+            client = socket.create_connection((HOST, office.port(port)), timeout=60)
             clients.append(client)
         greeted = [greeting(client) for client in clients]
+        used = cpu(process)
         time.sleep(1)
         assert cpu(process) - used < 0.3
         assert sum(one.startswith(words) for one in greeted) > 20, greeted
@@ -165,5 +165,5 @@ def greeting(client: socket.socket) -> bytes:
 
 
 def _greets(port: int) -> bool:
-    with socket.create_connection((HOST, port), timeout=20) as client:
+    with socket.create_connection((HOST, port), timeout=60) as client:
         return greeting(client).startswith((b"* OK", b"+OK", b"220 "))

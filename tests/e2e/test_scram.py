@@ -89,7 +89,7 @@ def test_scram_is_offered_only_when_somebody_can_use_it(new_office: Callable[...
     office = new_office()
     office.account("anna")
     office.start()
-    with imaplib.IMAP4(HOST, office.port(143), timeout=20) as imap:
+    with imaplib.IMAP4(HOST, office.port(143), timeout=60) as imap:
         assert not [name for name in imap.capabilities if "SCRAM" in name]
         with pytest.raises(imaplib.IMAP4.error, match="CANNOT"):
             imap.authenticate("SCRAM-SHA-256", lambda _: b"n,,n=anna,r=12345678")

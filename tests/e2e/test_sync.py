@@ -89,7 +89,7 @@ def test_mbsync_two_way(office: Office, account: str) -> None:
     assert len(contents(far)) == 2 * EACH
     assert contents(far) == contents(near / "INBOX")
 
-    imap = imaplib.IMAP4(HOST, office.port(143), timeout=20)
+    imap = imaplib.IMAP4(HOST, office.port(143), timeout=60)
     imap.login(account, office.passwords[account])
     imap.select("INBOX")
     imap.store("1:100", "+FLAGS", "(\\Flagged)")
@@ -165,7 +165,7 @@ def test_rounds_with_changes_on_both_sides(office: Office, account: str) -> None
     far, near = office.where.maildirs / account, office.root / f"near-{account}"
     rc = configured(office, account, near)
     fill(far, "far")
-    imap = imaplib.IMAP4(HOST, office.port(143), timeout=20)
+    imap = imaplib.IMAP4(HOST, office.port(143), timeout=60)
     imap.login(account, office.passwords[account])
     imap.create("Projekte")
     office.run("mbsync", "-c", rc, "-a", timeout=120)
