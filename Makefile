@@ -18,7 +18,7 @@ run: venv
 	@exec bin/lanmail demo --root .
 
 test: venv
-	@$(VENV)/python -m pytest -q -n $(WORKERS) --dist loadgroup $(ARGS)
+	@$(VENV)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: lint test
 

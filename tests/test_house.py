@@ -244,10 +244,3 @@ def test_python_that_we_start_takes_no_modules_from_the_working_directory() -> N
              if "sys.executable" in line]
     assert len(lines) >= 4
     assert not [line for line in lines if 'sys.executable, "-P", ' not in line]
-
-
-@pytest.mark.xdist_group("house")
-@pytest.mark.parametrize("id", ["plain", "a@b"])
-def test_marks_of_groups_have_an_effect(request: pytest.FixtureRequest, id: str) -> None:
-    """xdist keeps together what has the same end of its id; see conftest.py."""
-    assert request.node.nodeid.endswith("@house") is getattr(request.config.option, "loadgroup", False)

@@ -306,7 +306,6 @@ def remaining(inbox: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("alone")
 async def test_many_hands_on_one_mailbox(scene: Scene) -> None:
     one, two = await scene.one_each()
     three, four = await scene.one_each()

@@ -9,7 +9,7 @@ import pytest
 
 from tests import dialogs
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("proxy")]  # one site for all of them
+pytestmark = pytest.mark.slow
 CLIENT = "192.0.2.7"
 V1 = f"PROXY TCP4 {CLIENT} 127.0.0.1 40000 110\r\n".encode()
 V2 = (b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack(">H", 12)

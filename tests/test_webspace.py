@@ -23,7 +23,6 @@ from tests.httppeer import ok
 from tests.relayroot import Root
 from tests.smtppeer import Peer
 
-pytestmark = pytest.mark.xdist_group("webspace")
 TEXT = ("From: meier@office.lan\nTo: X <x@far.example>, colleague@office.lan\nSubject: Gr\u00fc\u00dfe\n\n"
         ".dot\nbody \u00e4\n").encode()
 PASSWORD = "a-very-long-script-password-0123456789"

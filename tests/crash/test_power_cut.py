@@ -19,7 +19,7 @@ from tests.crash import audit, rounds
 from tests.crash.load import ACCEPTED, REFUSED, UNKNOWN, Ledger, Load
 from tests.crash.rig import Rig
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("power")]
+pytestmark = pytest.mark.slow
 
 _SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN
 _NO_LOG_FLUSH = 2  # EXT4_GOING_FLAGS_NOLOGFLUSH

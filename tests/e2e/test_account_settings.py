@@ -14,7 +14,7 @@ from tests.e2e.office import DOMAIN, Office, until
 from tests.e2e.people import Person, subject_of
 from tests.e2e.submission import Sink
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("account_settings")]  # one office for all of them
+pytestmark = pytest.mark.slow
 
 
 @dataclass

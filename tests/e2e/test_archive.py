@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.office import BIN, DOMAIN, HOST, Office, mail, need, until
 from tests.e2e.submission import Sink
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("archive")]  # one office for all of them
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from tests import dovecot, fetchroot
 from tests.e2e.office import DOMAIN, HOST, Office, need, until
 from tests.e2e.submission import Sink
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("autoresponder")]  # one office for all of them
+pytestmark = pytest.mark.slow
 
 
 class Here(Office):

@@ -10,7 +10,7 @@ from lanmail.sources import place
 from tests.e2e.office import DOMAIN, HOST, Office, need, until
 from tests.e2e.submission import Sink
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("forward")]  # one office for all of them
+pytestmark = pytest.mark.slow
 
 TARGETS = {"local": "schmidt", "group": "sales", "outside": "eva@far.example"}
 

@@ -16,7 +16,7 @@ from tests.e2e.provider import Provider
 from tests.e2e.submission import Sink
 from tests.oidc import SECRET, Oidc
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("oidc")]
+pytestmark = pytest.mark.slow
 EVA = "eva@firma.example"
 MAIL = "From: kunde@far.example\nTo: eva@firma.example\nSubject: {}\nMessage-ID: <{}@far.example>\n\nGuten Tag\n"
 

@@ -15,7 +15,7 @@ from authlib.integrations.requests_client import OAuth2Session
 
 from tests.e2e.office import DOMAIN, HOST, Office, mail, need, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("oauth_server")]  # one office for all of them
+pytestmark = pytest.mark.slow
 
 
 class House(Office):

@@ -22,7 +22,7 @@ from lanmail import indexes, maildir, programs
 from tests import invoices
 from tests.e2e.office import BIN, DOMAIN, HERE, HOST, Office, mail, need, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sandbox")]  # one office for all of them
+pytestmark = pytest.mark.slow
 UNITS = HERE / "systemd"
 COMMON = UNITS / "lanmail-.service.d/10-lanmail.conf"
 INSTALLED = (("/etc/lanmail", "conf"), ("/var/lib/lanmail", ""), ("/run/lanmail", "run"))
