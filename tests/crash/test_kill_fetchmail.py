@@ -63,7 +63,7 @@ def test_each_step(office: Rig, dovecot: Dovecot, delete: bool, mode: str) -> No
     fetchmail, number = Stepper(office, "fetchmail"), 0
     expected: Counter[str] = Counter()
     try:
-        for n in range(1, ENOUGH):
+        for n in rounds.steps(1, ENOUGH):
             for _ in range(2):
                 number += 1
                 dovecot.add(message(number))
@@ -119,7 +119,7 @@ def test_a_full_disk_while_fetching(office: Rig, dovecot: Dovecot) -> None:
     office.injected = True
     fetchmail, number = Stepper(office, "fetchmail"), 0
     try:
-        for n in range(1, ENOUGH):
+        for n in rounds.steps(1, ENOUGH):
             for _ in range(2):
                 number += 1
                 dovecot.add(message(number))

@@ -111,7 +111,7 @@ def test_imapd(rig, imapd, name):
     stepper, reader = imapd
     ledger, deaths = Ledger(), 0
     victim = lay(rig, ledger) if name == "expunge" else None  # UID 1, the only one that may go
-    for n in range(1, 200):
+    for n in rounds.steps(1, 200):
         lay(rig, ledger)
         stepper.start(n, "before")
         if stepper.ready():
@@ -147,7 +147,7 @@ def test_pop3d(rig):
     ledger, deaths, known, deleted = Ledger(), 0, {}, set()
     pop3d = Stepper(rig, "pop3d")
     try:
-        for n in range(1, 200):
+        for n in rounds.steps(1, 200):
             lay(rig, ledger)
             lay(rig, ledger)
             pop3d.start(n, "before")

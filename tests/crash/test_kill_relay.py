@@ -81,7 +81,7 @@ def test_each_step(office: Rig, sink: Sink, kind: str, mode: str) -> None:
     configure(office, more)
     relay, doubled = Stepper(office, "relay"), 0
     try:
-        for n in range(1, ENOUGH):
+        for n in rounds.steps(1, ENOUGH):
             token = f"r{n:04}"
             put(office, token, *names)
             ended = relay.run(n, mode, "--once")
@@ -112,7 +112,7 @@ def test_a_failed_forward_comes_back_exactly_once(office: Rig, sink: Sink, error
     office.injected = error == "ENOSPC"
     facts = (("account", "user1"), ("keep", "no"))
     try:
-        for n in range(1, ENOUGH):
+        for n in rounds.steps(1, ENOUGH):
             token = f"f{n:04}"
             put(office, token, "no", origin=envelope.Origin("forward", facts))
             ended = relay.run(n, error, "--once")
@@ -168,7 +168,7 @@ def test_an_error_at_each_step(office: Rig, sink: Sink, kind: str, error: str) -
     configure(office, more)
     relay = Stepper(office, "relay")
     try:
-        for n in range(1, ENOUGH):
+        for n in rounds.steps(1, ENOUGH):
             token = f"e{n:04}"
             put(office, token, *names)
             ended = relay.run(n, error, "--once")

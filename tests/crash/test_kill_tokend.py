@@ -10,6 +10,7 @@ import pytest
 
 from lanmail.oauth import store
 from lanmail.secret import Secret
+from tests.crash import rounds
 from tests.crash.rig import Rig
 from tests.crash.steps import Stepper
 
@@ -106,7 +107,7 @@ def test_each_step(rig: Rig, rotation: str, mode: str) -> None:
     tokend, lost = Stepper(rig, "tokend"), []
     try:
         office = Office(rig, provider, rotation)
-        for n in range(1, ENOUGH):
+        for n in rounds.steps(1, ENOUGH):
             office.due(n)
             before = office.notices()
             ended = tokend.run(n, mode, "--once")
