@@ -114,6 +114,7 @@ class Notices:
         self._counts: dict[str, Counts] = {}
         self._notes: dict[str, metadata.Entries] = {}
         self._dirty: set[str] = set()
+        self._doubtful: set[str] = set()  # looked at once in vain
         self._noted: set[str] = set()  # mailboxes ("" is the server) whose annotations may have changed
         self._moved = False  # mailboxes came or went, or subscriptions changed
         self._looked: dict[str | None, float] = {}
@@ -284,14 +285,24 @@ class Notices:
             elif not self._is_selected(name) and self._ripe(name):  # what happens to that one it hears otherwise
                 self._dirty.discard(name)
                 try:
-                    await self._tell_counts(name)
+                    told = await self._tell_counts(name)
                 except OSError:
                     self._dirty.add(name)
                     self._happened()
                     raise
+                self._look_again(name, told=told)
                 await self.session.room()
         if self._noted and self._ripe(metadata.FOLDER):
             await self._tell_notes()
+
+    def _look_again(self, name: str, *, told: bool) -> None:
+        """Once more when nothing was news: we may have been faster than whoever was just putting a message there."""
+        if told or name in self._doubtful:
+            self._doubtful.discard(name)
+        else:
+            self._doubtful.add(name)
+            self._dirty.add(name)
+            self._ripe(name)
 
     def _is_selected(self, name: str) -> bool:
         view = self.session.selected
@@ -304,8 +315,8 @@ class Notices:
         except No:
             return ""
 
-    async def _tell_counts(self, name: str, *, always: bool = False) -> None:
-        """§5.1 to §5.3: STATUS, when it is news."""
+    async def _tell_counts(self, name: str, *, always: bool = False) -> bool:
+        """§5.1 to §5.3: STATUS, when it is news; whether it was."""
         session, home, events = self.session, self.session.home, self._wanted[name]
         try:
             if not home.rights(name) >= {"l", "r"}:
@@ -314,18 +325,19 @@ class Notices:
         except (box.Gone, No):  # then it is no longer wanted; if it is, after another look
             self._dirty.add(name)
             self._happened(moved=True)
-            return
+            return True
         before, now = self._counts.get(name), Counts.of(found)
         self._counts[name] = now
         flags = "FLAGCHANGE" in events
         if not always and before is not None and (
                 before == now or (not flags and (before.uidvalidity, before.uidnext, before.messages)
                                   == (now.uidvalidity, now.uidnext, now.messages))):
-            return
+            return False
         text = f"MESSAGES {now.messages} UIDNEXT {now.uidnext} UIDVALIDITY {now.uidvalidity} UNSEEN {now.unseen}"
         if flags or session.condstore:
             text += f" HIGHESTMODSEQ {now.modseq}"
         session.untagged(b"STATUS " + home.wire(home.shown(name)) + f" ({text})".encode())
+        return True
 
     async def tell_names(self, own: Collection[str] = ()) -> None:
         """§5.4, §5.5: LIST for mailboxes that came, went or were renamed, and for changed subscriptions.
