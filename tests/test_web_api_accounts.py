@@ -1,12 +1,13 @@
 """account.* of the HTTP API: nothing that a caller does skips what the files in conf/ are checked for."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from lanmail import apikeys, config, passwords
+from lanmail import apikeys, config, grants, passwords
 from tests import webserver
 from tests.test_web_api import Api
 
@@ -113,6 +114,18 @@ async def test_the_postmaster_moves_and_stays(api: Api) -> None:
     assert moved["settings"]["postmaster"] is True
     assert (await api.result("account.get", name="chef"))["settings"]["postmaster"] is False
     assert (await api.result("account.delete", name="chef", mail="delete"))["mail"] == "delete"
+
+
+async def test_who_comes_under_an_old_name_finds_no_log_ins(api: Api) -> None:
+    register = grants.Register(api.paths.state)
+    client, _ = register.add_client("meier", "x", [grants.SCOPES["imap"]])
+    code = register.code(client, "meier", [grants.SCOPES["imap"]], "http://localhost/")
+    token = register.exchange(code, client.id, time.time()).access
+    assert grants.verify_token(api.paths.state, token, service="imap") == "meier"
+    await api.result("account.delete", name="meier")
+    await api.result("account.create", name="meier", password="geheim 12")
+    assert grants.verify_token(api.paths.state, token, service="imap") is None
+    assert register.clients() == []
 
 
 async def test_passwords(api: Api) -> None:

@@ -91,7 +91,7 @@ def _foreign(request: Request) -> bool:
     if origin is None or origin == "null":
         return False  # no-referrer makes browsers say null for our own page; the cookie decides
     house: House = request.app.state.house
-    return not guard.is_ours(urlsplit(origin).netloc, house.settings())
+    return not guard.is_ours(origin.partition("://")[2], house.settings())
 
 
 def _page(request: Request, query: dict[str, str], problem: str) -> Response:
