@@ -94,10 +94,10 @@ def read(text: str) -> Answer:
         raise Foreign("that is too long for an answer of a provider")
     line = "".join(text.split()).strip("<>\"'")
     found = _parameters(line)
-    if found.keys() & {"code", "error"}:
+    if found.get("code") or found.get("error"):
         return Answer(found.get("code", ""), found.get("state"), found.get("iss"), found.get("error", ""),
                       shown(found.get("error_description", "")))
-    if "://" in line or "?" in line or " " in text.strip() or not _CODE.fullmatch(line):
+    if found or "://" in line or "?" in line or " " in text.strip() or not _CODE.fullmatch(line):
         raise Foreign("there is neither a code nor an error in it; copy the whole address line of the page that could "
                       "not be shown (it has code=… in it)")
     return Answer(unquote(line))
