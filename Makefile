@@ -18,7 +18,7 @@ run: venv
 	@exec bin/lanmail demo --root .
 
 test: venv
-	@$(VENV)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(VENV)/python -m pytest -q -n $(WORKERS) --dist loadfile --cache-clear $(ARGS) || { [ $$? = 1 ] && $(VENV)/python -m tests.again; }
 
 check: lint test
 

@@ -1,8 +1,17 @@
 """Fixtures that several test modules share."""
 
+import os
+
+import hypothesis
 import pytest
 
 from tests import smtp_host
+
+# A run of all tests tries the same values each time, and none for a limited time: what it says depends on the code
+# alone. `make fuzz` tries others.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=2_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 @pytest.fixture(scope="session")
