@@ -6,6 +6,7 @@ is not concerned stays as it is, byte for byte.
 """
 
 import errno
+import hashlib
 import os
 import re
 import tomllib
@@ -175,16 +176,33 @@ def _path(key: str) -> Key:
     return tuple(parts)
 
 
-def edit(path: Path, changes: Mapping[Key, Any], check: Callable[[Document], object], *, mode: int = 0o640) -> None:
+def edit(path: Path, changes: Mapping[Key, Any], check: Callable[[Document], object], *, mode: int = 0o640,
+         version: str | None = None) -> None:
     """Set each key to its value (None takes it away) in the file, which is made when it is missing.
 
-    A key that stands there commented out, as in the sample, is set in that place. Raises ConfigError, OSError.
+    A key that stands there commented out, as in the sample, is set in that place. With a `version`, only if the file
+    still has it. Raises Conflict, ConfigError, OSError.
     """
     with lock(path.parent):
         text, changed = preview(path, changes)
+        if version is not None and version != _version(text):
+            raise Conflict(str(path))
         check(parse(path, changed))
         if changed != text:
             atomic.write(path, changed, mode=_mode(path, mode))
+
+
+class Conflict(Exception):
+    """The file was changed since it was read."""
+
+
+def version(path: Path) -> str:
+    """What changes whenever the file does; of no file that of an empty one. ConfigError."""
+    return _version(read_text(path) if os.path.lexists(path) else "")
+
+
+def _version(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def preview(path: Path, changes: Mapping[Key, Any]) -> tuple[str, str]:

@@ -301,14 +301,15 @@ def _mode(path: Path) -> int:
         return 0
 
 
-def edit(path: Path, changes: Mapping[str | Key, Any]) -> None:
+def edit(path: Path, changes: Mapping[str | Key, Any], *, version: str | None = None) -> None:
     """Set keys of a file in conf/: "smtpd.max_size" or a tuple of its parts.
 
     None takes a key away, conffile.Default makes it a comment again. Comments and formatting stay, the result is
-    checked before anything is written, the file is replaced at once, and a lock keeps other editors out. Raises
-    ConfigError, with the old file untouched.
+    checked before anything is written, the file is replaced at once, and a lock keeps other editors out. With a
+    `version` (conffile.version) only if the file still has it. Raises ConfigError or conffile.Conflict, with the old
+    file untouched.
     """
-    conffile.edit(path, _parts(changes), _checker(path))
+    conffile.edit(path, _parts(changes), _checker(path), version=version)
 
 
 def problems_with(path: Path, changes: Mapping[str | Key, Any]) -> list[Problem]:

@@ -44,7 +44,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from lanmail import daemon, grants, log, settings, sockets, tls
-from lanmail.web import app
+from lanmail.web import app, sessions
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
 
@@ -96,7 +96,7 @@ async def serve(context: daemon.Context) -> None:
             await server.up.wait()
         context.ready()
         stopped = asyncio.ensure_future(context.stopping.wait())
-        sweeping = asyncio.ensure_future(_sweep(grants.Register(context.paths.state)))
+        sweeping = asyncio.ensure_future(_sweep(context))
         await asyncio.wait({stopped, *working}, return_when=asyncio.FIRST_COMPLETED)
         for server in servers:
             server.should_exit = True
@@ -106,11 +106,13 @@ async def serve(context: daemon.Context) -> None:
         house.close()
 
 
-async def _sweep(register: grants.Register) -> None:
-    """Take void tokens away, now and then."""
+async def _sweep(context: daemon.Context) -> None:
+    """Take void tokens and old sessions away, now and then."""
+    register = grants.Register(context.paths.state)
     while True:
         with contextlib.suppress(OSError):
             await asyncio.to_thread(register.sweep, time.time())
+            await asyncio.to_thread(sessions.Store(context.paths).sweep, context.settings)
         await asyncio.sleep(SWEEP)
 
 

@@ -281,11 +281,6 @@ def einvoice_saved(*, id: str, account: str, file: str) -> None:
     event("einvoice-saved", id=id, account=account, file=file)
 
 
-def changed(*, by: str, client: str, what: str, about: str) -> None:
-    """Somebody changed something over HTTP: the record of who did what, from where."""
-    event("changed", by=by, client=client, what=what, about=about)
-
-
 def requested(*, client: str, method: str, path: str, status: int, seconds: float) -> None:
     """An HTTP request was answered; 0 is a connection that broke."""
     event("requested", client=client, method=method, path=path, status=status, seconds=seconds)

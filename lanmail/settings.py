@@ -236,6 +236,8 @@ class Httpd(Model):
     trusted_proxies: list[Network] = _key([], "Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto count.")
     max_body: Size = _key("1MB", "Largest request body; messages may be as large as smtpd.max_size.")
     max_connections: int = _key(200, "Most connections at a time; more are told 503.", ge=1)
+    session: Duration = _key("12h", "How long a log-in to the web pages lasts at most.")
+    session_idle: Duration = _key("1h", "How long it lasts when nothing is done.")
 
 
 class Auth(Model):
@@ -276,6 +278,8 @@ class AccountDefaults(Model):
     deny_internet: bool = _key(False, "Mail to addresses outside is refused: 521 5.7.1.")
     junk: bool = _key(True, "Mail that filters take for spam goes into the folder Junk.")
     sent_copy: bool = _key(False, "What the account sends by SMTP is kept in its Sent folder (clients mostly do).")
+    self_service: bool = _key(
+        True, "The person may change forwarding, autoresponder and external mailboxes by the web pages and the API.")
     archive: bool = _key(False, "All mail that the account receives or sends is archived.")
     archive_years: int = _key(
         0, "So many full calendar years its mail stays in the archive, then a purge takes it; 0 is for ever.", ge=0)
@@ -291,6 +295,7 @@ class _Own(Model):
                       pattern=f"^({scram.FORM})?$")
     disabled: bool = _key(False, "No log-in; mail is still accepted and kept.")
     postmaster: bool = _key(False, "Gets mail to postmaster and abuse, and undeliverable mail; one account has it.")
+    administrator: bool = _key(False, "May change everything here by the web pages.")
     groups: list[Group] = _key([], 'Groups that the account belongs to; they get rights in folders as "group=NAME".')
     shared: bool = _key(False, "A team mailbox: its members see it as Shared.NAME; nobody needs to log in to it.")
     members: list[Member] = _key(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from lanmail import apikeys, passwords, spool
+from lanmail import apikeys, audit, passwords, spool
 from lanmail.web.api import frame
 from tests import webserver
 from tests.mailroot import DOMAIN
@@ -168,14 +168,15 @@ async def test_not_too_fast(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await api.call("server.version")).status_code == 200, "others are not held up"
 
 
-async def test_changes_are_in_the_log(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
-    from lanmail import log
-
-    log.setup("httpd", api.paths.log)
+async def test_changes_are_noted_with_who_what_and_from_where(api: Api) -> None:
+    await api.result("account.modify", name="meier", settings={"full_name": "E.", "forward": {"to": ["x@y.example"]}})
+    await api.result("account.get", name="meier")
     await api.result("queue.delete", id=put(api, "x@far.example"))
-    text = "".join(path.read_text() for path in api.paths.log.iterdir())
-    assert "changed by=admin client=127.0.0.1 what=queue.delete" in text
-    assert not any(key in text for key in api.keys.values())
+    delete, modify = audit.last(api.paths, 10)
+    assert " by=admin client=127.0.0.1 what=queue.delete about=" in delete
+    assert modify.partition(" ")[2] == (
+        "by=admin client=127.0.0.1 what=account.modify about=meier keys=forward.to,full_name")
+    assert list(audit.last(api.paths, 1)) == [delete]
 
 
 async def test_it_describes_itself(api: Api) -> None:

@@ -7,6 +7,8 @@ from lanmail.web import authorize, clientsetup, consent, guard, health, views
 from lanmail.web.api import accounts, frame, queue, server
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
+from lanmail.web.pages import account, entrance
+from lanmail.web.pages.frame import handlers
 
 
 def make(house: House) -> Asgi:
@@ -20,5 +22,8 @@ def make(house: House) -> Asgi:
     for noun in (server, accounts, queue):  # their methods are in the table by now
         assert noun.__doc__
     application.include_router(frame.router)
+    for page in (entrance, account):
+        application.include_router(page.router)
+    handlers(application)
     application.mount("/static", StaticFiles(directory=views.HERE / "static"))
     return guard.Guard(application, house)

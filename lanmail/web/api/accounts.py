@@ -4,13 +4,12 @@ Settings are those of conf/accounts/NAME.toml, sections as objects: {"forward": 
 a setting away, so that the default counts again. Passwords go in and never come out.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from lanmail import atomic, config, enrolment, sasl, schema
+from lanmail import conffile, config, enrolment, sasl, schema
 from lanmail.autoanswer import memory
 from lanmail.errors import ConfigError, MailError
 from lanmail.settings import Account
@@ -87,19 +86,15 @@ def _path(call: Call, name: str) -> Path:
     return path
 
 
-def _version(path: Path) -> str:
-    return hashlib.sha256(atomic.read(path)).hexdigest()[:16]
-
-
 def _known(call: Call, path: Path) -> dict[str, Any]:
     loaded = call.house.settings()
     known: dict[str, Any] = {"name": path.stem, "addresses": enrolment.addresses(loaded, path.stem)}
     try:
         read = config.load_account(path, loaded.account_defaults)
     except ConfigError as error:
-        return known | {"problem": str(error), "version": _version(path)}
+        return known | {"problem": str(error), "version": conffile.version(path)}
     return known | {"settings": read.model_dump(mode="json", exclude=_SECRET), "password": None,
-                    "password_set": bool(read.password), "version": _version(path)}
+                    "password_set": bool(read.password), "version": conffile.version(path)}
 
 
 @method("account.list", Page, needs="read", reads=True)
@@ -151,13 +146,11 @@ def create(call: Call, given: New) -> dict[str, Any]:
 def modify(call: Call, given: Changed) -> dict[str, Any]:
     """Change settings of an account; all of them or, if one is wrong, none."""
     path = _path(call, given.name)
-    if given.if_version is not None and given.if_version != _version(path):
-        raise Refused("conflict", "the account was changed meanwhile; get it again", "if_version")
     changes = _flat(given.settings)
     moved = changes.pop(("postmaster",), None) if changes.get(("postmaster",)) is True else None
     _may_set(changes)
-    if changes:
-        config.edit(path, changes)
+    if changes or given.if_version is not None:
+        config.edit(path, changes, version=given.if_version)
     if moved:
         enrolment.make_postmaster(call.house.paths, path.stem)
     return _known(call, path)
@@ -173,7 +166,7 @@ def delete(call: Call, given: Removed) -> dict[str, Any]:
     return {"name": path.stem, "mail": given.mail}
 
 
-@method("account.password", Passworded, needs="self")
+@method("account.password", Passworded, needs="self", always=True)
 def password(call: Call, given: Passworded) -> dict[str, Any]:
     """Change a password. An account that changes its own must give the old one, too."""
     path = _path(call, given.name)
@@ -220,7 +213,8 @@ def _section(call: Call, given: Section, name: str) -> dict[str, Any]:
     if given.settings is not None:
         config.edit(path, _flat(given.settings, (name,)))
     read = config.load_account(path, call.house.settings().account_defaults)
-    return {"name": path.stem, "settings": getattr(read, name).model_dump(mode="json"), "version": _version(path)}
+    return {"name": path.stem, "settings": getattr(read, name).model_dump(mode="json"),
+            "version": conffile.version(path)}
 
 
 def _flat(settings: dict[str, Any], above: tuple[str, ...] = ()) -> dict[str | tuple[str, ...], Any]:

@@ -19,7 +19,7 @@ import json
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -28,7 +28,7 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from lanmail import apikeys, log, sasl
+from lanmail import apikeys, audit, conffile, sasl
 from lanmail.errors import ConfigError, MailError, Temporary
 from lanmail.web.house import House
 
@@ -37,7 +37,7 @@ _FIELD = re.compile(r"([\w.]+(?:\[\d+\])?):")  # as problems with settings begin
 Right = Literal["admin", "read", "self"]
 DEPTH = 50  # of nested JSON
 _BURST, _RATE = 200.0, 20.0  # calls at once and by second, of one caller
-_STATUS = {"bad_json": 400, "invalid_field": 400, "unknown_field": 400, "unauthorized": 401, "forbidden": 403,
+STATUS = {"bad_json": 400, "invalid_field": 400, "unknown_field": 400, "unauthorized": 401, "forbidden": 403,
            "not_found": 404, "unknown_method": 404, "exists": 409, "conflict": 409, "too_large": 413,
            "unsupported_media_type": 415, "refused_by_rule": 422, "rate_limited": 429, "busy": 503}
 
@@ -100,15 +100,17 @@ class Method:
     reads: bool
     work: Callable[[Call, Any], Any]
     about: str
+    always: bool = False  # an account may do it even without self_service
 
 
 METHODS: dict[str, Method] = {}
 
 
-def method(name: str, params: type[Params], *, needs: Right = "admin", reads: bool = False) -> Callable[[Any], Any]:
+def method(name: str, params: type[Params], *, needs: Right = "admin", reads: bool = False,
+           always: bool = False) -> Callable[[Any], Any]:
     """Make a function a method; its docstring describes it."""
     def register(work: Callable[[Call, Any], Any]) -> Callable[[Call, Any], Any]:
-        METHODS[name] = Method(name, params, needs, reads, work, (work.__doc__ or "").strip())
+        METHODS[name] = Method(name, params, needs, reads, work, (work.__doc__ or "").strip(), always)
         return work
 
     return register
@@ -133,30 +135,63 @@ async def call(name: str, request: Request) -> JSONResponse:
     try:
         caller = await _caller(house, request, client)
         _slow_down(house, caller.name, client)
-        found = METHODS.get(name)
-        if found is None:
-            raise Refused("unknown_method", f"there is no method {name[:100]!r}; see /api/v1/openapi.json")
-        _may(caller, found)
+        found = _allowed(house, caller, name)
         params = await _params(found, request)
-        result = await run_in_threadpool(found.work, Call(house, caller, client, asyncio.get_running_loop()), params)
+        doing = Call(house, caller, client, asyncio.get_running_loop())
+        return JSONResponse({"ok": True, "result": await run_in_threadpool(_done, found, doing, params)})
     except Refused as refused:
         return _no(refused)
+
+
+def carry_out(doing: Call, name: str, given: dict[str, Any]) -> Any:
+    """The result of a method that a page calls, in a thread, with the checks of all calls. Refused."""
+    found = _allowed(doing.house, doing.caller, name)
+    return _done(found, doing, _checked(found.params, given, strict=True))
+
+
+def _done(found: Method, doing: Call, params: Params) -> Any:
+    """Do it, and note who changed what."""
+    try:
+        result = found.work(doing, params)
     except ConfigError as error:
         said = "; ".join(one.text for one in error.problems)
         about = _FIELD.match(error.problems[0].text)
-        return _no(Refused("invalid_field", said, about[1] if about else None))
+        raise Refused("invalid_field", said, about[1] if about else None) from None
+    except conffile.Conflict:
+        raise Refused("conflict", "it was changed meanwhile; look at it again", "if_version") from None
     except (MailError, OSError) as error:
-        return _no(Refused("busy", str(error)))
+        raise Refused("busy", str(error)) from None
     if not found.reads:
-        log.changed(by=caller.name, client=client, what=name, about=str(getattr(params, "name", "")))
-    return JSONResponse({"ok": True, "result": result})
+        audit.note(doing.house.paths, by=doing.caller.name, client=doing.client, what=found.name,
+                   about=_about(params), keys=_touched(params))
+    return result
+
+
+def _about(params: Params) -> str:
+    named = (getattr(params, key, None) for key in ("name", "account", "address", "id"))
+    return next((str(value) for value in named if value), "")
+
+
+def _touched(params: Params) -> list[str]:
+    """The names of what was given, never the values: among them are passwords."""
+    said = params.model_fields_set - {"name", "settings", "if_version"}
+    settings = getattr(params, "settings", None) or {}
+    return sorted(said) + sorted(_dotted(settings))
+
+
+def _dotted(settings: dict[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from _dotted(value, f"{above}{key}.")
+        else:
+            yield above + key
 
 
 def _no(refused: Refused) -> JSONResponse:
     error = {"code": refused.code, "message": refused.message} | ({"field": refused.field} if refused.field else {})
     headers = {"WWW-Authenticate": 'Bearer realm="lanmail"'} if refused.code == "unauthorized" else {}
     headers |= {"Retry-After": "1"} if refused.code == "rate_limited" else {}
-    return JSONResponse({"ok": False, "error": error}, _STATUS[refused.code], headers)
+    return JSONResponse({"ok": False, "error": error}, STATUS[refused.code], headers)
 
 
 # who
@@ -183,11 +218,20 @@ async def _by_password(house: House, word: str, client: str) -> Caller:
     return Caller(account.name, f"account:{account.name}")
 
 
-def _may(caller: Caller, wanted: Method) -> None:
-    if caller.rights == "admin" or (wanted.needs == "self" and caller.account is not None):
-        return
-    if caller.rights == "read" and wanted.reads:
-        return
+def _allowed(house: House, caller: Caller, name: str) -> Method:
+    """The method, if there is one and the caller may call it."""
+    wanted = METHODS.get(name)
+    if wanted is None:
+        raise Refused("unknown_method", f"there is no method {name[:100]!r}; see /api/v1/openapi.json")
+    if caller.rights == "admin" or (caller.rights == "read" and wanted.reads):
+        return wanted
+    if wanted.needs == "self" and caller.account is not None:
+        account = house.directory.account(caller.account)
+        if account is None or account.disabled:
+            raise Refused("forbidden", f"there is no account {caller.account}, or it is disabled")
+        if not (wanted.reads or wanted.always or account.self_service):
+            raise Refused("forbidden", "the administrator makes these changes here")
+        return wanted
     raise Refused("forbidden", f"{wanted.name} needs the rights {wanted.needs!r}, not {caller.rights!r}")
 
 

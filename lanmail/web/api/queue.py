@@ -111,7 +111,7 @@ def release(call: Call, given: One) -> dict[str, Any]:
     return _act(call, given, lambda item: backlog.release(call.house.paths, item), "released")
 
 
-@method("queue.delete", One, needs="self")
+@method("queue.delete", One, needs="self", always=True)
 def delete(call: Call, given: One) -> dict[str, Any]:
     """Remove an entry for good. An account cancels its own mail."""
     return _act(call, given, lambda item: backlog.remove(call.house.paths, item), "deleted")

@@ -1,0 +1,158 @@
+"""Forms made from the models of settings: what a key looks like on a page, and what somebody typed into it.
+
+    shown = fields.of(Account, ["quota", "forward.to"], values, words, "de")     to be drawn by ui.html
+    changes = fields.changes(shown, form)       {"quota": "1GB", "forward": {"to": ["eva@example.org"]}}
+
+A key's form follows from its type: a box to tick, a choice, a number, a line, several lines. Keys that an account
+inherits have a third choice, "as for all". What was not changed is not sent, an emptied field means the default again;
+whether a value is right is for the API to say.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from starlette.datastructures import FormData
+
+from lanmail import schema
+from lanmail.settings import Account, AccountDefaults
+
+Kind = Literal["check", "three", "choice", "many", "number", "text", "lines", "long", "secret"]
+_LONG = 1000  # a text that may be longer gets a field of several lines
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """How a key is called on pages, and its sentence in German; the English one stands in the model."""
+
+    english: str
+    german: str
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key on a page."""
+
+    key: str  # dotted, as in the file
+    kind: Kind
+    label: str
+    help: str
+    value: Any  # the effective one: bool, str, list[str]
+    choices: tuple[str, ...] = ()
+    placeholder: str = ""
+    inherited: bool = False  # nothing of its own: the office's default counts
+    problem: str = ""
+
+
+def of(model: type[BaseModel], keys: Sequence[str], values: Mapping[str, Any], words: Mapping[str, Word],
+       language: str, *, own: Sequence[str] = ()) -> list[Field]:
+    """The keys of a model with their values (as `model_dump(mode="json")` has them).
+
+    `own`: the dotted keys that stand in the file itself; the others are inherited, if they can be.
+    """
+    return [_field(key, _info(model, key), _at(values, key), words.get(key), language, key in own, model)
+            for key in keys]
+
+
+def marked(fields: Sequence[Field], key: str | None, problem: str, form: FormData | None = None) -> list[Field]:
+    """The same after a refusal: as it was typed, with the problem at its field."""
+    typed = [replace(one, value=_typed(one, form)) if form is not None and one.kind != "secret" else one
+             for one in fields]
+    return [replace(one, problem=problem) if key and _is_about(key, one.key) else one for one in typed]
+
+
+def changes(fields: Sequence[Field], form: FormData) -> dict[str, Any]:
+    """What is to be set, as account.modify takes it: sections as objects, None for the default again."""
+    made: dict[str, Any] = {}
+    for one in fields:
+        if one.kind == "secret":
+            if form.get(f"{one.key}-clear"):
+                _put(made, one.key, None)
+            elif form.get(one.key):
+                _put(made, one.key, {"secret": str(form[one.key])})
+            continue
+        value = _typed(one, form)
+        before = ("" if one.inherited else one.value) if one.kind == "three" else one.value
+        if value != before:
+            _put(made, one.key, None if value in ("", []) and one.kind != "many" else _plain(one, value))
+    return made
+
+
+def _field(key: str, info: FieldInfo, value: Any, word: Word | None, language: str, own: bool,
+           model: type[BaseModel]) -> Field:
+    inherits = issubclass(model, Account) and key in AccountDefaults.model_fields
+    default = info.get_default(call_default_factory=True)
+    choices = _choices(info.annotation)
+    kind: Kind
+    if info.json_schema_extra == {"secret": True} or "file:secrets/" in (info.description or ""):
+        kind = "secret"
+    elif isinstance(value, bool):
+        kind = "three" if inherits else "check"
+    elif isinstance(value, list):
+        kind = "many" if choices else "lines"
+    elif choices:
+        kind = "choice"
+    elif isinstance(value, int):
+        kind = "number"
+    else:
+        kind = "long" if any(getattr(one, "max_length", 0) > _LONG for one in info.metadata) else "text"
+    label = (word.german if language == "de" else word.english) if word else key
+    sentence = (language == "de" and word and word.sentence) or info.description or ""
+    shown = [str(one) for one in value] if isinstance(value, list) else value if isinstance(value, bool) else \
+        "" if value is None else str(value)
+    return Field(key, kind, label, sentence, shown, choices, "" if default is None or default == [] else str(default),
+                 inherits and not own)
+
+
+def _info(model: type[BaseModel], key: str) -> FieldInfo:
+    path = tuple(key.split("."))
+    inner = schema.section(model, path[:-1])
+    if inner is None:
+        raise KeyError(key)
+    return next(info for name, info in inner.model_fields.items() if path[-1] in (name, info.alias))
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    if get_origin(annotation) is list:
+        annotation = get_args(annotation)[0]
+    while get_origin(annotation) is not Literal and get_args(annotation):
+        annotation = get_args(annotation)[0]
+    return tuple(str(one) for one in get_args(annotation)) if get_origin(annotation) is Literal else ()
+
+
+def _at(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
+def _typed(one: Field, form: FormData) -> Any:
+    """What stands in the form, in the shape of the value."""
+    if one.kind == "check":
+        return one.key in form
+    if one.kind == "many":
+        return [str(item) for item in form.getlist(one.key)]
+    said = str(form.get(one.key, "")).replace("\r\n", "\n")
+    if one.kind == "three":
+        return said if said == "" else said == "yes"
+    if one.kind == "lines":
+        return [line.strip() for line in said.split("\n") if line.strip()]
+    return said if one.kind == "long" else said.strip()
+
+
+def _plain(one: Field, value: Any) -> Any:
+    return int(value) if one.kind == "number" and value.isascii() and value.isdigit() else value
+
+
+def _put(made: dict[str, Any], key: str, value: Any) -> None:
+    *above, last = key.split(".")
+    for part in above:
+        made = made.setdefault(part, {})
+    made[last] = value
+
+
+def _is_about(said: str, key: str) -> bool:
+    return said.removeprefix("settings.").partition("[")[0] == key
