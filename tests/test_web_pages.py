@@ -25,6 +25,8 @@ async def test_in_and_out(web: webserver.Web) -> None:
     page = await browser.login()
     assert page.title == "My account"
     assert "meier@office.lan" in page.words
+    assert "/my/account" in page.links()
+    assert not any(there.startswith("/admin") for there in page.links())
     page = await browser.post("/logout", {"form": await browser.token()})
     assert page.url == "/login"
     assert (await browser.go("/my/account")).title == "Log in"

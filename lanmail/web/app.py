@@ -10,6 +10,11 @@ from lanmail.web.house import House
 from lanmail.web.pages import account, entrance
 from lanmail.web.pages.frame import handlers
 
+PAGES = (
+    account,
+    entrance,
+)
+
 
 def make(house: House) -> Asgi:
     """The application, guard and all."""
@@ -22,7 +27,8 @@ def make(house: House) -> Asgi:
     for noun in (server, accounts, queue):  # their methods are in the table by now
         assert noun.__doc__
     application.include_router(frame.router)
-    for page in (entrance, account):
+    application.state.pages = frozenset(getattr(route, "path", "") for page in PAGES for route in page.router.routes)
+    for page in PAGES:
         application.include_router(page.router)
     handlers(application)
     application.mount("/static", StaticFiles(directory=views.HERE / "static"))

@@ -89,17 +89,17 @@ class Visit:
     @property
     def office(self) -> list[navigation.Entry]:
         """The pages of the office, for whoever may see them."""
-        return navigation.served(self.request.app, navigation.OFFICE) if self.administrator else []
+        return navigation.served(self.request.app.state.pages, navigation.OFFICE) if self.administrator else []
 
     @property
     def own(self) -> list[navigation.Entry]:
         """The pages for oneself."""
-        return navigation.served(self.request.app, navigation.OWN)
+        return navigation.served(self.request.app.state.pages, navigation.OWN)
 
     @property
     def tabs(self) -> list[navigation.Entry]:
         """The pages about one account."""
-        return navigation.served(self.request.app, navigation.TABS, "/admin/accounts/{name}")
+        return navigation.served(self.request.app.state.pages, navigation.TABS, "/admin/accounts/{name}")
 
     def say(self, english: str, german: str) -> str:
         return german if self.language == "de" else english

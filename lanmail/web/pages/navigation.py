@@ -1,9 +1,7 @@
 """What the pages offer to go to: in the office, for oneself, and around one account."""
 
+from collections.abc import Container
 from dataclasses import dataclass
-
-from fastapi import FastAPI
-from starlette.routing import Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,6 @@ TABS = (  # behind /admin/accounts/NAME, in the order of the dialog that adminis
 )
 
 
-def served(application: FastAPI, entries: tuple[Entry, ...], before: str = "") -> list[Entry]:
+def served(there: Container[str], entries: tuple[Entry, ...], before: str = "") -> list[Entry]:
     """Those whose page there is."""
-    there = {route.path for route in application.routes if isinstance(route, Route)}
     return [entry for entry in entries if before + entry.path in there]
