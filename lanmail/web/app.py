@@ -7,12 +7,13 @@ from lanmail.web import authorize, clientsetup, consent, guard, health, views
 from lanmail.web.api import accounts, frame, queue, server
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
-from lanmail.web.pages import account, entrance
+from lanmail.web.pages import account, entrance, password
 from lanmail.web.pages.frame import handlers
 
 PAGES = (
     account,
     entrance,
+    password,
 )
 
 

@@ -69,9 +69,11 @@ class Store:
         if session.note != text and self._path(word).exists():
             self._write(word, replace(session, note=text))
 
-    def renew(self, word: str, session: Session, account: Account) -> None:
-        """The account changed its password in this very session: all others of it end."""
-        self._write(word, replace(session, proof=proof(account)))
+    def renew(self, word: str, session: Session, account: Account) -> Session:
+        """The account changed its password in this very session, which goes on: all others of it end."""
+        renewed = replace(session, proof=proof(account))
+        self._write(word, renewed)
+        return renewed
 
     def end(self, word: str) -> None:
         """Log out."""

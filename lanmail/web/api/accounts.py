@@ -17,6 +17,7 @@ from lanmail.web.api.frame import Call, Params, Refused, method
 
 Name = Field(min_length=1, max_length=200)
 _SECRET = {"password", "scram"}
+LEAST = 8  # characters of a password that somebody gives himself
 
 
 class Named(Params):
@@ -170,6 +171,8 @@ def delete(call: Call, given: Removed) -> dict[str, Any]:
 def password(call: Call, given: Passworded) -> dict[str, Any]:
     """Change a password. An account that changes its own must give the old one, too."""
     path = _path(call, given.name)
+    if call.caller.account is not None and len(given.password) < LEAST:
+        raise Refused("invalid_field", f"a password has at least {LEAST} characters", "password")
     if call.caller.account is not None and not _is_right(call, path.stem, given.old or ""):
         raise Refused("forbidden", "the old password is wrong", "old")
     enrolment.set_password(call.house.paths, call.house.settings(), path.stem, given.password)
