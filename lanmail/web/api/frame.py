@@ -20,7 +20,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import pydantic
@@ -77,6 +77,7 @@ class Call:
     caller: Caller
     client: str
     loop: asyncio.AbstractEventLoop
+    ends: list[Callable[[bool], None]] = field(default_factory=list)  # done when it is over, told whether it worked
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of something that runs in the loop; methods run in threads."""
@@ -151,8 +152,10 @@ def carry_out(doing: Call, name: str, given: dict[str, Any]) -> Any:
 
 def _done(found: Method, doing: Call, params: Params) -> Any:
     """Do it, and note who changed what."""
+    worked = False
     try:
         result = found.work(doing, params)
+        worked = True
     except ConfigError as error:
         said = "; ".join(one.text for one in error.problems)
         about = _FIELD.match(error.problems[0].text)
@@ -161,6 +164,9 @@ def _done(found: Method, doing: Call, params: Params) -> Any:
         raise Refused("conflict", "it was changed meanwhile; look at it again", "if_version") from None
     except (MailError, OSError) as error:
         raise Refused("busy", str(error)) from None
+    finally:
+        for end in doing.ends:
+            end(worked)
     if not found.reads:
         audit.note(doing.house.paths, by=doing.caller.name, client=doing.client, what=found.name,
                    about=_about(params), keys=_touched(params))
