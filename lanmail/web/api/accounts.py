@@ -10,7 +10,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from lanmail import conffile, config, enrolment, sasl, schema
-from lanmail.autoanswer import memory
 from lanmail.errors import ConfigError, MailError
 from lanmail.settings import Account
 from lanmail.web.api.frame import Call, Params, Refused, method
@@ -70,13 +69,6 @@ class Login(Params):
 
     name: str = Name
     password: str = Field(max_length=1024)
-
-
-class Section(Params):
-    """Keys of one section of an account; without settings it is only shown."""
-
-    name: str = Name
-    settings: dict[str, Any] | None = Field(None, max_length=100)
 
 
 def _path(call: Call, name: str) -> Path:
@@ -196,28 +188,6 @@ def _is_right(call: Call, name: str, given: str) -> bool:
         return False
     except MailError as error:
         raise Refused("busy", error.text) from None
-
-
-@method("account.forwarding", Section, needs="self")
-def forwarding(call: Call, given: Section) -> dict[str, Any]:
-    """Show or change where all mail of an account goes on to."""
-    return _section(call, given, "forward")
-
-
-@method("account.autoresponder", Section, needs="self")
-def autoresponder(call: Call, given: Section) -> dict[str, Any]:
-    """Show or change the autoresponder of an account; "answered" says how many answers it remembers."""
-    shown = _section(call, given, "autoresponder")
-    return shown | {"answered": len(memory.of(call.house.paths, shown["name"]).answers())}
-
-
-def _section(call: Call, given: Section, name: str) -> dict[str, Any]:
-    path = _path(call, given.name)
-    if given.settings is not None:
-        config.edit(path, _flat(given.settings, (name,)))
-    read = config.load_account(path, call.house.settings().account_defaults)
-    return {"name": path.stem, "settings": getattr(read, name).model_dump(mode="json"),
-            "version": conffile.version(path)}
 
 
 def _flat(settings: dict[str, Any], above: tuple[str, ...] = ()) -> dict[str | tuple[str, ...], Any]:

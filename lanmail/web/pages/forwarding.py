@@ -1,0 +1,72 @@
+"""/my/forwarding: where one's mail goes on to."""
+
+import time
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from lanmail.settings import Account
+from lanmail.web import fields
+from lanmail.web.api.frame import Refused
+from lanmail.web.fields import Field, Word
+from lanmail.web.pages.frame import Form, Visit, Visitor
+
+router = APIRouter()
+HERE = "/my/forwarding"
+KEYS = ("forward.to", "forward.keep")
+WORDS = {
+    "forward.to": Word("Send all my mail on to", "Alle meine Mails weiterleiten an",
+                       "Ein Konto, eine Gruppe oder eine Adresse außerhalb, eine in jeder Zeile; leer: aus."),
+    "forward.keep": Word("A copy stays in my mailbox", "Eine Kopie bleibt in meinem Postfach",
+                         "Ohne Kopie steht die Mail nur noch dort, wohin sie weitergeleitet wurde."),
+}
+
+
+@router.get(HERE)
+def show(visit: Visitor) -> Response:
+    """What is set, and the form."""
+    known = _known(visit)
+    return _page(visit, known, _fields(visit, known))
+
+
+@router.post(HERE)
+def change(visit: Visitor, form: Form) -> Response:
+    """Set it. The button "off" empties the list and leaves the rest as it was."""
+    known = _known(visit)
+    shown = _fields(visit, known)
+    settings = {"to": None} if "off" in form else fields.changes(shown, form).get("forward", {})
+    try:
+        if settings:
+            visit.call("account.forwarding", name=visit.account, settings=settings)
+    except Refused as refused:
+        return _page(visit, known, fields.marked(shown, refused.field, _problem(visit, refused), form), refused)
+    return visit.done(HERE, visit.say("Saved; it counts from now on.", "Gespeichert; es gilt ab jetzt."))
+
+
+def _known(visit: Visit) -> dict[str, Any]:
+    found: dict[str, Any] = visit.call("account.get", name=visit.account)["settings"]
+    return found
+
+
+def _fields(visit: Visit, known: dict[str, Any]) -> list[Field]:
+    return fields.of(Account, KEYS, known, WORDS, visit.language)
+
+
+def _problem(visit: Visit, refused: Refused) -> str:
+    """English is as the API says it."""
+    return visit.say(refused.message, {
+        "not_found": "Das gibt es hier nicht. Es muss ein Konto oder eine Gruppe sein, oder eine Adresse außerhalb.",
+        "refused_by_rule": "Dorthin kann dieses Konto nicht weiterleiten: Es ist das Konto selbst, oder es darf nichts "
+                           "ins Internet senden.",
+        "invalid_field": "Das ist weder ein Name wie meier noch eine Adresse wie eva@example.org.",
+    }.get(refused.code, refused.message))
+
+
+def _page(visit: Visit, known: dict[str, Any], shown: list[Field], refused: Refused | None = None) -> Response:
+    """`also`: where the autoresponder sends mail at the moment, beside this."""
+    own = visit.owner.autoresponder
+    placed = refused is not None and any(one.problem for one in shown)
+    return visit.page("forwarding.html", status=400 if refused else 200, known=known, fields=shown,
+                      problem="" if refused is None or placed else _problem(visit, refused),
+                      also=own.forward if own.active(time.time()) else [], may=visit.owner.self_service)
