@@ -2,7 +2,7 @@
 
 import os
 
-SHARE = float(os.environ.get("LANMAIL_ROUNDS", "0.3"))
+SHARE = float(os.environ.get("LANMAIL_ROUNDS", "0.2"))
 
 
 def of(full: int) -> int:

@@ -10,7 +10,7 @@ import pytest
 from lanmail import envelope
 from lanmail.address import parse
 from lanmail.archiving import journal, store, verification
-from tests.crash import audit
+from tests.crash import audit, rounds
 from tests.crash.load import ACCEPTED, Ledger, message
 from tests.crash.rig import DOMAIN, Rig, wait_for
 from tests.crash.steps import Stepper
@@ -93,10 +93,10 @@ def test_archived(office, stepper, mode):
 @pytest.mark.parametrize("names", [("user1",), ("user1", "user2")], ids=["alone", "with another"])
 def test_deliver(office, stepper, names, mode):
     """The mail is in the mailbox once and in the archive once."""
-    ledger, deliver, archived, rounds = Ledger(), stepper("deliver"), stepper("archived"), 0
-    for n in range(1, ENOUGH):
+    ledger, deliver, archived, made = Ledger(), stepper("deliver"), stepper("archived"), 0
+    for n in rounds.steps(1, ENOUGH):
         put(office, ledger, *names)
-        rounds += 1
+        made += 1
         ended = deliver.run(n, mode, "--once")
         assert deliver.run(0, "", "--once").code == 0
         assert not office.waiting()
@@ -105,8 +105,8 @@ def test_deliver(office, stepper, names, mode):
     assert archived.run(0, "", "--once").code == 0
     audit.check(office, ledger)
     found = ids(office)
-    assert len(found) == len(set(found)) == rounds
-    print(f"deliver, killed {mode} each of {rounds - 1} calls: {rounds} mails archived, each once")
+    assert len(found) == len(set(found)) == made
+    print(f"deliver, killed {mode} each of {made - 1} calls: {made} mails archived, each once")
 
 
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
@@ -114,7 +114,7 @@ def test_each_call_fails(office, stepper, error):
     """Nothing is lost, nothing is there twice, and the next run finishes."""
     office.injected = True
     archived, wanted = stepper("archived"), []
-    for n in range(1, ENOUGH):
+    for n in rounds.steps(1, ENOUGH):
         wanted += [entry(office, 2 * n), entry(office, 2 * n + 1)]
         failed = archived.run(n, error, "--once")
         archived.run(0, "", "--once")

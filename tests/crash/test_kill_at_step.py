@@ -4,7 +4,7 @@ import pytest
 
 from lanmail import envelope
 from lanmail.address import parse
-from tests.crash import audit
+from tests.crash import audit, rounds
 from tests.crash.load import ACCEPTED, SENDER, UNKNOWN, Client, Ledger, message
 from tests.crash.rig import DOMAIN
 from tests.crash.steps import Stepper
@@ -98,7 +98,7 @@ def test_deliver(rig, stepper, entry, mode):
 def test_deliver_dies_again_while_it_recovers(rig, stepper):
     """Killed at step n, then again at step m of the next start."""
     ledger, deliver = Ledger(), stepper("deliver")
-    for n in range(1, ENOUGH):
+    for n in rounds.steps(1, ENOUGH):
         put(rig, ledger, ["user1", "user2", "user3"])
         first = deliver.run(n, "before", "--once")
         for m in range(1, 40, 3):
@@ -114,7 +114,7 @@ def test_deliver_dies_again_while_it_recovers(rig, stepper):
 @pytest.mark.parametrize("mode", MODES)
 def test_deliver_of_a_file_dropped_into_pickup(rig, stepper, mode):
     ledger, deliver = Ledger(), stepper("deliver")
-    for n in range(1, ENOUGH):
+    for n in rounds.steps(1, ENOUGH):
         token = ledger.token(["user1", "user2"])
         drop = b"To: user1@office.lan, user2@office.lan\n" + message(token, 2000)
         temporary = rig.paths.pickup / f".{token}"
@@ -132,8 +132,8 @@ def test_deliver_of_a_file_dropped_into_pickup(rig, stepper, mode):
 def test_a_bounce_is_made_once(rig, stepper, mode):
     """One good recipient, one unknown one: the mail once, the DSN at least once, and never neither."""
     ledger, deliver = Ledger(), stepper("deliver")
-    rounds = 0
-    for n in range(1, ENOUGH):
+    made = 0
+    for n in rounds.steps(1, ENOUGH):
         token = ledger.token(["user1"])
         head = envelope.Envelope(
             parse(f"user2@{DOMAIN}"),
@@ -142,12 +142,12 @@ def test_a_bounce_is_made_once(rig, stepper, mode):
         )
         rig.queue.put(head, f"Return-Path: <user2@{DOMAIN}>\n".encode() + message(token, 500))
         ledger.note(token, ACCEPTED)
-        rounds += 1
+        made += 1
         ended = deliver.run(n, mode, "--once")
         assert deliver.run(0, "", "--once").code == 0
         if not ended.killed:
             break
     found = audit.check(rig, ledger)
     bounces = [path for path in found.others if "/user2/" in path]
-    print(f"{rounds} rounds, {len(bounces)} bounces")
-    assert rounds <= len(bounces) <= rounds + 3
+    print(f"{made} rounds, {len(bounces)} bounces")
+    assert made <= len(bounces) <= made + 3
