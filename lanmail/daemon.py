@@ -26,10 +26,11 @@ import click
 import uvloop
 
 import lanmail
-from lanmail import config, log, manpage, paths, settings, sockets
+from lanmail import config, counterfile, log, manpage, paths, settings, sockets
 from lanmail.errors import ConfigError
 
 DRAIN = 25.0  # seconds that a stopping program has for what is on the wire; systemd and `lanmail up` give 30
+_BEAT = 5.0
 _PR_SET_PDEATHSIG = 1
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -186,8 +187,9 @@ class _Runner:
     def _worker(self, bound: list[sockets.Bound], index: int, on_ready: Callable[[], None]) -> int:
         try:
             _collect_less()
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(self._main(bound, index, on_ready))
+            with (counterfile.Keeper(self.name, index, self.where.state) as keeper,
+                  asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner):
+                return runner.run(self._main(bound, index, on_ready, keeper))
         except Refused as error:
             log.event("refused", level=logging.ERROR, reason=str(error))
             return error.code
@@ -197,7 +199,8 @@ class _Runner:
             log.crashed(error=repr(error), where=traceback.format_exc())
             return os.EX_SOFTWARE
 
-    async def _main(self, bound: list[sockets.Bound], index: int, on_ready: Callable[[], None]) -> int:
+    async def _main(self, bound: list[sockets.Bound], index: int, on_ready: Callable[[], None],
+                    keeper: counterfile.Keeper) -> int:
         context = Context(self.name, self.where, self.loaded, bound, self.trace, index, _on_ready=on_ready)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_report)
@@ -207,6 +210,7 @@ class _Runner:
         if self.once:
             return await self.once(context)
         watchdog = asyncio.create_task(_watchdog())
+        beating = asyncio.create_task(_beat(keeper))
         work = asyncio.ensure_future(self.serve(context))
         stop = asyncio.create_task(context.stopping.wait())
         try:
@@ -218,7 +222,7 @@ class _Runner:
             else:
                 log.event("drain-timeout", level=logging.WARNING, seconds=int(DRAIN))
         finally:
-            for task in (watchdog, stop, work):
+            for task in (watchdog, beating, stop, work):
                 task.cancel()
         return os.EX_OK
 
@@ -339,3 +343,10 @@ async def _watchdog() -> None:
     while period:
         notify("WATCHDOG=1")
         await asyncio.sleep(period)
+
+
+async def _beat(keeper: counterfile.Keeper) -> None:
+    """The sign of life that others see: a loop that hangs gives none."""
+    while True:
+        keeper.beat()
+        await asyncio.sleep(_BEAT)

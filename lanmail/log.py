@@ -6,14 +6,18 @@ All programs append to one file per day, state/log/YYYY-MM-DD.log (O_APPEND and 
 several processes never mix): `grep ID state/log/*` tells the life of a mail. Warnings and errors go to stderr as
 well, where systemd's journal takes them. A log that cannot be written never stops a mail.
 
-There is one function per event, so that its name and its keys cannot drift. No secret is ever passed to them.
+There is one function per event, so that its name and its keys cannot drift; it counts the event, too (metrics.py). No
+secret is ever passed to them.
 """
 
 import logging
 
+from lanmail import metrics
 from lanmail.logfile import batch, event, line, setup, some, value
 
 __all__ = ["batch", "event", "setup", "some", "value"]
+
+_STAGES = frozenset({"helo", "ehlo", "lhlo", "mail", "rcpt", "data", "bdat", "auth", "starttls", "line"})  # of SMTP
 
 
 def started(*, version: str, pid: int, listen: str | None = None) -> None:
@@ -63,6 +67,10 @@ def accepted(
     account: str | None = None, msgid: str | None = None, source: str | None = None,
 ) -> None:
     """A mail is ours: it lies durably in the queue."""
+    metrics.count("mails_accepted", origin)
+    metrics.count("mails_accepted_bytes", origin, much=size)
+    if account is not None:
+        metrics.traffic(account, sent=1, octets=size)
     # written out, because it is the line of every mail
     words = [f"accepted id={id} origin={origin}"]
     for key, item in (("account", account), ("client", client), ("source", source)):
@@ -79,13 +87,18 @@ def rejected(
     recipient: str | None = None,
 ) -> None:
     """A mail or recipient was refused in the session; it never was ours."""
+    metrics.count("mails_rejected", stage if stage in _STAGES else "other")
     event(
         "rejected", stage=stage, client=client, account=account, from_=sender, to=recipient, reply=reply
     )
 
 
-def delivered(*, id: str, to: str, account: str, delay: float, folder: str = "INBOX") -> None:
+def delivered(*, id: str, to: str, account: str, delay: float, folder: str = "INBOX", octets: int = 0) -> None:
     """A mail lies in a Maildir; `delay` in seconds since it was accepted."""
+    metrics.count("mails_delivered")
+    metrics.count("mails_delivered_bytes", much=octets)
+    metrics.observe("delivery_seconds", delay)
+    metrics.traffic(account, received=1, octets=octets)
     event("delivered", id=id, to=to, account=account, folder=folder, delay=delay)
 
 
@@ -99,22 +112,27 @@ def queued_outbound(*, id: str, to: str) -> None:
 
 
 def deferred(*, id: str, reason: str, retry_in: float, to: str | None = None, tries: int | None = None) -> None:
+    metrics.count("mails_deferred")
     event("deferred", level=logging.WARNING, id=id, to=to, reason=reason, retry_in=retry_in, tries=tries)
 
 
 def sent(*, id: str, to: str, transport: str, host: str | None, delay: float, tries: int, dsn: str, reply: str) -> None:
     """Another server, folder or program has the mail for this recipient."""
+    metrics.count("recipients_sent", transport)
+    metrics.observe("sending_seconds", delay)
     event("sent", id=id, to=to, transport=transport, host=host, delay=delay, tries=tries, dsn=dsn, reply=reply)
 
 
 def failed(*, id: str, to: str, transport: str, host: str | None, delay: float, tries: int, reply: str) -> None:
     """A recipient was refused for good; who is told of it comes as an event of its own."""
+    metrics.count("recipients_failed", transport)
     event("failed", level=logging.WARNING, id=id, to=to, transport=transport, host=host, delay=delay, tries=tries,
           reply=reply)
 
 
 def tried(*, id: str, to: str, transport: str, host: str | None, delay: float, tries: int, reply: str) -> None:
     """A recipient was not accepted now; when the mail is tried again comes as `deferred`."""
+    metrics.count("recipients_tried", transport)
     event("tried", id=id, to=to, transport=transport, host=host, delay=delay, tries=tries, reply=reply)
 
 
@@ -155,6 +173,7 @@ def untold(*, id: str, to: str, reply: str, why: str) -> None:
 
 def bounced(*, id: str, to: str, bounce: str, reply: str) -> None:
     """A DSN was queued under the id `bounce`."""
+    metrics.count("bounces")
     event("bounced", id=id, to=to, bounce=bounce, reply=reply)
 
 
@@ -164,6 +183,7 @@ def returned(*, id: str, account: str, as_: str) -> None:
 
 
 def held(*, id: str, why: str) -> None:
+    metrics.count("mails_held")
     event("held", level=logging.WARNING, id=id, why=why)
 
 
@@ -175,6 +195,7 @@ def moved(*, id: str, what: str, spool: str, why: str | None = None, from_: str 
 
 def filtered(*, id: str, account: str, filter: str, verdict: str, why: str) -> None:
     """A filter rejected a mail, or took it for spam."""
+    metrics.count("mails_filtered", filter, verdict)
     event("filtered", id=id, account=account, filter=filter, verdict=verdict, why=why)
 
 
@@ -283,6 +304,7 @@ def einvoice_saved(*, id: str, account: str, file: str) -> None:
 
 def requested(*, client: str, method: str, path: str, status: int, seconds: float) -> None:
     """An HTTP request was answered; 0 is a connection that broke."""
+    metrics.count("http_requests", str(status))
     event("requested", client=client, method=method, path=path, status=status, seconds=seconds)
 
 
@@ -292,11 +314,13 @@ def undeliverable(*, id: str, to: str, account: str, why: str) -> None:
 
 
 def login(*, account: str, service: str, client: str, method: str, tls: str | None = None) -> None:
+    metrics.count("logins", service)
     event("login", account=account, service=service, client=client, method=method, tls=tls)
 
 
 def login_failed(*, user: str, service: str, client: str, method: str, reason: str) -> None:
     """`user` is what was typed; it may be a password typed in the wrong field, so no more than 64 characters."""
+    metrics.count("logins_failed", service)
     event(
         "login-failed", level=logging.WARNING, user=user[:64], service=service, client=client, method=method,
         reason=reason,
@@ -305,6 +329,8 @@ def login_failed(*, user: str, service: str, client: str, method: str, reason: s
 
 def pop3_done(*, account: str, client: str, retrieved: int, octets: int, tops: int, deleted: int) -> None:
     """A POP3 session ended; `deleted` is what was really removed."""
+    metrics.count("pop3_retrieved", much=retrieved)
+    metrics.count("pop3_retrieved_bytes", much=octets)
     event(
         "logout", service="pop3", account=account, client=client, retrieved=retrieved, octets=octets, top=tops,
         deleted=deleted,
@@ -326,6 +352,7 @@ def certificate_unusable(*, file: str, error: str) -> None:
 
 def tls_failed(*, client: str, service: str, error: str) -> None:
     """A handshake did not come about: old versions on either side, an unknown certificate, no TLS at all."""
+    metrics.count("tls_failed", service)
     event("tls-failed", client=client, service=service, error=error)
 
 
@@ -336,6 +363,7 @@ def proxy_failed(*, balancer: str, error: str) -> None:
 
 def spool_failed(*, id: str, error: str) -> None:
     """The disk would not take a mail; its sender was told to try again."""
+    metrics.count("disk_failures")
     event("spool-failed", level=logging.ERROR, id=id, error=error)
 
 
@@ -356,11 +384,13 @@ def archive_index_anew(*, why: str) -> None:
 
 def fetched(*, source: str, mails: int, octets: int, deleted: int, waiting: int, seconds: float) -> None:
     """A visit to an external mailbox that found something to do."""
+    metrics.count("fetches")
     event("fetched", source=source, mails=mails, octets=octets, deleted=deleted, waiting=waiting, seconds=seconds)
 
 
 def fetch_failed(*, source: str, error: str, failures: int, retry_in: float | None) -> None:
     """A visit came to nothing; without `retry_in` nothing is tried before somebody changes the settings."""
+    metrics.count("fetches_failed")
     event("fetch-failed", level=logging.WARNING, source=source, error=error, failures=failures, retry_in=retry_in)
 
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lanmail import atomic
+from lanmail import atomic, metrics
 
 _PLAIN = re.compile(r"[!#-<>-~\u00a1-\u2027\u202a-\ud7ff\ue000-\U0010fffd]+")  # no blank, quote, "=" or control
 
@@ -52,6 +52,8 @@ class _Sink:
 
     def line(self, level: int, text: str) -> None:
         """Write one line; never raises."""
+        if level >= logging.WARNING:
+            metrics.count("log_errors" if level >= logging.ERROR else "log_warnings")
         if level < self.level:
             return
         day, stamp = self.stamp()

@@ -178,3 +178,17 @@ def test_a_port_in_use(toy):
     second = toy.start()
     assert second.wait(20) == os.EX_UNAVAILABLE
     assert "Another program has this port" in second.stderr.read()
+
+
+def test_each_worker_gives_signs_of_life(toy):
+    from lanmail import counterfile
+
+    edit(toy, "workers = 1", "workers = 2")
+    process = toy.start()
+    toy.await_notice("READY=1")
+    found = counterfile.slots(toy.root / "state")
+    assert [(one.program, one.number, one.alive) for one in found] == [("pop3d", 0, True), ("pop3d", 1, True)]
+    assert all(one.pid != process.pid and one.beat >= one.started > 0 for one in found)
+    process.terminate()
+    process.wait(20)
+    assert [(one.alive, one.ended > 0) for one in counterfile.slots(toy.root / "state")] == [(False, True)] * 2

@@ -201,7 +201,7 @@ class Attempt:
         to = str(place.recipient.address) if place.recipient else "sender"
         folder = place.folder.lstrip(".") or "INBOX"
         self.say(f"{self.entry.id}: <{to}> is account {name}: linked into {folder}")
-        log.delivered(id=self.entry.id, to=to, account=name, delay=self.entry.delay(), folder=folder)
+        log.delivered(id=self.entry.id, to=to, account=name, delay=self.entry.delay(), folder=folder, octets=octets)
 
     # everything else
 

@@ -190,7 +190,7 @@ class Desk:
             self.gone = arrived = True
             if not queue.one_fsync:
                 self.office.drop.sync(account)
-            log.delivered(id=one.id, to=to, account=account, delay=one.delay())
+            log.delivered(id=one.id, to=to, account=account, delay=one.delay(), octets=octets)
             self.office.filling.note(account, one.name)
             if room.delivered(account, limits, octets) and limits is not None:
                 self.pool.submit(room.notify, account, limits)

@@ -11,7 +11,21 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from lanmail import accounts, daemon, indexes, log, maildir, passwords, quota, settings, shares, sockets, tls, watch
+from lanmail import (
+    accounts,
+    daemon,
+    indexes,
+    log,
+    maildir,
+    metrics,
+    passwords,
+    quota,
+    settings,
+    shares,
+    sockets,
+    tls,
+    watch,
+)
 from lanmail.imap import box, dispatch, held, indexer, names, readahead, wire
 from lanmail.imap.session import Session
 from lanmail.mime import tree
@@ -44,6 +58,7 @@ class Worker:
         self.indexer = indexer.Indexer(self.indexes)
         self.readers = readahead.Readers(lambda: (self.limits.max_mime_depth, self.limits.max_mime_parts))
         self.watch = _watch()
+        metrics.watch("connections", lambda: len(self._sessions))
         context.on_reload(self._reload)
         self._reload()
 

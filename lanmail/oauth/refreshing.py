@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from lanmail import log
+from lanmail import log, metrics
 from lanmail.errors import ConfigError, Temporary
 from lanmail.oauth import apps, appstate, assertion, endpoint, errors, keys, schedule, store
 from lanmail.oauth.apps import App
@@ -205,6 +205,7 @@ class Refresher:
                 there.state, there.error = store.OK, {}
                 self.store.publish(there)
         self._app_works(app, got)
+        metrics.count("tokens_renewed")
         log.event("renewed", app=app.name, address=record.address, resource=resource, life=int(got.expires - now))
 
     async def _keep(self, record: Record) -> None:
@@ -230,6 +231,7 @@ class Refresher:
 
     def _refused(self, app: App, record: Record, resource: str, verdict: Verdict, host: str, *, lost: bool) -> None:
         now = self._wall()
+        metrics.count("tokens_refused")
         log.event("refused", app=app.name, address=record.address, resource=resource, reaction=verdict.reaction,
                   code=verdict.code, error=verdict.text)
         record.error = _error(verdict.reaction, verdict.text, verdict.code, now)

@@ -5,7 +5,7 @@ import functools
 import os
 import ssl
 
-from lanmail import accounts, daemon, log, passwords, proxy, settings, sockets, spool, tls
+from lanmail import accounts, daemon, log, metrics, passwords, proxy, settings, sockets, spool, tls
 from lanmail.smtp import connection, disk, limits, lmtp, policy, session
 
 PATIENCE = daemon.DRAIN - 5.0  # for mail that is under way when the program is to end
@@ -32,6 +32,7 @@ class Service:
         self._tasks: set[asyncio.Task[None]] = set()
         self._settle()
         context.on_reload(self._reloaded)
+        metrics.watch("connections", lambda: len(self.sessions))
 
     def _settle(self) -> None:
         self.settings: settings.Settings = self.context.settings
