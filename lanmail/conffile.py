@@ -176,14 +176,17 @@ def _path(key: str) -> Key:
     return tuple(parts)
 
 
-def edit(path: Path, changes: Mapping[Key, Any], check: Callable[[Document], object], *, mode: int = 0o640,
-         version: str | None = None) -> None:
+def edit(path: Path, changes: Mapping[Key, Any] | Callable[[Document], Mapping[Key, Any]],
+         check: Callable[[Document], object], *, mode: int = 0o640, version: str | None = None) -> None:
     """Set each key to its value (None takes it away) in the file, which is made when it is missing.
 
-    A key that stands there commented out, as in the sample, is set in that place. With a `version`, only if the file
-    still has it. Raises Conflict, ConfigError, OSError.
+    A key that stands there commented out, as in the sample, is set in that place. What depends on the file is worked
+    out by a function, under the lock. With a `version`, only if the file still has it. Raises Conflict, ConfigError,
+    OSError.
     """
     with lock(path.parent):
+        if callable(changes):
+            changes = changes(read(path) if os.path.lexists(path) else Document(path, "", {}))
         text, changed = preview(path, changes)
         if version is not None and version != _version(text):
             raise Conflict(str(path))
@@ -249,8 +252,10 @@ def render(path: Path, text: str, changes: Mapping[Key, Any]) -> str:
         document = tomlkit.parse(text)
         for key, value in changes.items():
             _set(document, key, None if isinstance(value, Default) else value)
-        return tomlkit.dumps(document)
-    except tomlkit.exceptions.TOMLKitError as error:
+        made = tomlkit.dumps(document)
+        made.encode()  # half a surrogate pair is no text
+        return made
+    except (tomlkit.exceptions.TOMLKitError, UnicodeEncodeError) as error:
         raise ConfigError([Problem(str(path), None, f"cannot be edited: {error}")]) from error
 
 

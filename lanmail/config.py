@@ -7,7 +7,7 @@ here: who caches settings (daemon.py, accounts.py) keeps the last good ones when
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lanmail.errors import ConfigError, Problem
 from lanmail.paths import Paths
 from lanmail.settings import Account, AccountDefaults, Settings
 
+Changes = Mapping[str | Key, Any]
 Aliases = dict[tuple[str, str], tuple[tuple[str, str], ...]]  # (local, domain or "") → targets, each the same
 
 TITLE = """lanmail.toml: the settings of all programs of lanmail.
@@ -301,18 +302,19 @@ def _mode(path: Path) -> int:
         return 0
 
 
-def edit(path: Path, changes: Mapping[str | Key, Any], *, version: str | None = None) -> None:
-    """Set keys of a file in conf/: "smtpd.max_size" or a tuple of its parts.
+def edit(path: Path, changes: Changes | Callable[[Document], Changes], *, version: str | None = None) -> None:
+    """Set keys of a file in conf/: "smtpd.max_size" or a tuple of its parts; or what is made of the file as it is now.
 
     None takes a key away, conffile.Default makes it a comment again. Comments and formatting stay, the result is
     checked before anything is written, the file is replaced at once, and a lock keeps other editors out. With a
     `version` (conffile.version) only if the file still has it. Raises ConfigError or conffile.Conflict, with the old
     file untouched.
     """
-    conffile.edit(path, _parts(changes), _checker(path), version=version)
+    made = (lambda document: _parts(changes(document))) if callable(changes) else _parts(changes)
+    conffile.edit(path, made, _checker(path), version=version)
 
 
-def problems_with(path: Path, changes: Mapping[str | Key, Any]) -> list[Problem]:
+def problems_with(path: Path, changes: Changes) -> list[Problem]:
     """Why `edit` would refuse; nothing is written."""
     try:
         _checker(path)(conffile.parse(path, conffile.preview(path, _parts(changes))[1]))
@@ -321,7 +323,7 @@ def problems_with(path: Path, changes: Mapping[str | Key, Any]) -> list[Problem]
     return []
 
 
-def _parts(changes: Mapping[str | Key, Any]) -> dict[Key, Any]:
+def _parts(changes: Changes) -> dict[Key, Any]:
     return {key if isinstance(key, tuple) else tuple(key.split(".")): value for key, value in changes.items()}
 
 

@@ -1,7 +1,7 @@
 """accounts.Directory for several threads: one question at a time."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from lanmail import accounts, membership
 from lanmail.address import Address
@@ -48,3 +48,11 @@ class Directory(accounts.Directory):
     def members(self, name: str) -> membership.Membership:
         with self._turn:
             return super().members(name)
+
+    def groups(self) -> tuple[str, ...]:
+        with self._turn:
+            return super().groups()
+
+    def people(self) -> Iterator[str]:
+        with self._turn:
+            return iter(list(super().people()))

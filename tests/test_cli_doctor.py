@@ -104,6 +104,11 @@ def test_accounts_that_deliver_cannot_change(where: paths.Paths) -> None:
     assert only(installation.commands(where, loaded), "warn").advice.startswith("chgrp 1234 ")
     off = loaded.model_copy(update={"deliver": loaded.deliver.model_copy(update={"mail_commands": False})})
     assert list(installation.commands(where, off)) == []
+    web = off.model_copy(update={"httpd": off.httpd.model_copy(update={"enabled": True})})
+    os.chown(where.secrets, 0, 1234)
+    where.secrets.chmod(0o2750)
+    told = [one.advice for one in installation.commands(where, web)]
+    assert any(f"chmod 2770 {where.secrets}" in advice for advice in told)
 
 
 def test_certificate(where: paths.Paths, monkeypatch: pytest.MonkeyPatch) -> None:

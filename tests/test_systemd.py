@@ -68,7 +68,8 @@ def test_users_and_directories(image: Path) -> None:
     uid = int(re.search(r"^lanmail:[^:]*:(\d+):", (image / "etc/passwd").read_text(), re.M)[1])
     spool = image / "var/lib/lanmail/spool"
     for path, mode, owner in ((spool / "queue/new", 0o750, uid), (spool / "pickup", 0o2770, uid),
-                              (image / "etc/lanmail/accounts", 0o2770, 0), (image / "run/lanmail", 0o750, uid)):
+                              (image / "etc/lanmail/accounts", 0o2770, 0), (image / "etc/lanmail/tls", 0o2750, 0),
+                              (image / "etc/lanmail", 0o2770, 0), (image / "run/lanmail", 0o750, uid)):
         info = path.stat()
         assert (oct(info.st_mode & 0o7777), info.st_uid) == (oct(mode), owner), path
 
@@ -87,10 +88,10 @@ def parsed(path: Path) -> configparser.ConfigParser:
 def test_one_writable_tree_only() -> None:
     """Two ReadWritePaths= below /var/lib/lanmail would be two mounts, and delivery by rename would fail with EXDEV.
 
-    Outside of it deliver writes the files of accounts, for commands by mail, and httpd for its API."""
+    Outside of it deliver writes the files of accounts, for commands by mail, and httpd what people write in conf/."""
     text = "".join(path.read_text() for path in UNITS.rglob("*") if path.suffix in (".service", ".conf"))
     paths = re.findall(r"^(?:ReadWritePaths|BindPaths|StateDirectory)=(.*)$", text, re.M)
-    assert sorted(paths) == ["-/etc/lanmail/accounts"] * 2 + ["/var/lib/lanmail /run/lanmail"]
+    assert sorted(paths) == ["-/etc/lanmail", "-/etc/lanmail/accounts", "/var/lib/lanmail /run/lanmail"]
     assert parsed(UNITS / "lanmail-deliver.service")["Service"]["ReadWritePaths"] == "-/etc/lanmail/accounts"
 
 

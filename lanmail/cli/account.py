@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from lanmail import config, enrolment, passwords, schema, units
+from lanmail import config, enrolment, naming, passwords, schema, units
 from lanmail.accounts import Directory
-from lanmail.cli import command, naming, values
+from lanmail.cli import command, values
 from lanmail.errors import ConfigError
 from lanmail.paths import Paths
 from lanmail.settings import Account

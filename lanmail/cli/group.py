@@ -1,15 +1,26 @@
 """`lanmail group`: addresses whose mail goes to several people."""
 
 import contextlib
-import difflib
 import os
-from typing import Any
+from collections.abc import Iterator
 
 import click
 
-from lanmail import accounts, address, conffile, config, envelope, groups, names, posting, schema, units
+from lanmail import (
+    accounts,
+    address,
+    conffile,
+    config,
+    envelope,
+    grouping,
+    groups,
+    names,
+    naming,
+    posting,
+    schema,
+)
 from lanmail.accounts import Directory
-from lanmail.cli import command, naming, values
+from lanmail.cli import command, values
 from lanmail.errors import MailError
 from lanmail.groups import Group
 from lanmail.paths import Paths
@@ -51,11 +62,9 @@ def _members_in_words(one: Group) -> str:
 def show(where: Paths, name: str, as_json: bool) -> None:
     """Show one group: its addresses and settings, and who is in it in the end."""
     directory = _directory(where)
-    one = _existing(where, name)[0]
-    loaded = command.settings_of(where)
-    domains = [domain for domain in (loaded.server.domain, *loaded.server.extra_domains) if one.exists_in(domain)]
-    shown = {"name": one.name, "addresses": [f"{one.name}@{domain}" for domain in domains],
-             **one.model_dump(mode="json"), **_reached(directory, one)}
+    one = _existing(where, name)
+    shown = {"name": one.name, "addresses": grouping.addresses(command.settings_of(where), one),
+             **one.model_dump(mode="json"), **grouping.reached(directory, one)}
     if as_json:
         command.print_json(shown)
         return
@@ -72,19 +81,11 @@ def add(where: Paths, name: str, members: tuple[str, ...], may_post: str | None)
     """Make a group; `everyone` needs no members."""
     directory = _directory(where)
     folded = name.lower()
-    reason = names.group_problem(name)
-    if not reason:
-        taken = {**dict.fromkeys(directory.names(), "an account"), **dict.fromkeys(directory.groups(), "a group"),
-                 **{local: "an alias" for local, domain in config.load_aliases(where.aliases) if not domain}}
-        reason = f"there is {taken[folded]} '{folded}' already" if folded in taken else None
-    if reason:
-        command.fail(reason, os.EX_DATAERR)
-    if not members and folded != names.EVERYONE:
+    if not members and folded != names.EVERYONE and not names.group_problem(name):
         command.fail(f"who is in it? lanmail group add {folded} MEMBER...", os.EX_USAGE)
-    with contextlib.suppress(FileExistsError):
-        config.create(where.groups, groups.TITLE)
-    wanted = _checked(directory, members)
-    config.edit(where.groups, {(folded, "members"): wanted})
+    with _told():
+        wanted = grouping.reachable(directory, map(grouping.parsed, members))
+        grouping.create(where, directory, name, {"members": wanted})
     if may_post is not None:
         values.change(Group, where.groups, "may_post", [may_post], (folded,))
     one = groups.load(where.groups)[folded]
@@ -102,7 +103,8 @@ def set_(where: Paths, name: str, settings: tuple[str, ...]) -> None:
 
     KEY= without a value takes the setting away, so that the default counts again.
     """
-    one, written = _existing(where, name)
+    one = _existing(where, name)
+    written = groups.written(conffile.read(where.groups), name) or one.name
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
@@ -118,10 +120,9 @@ def set_(where: Paths, name: str, settings: tuple[str, ...]) -> None:
 @command.rooted
 def add_member(where: Paths, name: str, members: tuple[str, ...]) -> None:
     """Add members to a group."""
-    one, written = _existing(where, name)
-    wanted = [*_as_written(where, written), *_checked(_directory(where), members, one.members)]
-    config.edit(where.groups, {(written, "members"): wanted})
-    click.echo(f"group {one.name}: {', '.join(wanted)}")
+    with _told():
+        one = grouping.add_members(where, _directory(where), name, members)
+    click.echo(f"group {one.name}: {', '.join(one.members)}")
     _warn(where)
 
 
@@ -131,15 +132,10 @@ def add_member(where: Paths, name: str, members: tuple[str, ...]) -> None:
 @command.rooted
 def remove_member(where: Paths, name: str, members: tuple[str, ...]) -> None:
     """Take members out of a group."""
-    one, written = _existing(where, name)
-    unwanted = {_parsed(member).lower(): member for member in members}
-    missing = [unwanted[key] for key in unwanted if key not in [member.lower() for member in one.members]]
-    if missing:
-        command.fail(f"{', '.join(missing)}: not a member of {one.name}; it has {', '.join(one.members) or 'none'}",
-                     os.EX_NOUSER)
-    left = [text for text in _as_written(where, written) if _parsed(text).lower() not in unwanted]
-    config.edit(where.groups, {(written, "members"): left})
-    click.echo(f"group {one.name}: {', '.join(left) or 'nobody'}")
+    command.settings_of(where)
+    with _told():
+        one = grouping.remove_members(where, name, members)
+    click.echo(f"group {one.name}: {', '.join(one.members) or 'nobody'}")
 
 
 @group.command()
@@ -147,10 +143,11 @@ def remove_member(where: Paths, name: str, members: tuple[str, ...]) -> None:
 @command.rooted
 def remove(where: Paths, name: str) -> None:
     """Remove a group."""
-    one, written = _existing(where, name)
-    config.edit(where.groups, {(written,): None})
-    click.echo(f"group {one.name} removed")
-    for line in naming.left(where, one.name):
+    command.settings_of(where)
+    with _told():
+        gone = grouping.remove(where, name)
+    click.echo(f"group {gone} removed")
+    for line in naming.left(where, gone):
         click.echo(line)
 
 
@@ -168,12 +165,12 @@ def test(where: Paths, recipient: str, name: str | None, sender: str | None, as_
     directory = _directory(where)
     found = directory.resolve(_address(directory, recipient))
     if not found.groups:
-        command.fail(f"'{recipient}' leads to no group{_guess(recipient, directory.groups())}", os.EX_NOUSER)
+        command.fail(f"'{recipient}' leads to no group{grouping.guess(recipient, directory.groups())}", os.EX_NOUSER)
     origin, author = _writer(directory, name, sender)
     told = []
     for one in filter(None, map(directory.group, found.groups)):
         verdict = _verdict(directory, one, origin, author) if origin is not None else None
-        told.append({"group": one.name, **_reached(directory, one), "who_may_write": posting.sentence(one),
+        told.append({"group": one.name, **grouping.reached(directory, one), "who_may_write": posting.sentence(one),
                      **({"a_mail_from_there": verdict} if verdict else {})})
     if as_json:
         command.print_json(told)
@@ -189,7 +186,7 @@ def _writer(directory: Directory, name: str | None,
     """How the mail would have come in, and its sender."""
     if name is not None:
         if directory.account(name) is None:
-            command.fail(f"there is no account '{name}'{_guess(name, directory.names())}", os.EX_NOUSER)
+            command.fail(f"there is no account '{name}'{grouping.guess(name, directory.names())}", os.EX_NOUSER)
         origin = envelope.Origin("submission", (("account", name.lower()),))
         return origin, address.Address(name.lower(), directory.domain)
     if sender is not None:
@@ -204,63 +201,25 @@ def _verdict(directory: Directory, one: Group, origin: envelope.Origin, sender: 
         return str(error)
 
 
-def _reached(directory: Directory, one: Group) -> dict[str, Any]:
-    """Who is in it in the end, and what an administrator should mend."""
-    members = directory.members(one.name)
-    here = dict(members.accounts) | (dict.fromkeys(directory.people()) if members.everyone else {})
-    owner = directory.resolve(address.Address(f"{one.name}{groups.OWNER}", one.address_in(directory.domain).domain))
-    found: dict[str, Any] = {
-        "accounts": list(here), "outside": [str(each) for each in members.external],
-        "groups_in_it": [name for name in members.groups if name != one.name],
-        "owner_is": [*owner.accounts, *map(str, owner.external), *owner.groups],
-    }
-    if members.unknown:
-        found["unknown"] = members.unknown
-    if members.rings:
-        found["in_a_ring"] = members.rings
-    return found
-
-
 def _directory(where: Paths) -> Directory:
     loaded = command.settings_of(where)
     return accounts.Directory(where, lambda: loaded)
 
 
-def _existing(where: Paths, name: str) -> tuple[Group, str]:
-    """A group there is, and how its table is spelled; ends with 67 when there is none."""
-    command.settings_of(where)  # tells what is wrong with the configuration as a whole
-    found = groups.load(where.groups)
-    one = found.get(name.lower())
-    if one is None:
-        command.fail(f"there is no group '{name}'{_guess(name, found)}", os.EX_NOUSER)
-    return one, groups.written(conffile.read(where.groups), name) or one.name
-
-
-def _as_written(where: Paths, written: str) -> list[str]:
-    return list(conffile.read(where.groups).data[written].get("members", []))
-
-
-def _checked(directory: Directory, members: tuple[str, ...], present: list[str] | None = None) -> list[str]:
-    """New members, as they will stand in the file."""
-    known = [text.lower() for text in present or []]
-    wanted = []
-    for member in members:
-        target = _parsed(member)
-        local, domain = names.alias_target(target)
-        if not directory.reaches(local, domain):
-            candidates = [*directory.names(), *directory.groups()]
-            command.fail(f"there is no account, alias or group '{member}'{_guess(local, candidates)}", os.EX_NOUSER)
-        if target.lower() not in known:
-            known.append(target.lower())
-            wanted.append(target)
-    return wanted
-
-
-def _parsed(member: str) -> str:
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Ends with 67 when nobody has a name, with 65 for what cannot be done else."""
     try:
-        return units.forward_to(member)
-    except ValueError as error:
-        command.fail(str(error), os.EX_DATAERR)
+        yield
+    except grouping.Refused as refused:
+        command.fail(str(refused), os.EX_NOUSER if isinstance(refused, grouping.Unknown) else os.EX_DATAERR)
+
+
+def _existing(where: Paths, name: str) -> Group:
+    """A group there is; ends with 67 when there is none."""
+    command.settings_of(where)  # tells what is wrong with the configuration as a whole
+    with _told():
+        return grouping.find(where, name)
 
 
 def _address(directory: Directory, text: str) -> address.Address:
@@ -268,11 +227,6 @@ def _address(directory: Directory, text: str) -> address.Address:
         return address.parse(text if "@" in text else f"{text}@{directory.domain}")
     except ValueError as error:
         command.fail(f"'{text}' is not an address: {error}", os.EX_DATAERR)
-
-
-def _guess(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name.partition("@")[0].lower(), list(known), 1, 0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _warn(where: Paths) -> None:

@@ -135,4 +135,5 @@ def _hand_over(where: Paths) -> None:
             os.chown(path, user.pw_uid, user.pw_gid)
         elif path.exists():
             os.chown(path, 0, user.pw_gid)
-            path.chmod(0o2770 if path == where.accounts else 0o2750)  # deliver changes accounts, when they ask by mail
+            changed = (where.conf, where.accounts, where.secrets, where.conf / "apps")  # by httpd, accounts by deliver
+            path.chmod(0o2770 if path in changed else 0o2750)

@@ -101,25 +101,33 @@ def directories(where: Paths) -> Iterator[Finding]:
 
 
 def commands(where: Paths, loaded: Settings) -> Iterator[Finding]:
-    """Whether deliver may change the files of accounts, as commands by mail need it."""
-    if not loaded.deliver.mail_commands:
-        return
+    """Whether deliver may change the files of accounts, as commands by mail need it, and httpd all of conf/."""
+    web = (where.conf, where.accounts, where.secrets, where.conf / "apps") if loaded.httpd.enabled else ()
+    if loaded.deliver.mail_commands and (group := _closed(where, where.accounts)) is not None:
+        yield warn(
+            "commands",
+            f"{where.accounts} is not writable for deliver: LMS Forwarding and LMS Autoresponder by mail cannot work",
+            f"chgrp {group} {where.accounts}; chmod 2770 {where.accounts}   (or: deliver.mail_commands = false)",
+        )
+    for directory in web:
+        if (group := _closed(where, directory)) is not None:
+            yield warn("commands", f"{directory} is not writable for httpd: the web pages and the API cannot change "
+                                   "anything there", f"chgrp {group} {directory}; chmod 2770 {directory}")
+
+
+def _closed(where: Paths, path: Path) -> int | None:
+    """The group of the programs, if they cannot write into this directory."""
     try:
-        user, directory = where.queue.stat(), where.accounts.stat()
+        user, directory = where.queue.stat(), path.stat()
     except OSError:
-        return  # told already
+        return None  # told already
     if user.st_uid == directory.st_uid:
         needed = stat.S_IWUSR | stat.S_IXUSR
     elif user.st_gid == directory.st_gid:
         needed = stat.S_IWGRP | stat.S_IXGRP
     else:
         needed = stat.S_IWOTH | stat.S_IXOTH
-    if user.st_uid and directory.st_mode & needed != needed:
-        yield warn(
-            "commands",
-            f"{where.accounts} is not writable for deliver: LMS Forwarding and LMS Autoresponder by mail cannot work",
-            f"chgrp {user.st_gid} {where.accounts}; chmod 2770 {where.accounts}   (or: deliver.mail_commands = false)",
-        )
+    return user.st_gid if user.st_uid and directory.st_mode & needed != needed else None
 
 
 def certificate(where: Paths, loaded: Settings) -> Iterator[Finding]:
