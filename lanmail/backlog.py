@@ -40,6 +40,7 @@ class Item:
     recipients: list[str] = field(default_factory=list)
     origin: str | None = None
     account: str | None = None  # whose it is, as our programs wrote it down
+    group: str | None = None  # it is a copy for members of this group
     tries: int = 0
     next: float | None = None
     reason: str | None = None  # of the last failure, or of the hold
@@ -53,8 +54,7 @@ class Item:
 def items(where: Paths, spools: tuple[str, ...] = SPOOLS) -> Iterator[Item]:
     """All entries, spool by spool, the oldest first. Entries that go away meanwhile are left out."""
     for name in spools:
-        places = (spool.NEW, spool.CUR) if name != "pickup" else (spool.CUR, spool.NEW, "")
-        for place in places:
+        for place in _places(name):
             for file in _names(where.spool / name / place):
                 item = _item(where, name, place, file)
                 if item is not None:
@@ -64,7 +64,7 @@ def items(where: Paths, spools: tuple[str, ...] = SPOOLS) -> Iterator[Item]:
 def find(where: Paths, text: str) -> Item:
     """The entry with this id, file name or unambiguous start of an id. LookupError with a sentence."""
     wanted = spool.parse_name(text.removesuffix(".why").rpartition("/")[2]).id
-    found = [(name, place, file) for name in SPOOLS for place in (spool.NEW, spool.CUR)
+    found = [(name, place, file) for name in SPOOLS for place in _places(name)
              for file in _names(where.spool / name / place) if wanted and spool.parse_name(file).id.startswith(wanted)]
     exact = [one for one in found if spool.parse_name(one[2]).id == wanted]
     chosen = exact or found
@@ -137,6 +137,11 @@ def read(where: Paths, item: Item, limit: int) -> bytes:
         os.close(descriptor)
 
 
+def _places(name: str) -> tuple[str, ...]:
+    """What is dropped into pickup lies in it, not in new/."""
+    return (spool.NEW, spool.CUR) if name != "pickup" else (spool.CUR, spool.NEW, "")
+
+
 def _names(directory: Path) -> list[str]:
     try:
         with os.scandir(directory) as entries:
@@ -160,6 +165,7 @@ def _item(where: Paths, name: str, place: str, file: str) -> Item | None:
             item.recipients = [str(one.address) for one in head.recipients]
             item.origin = head.origin.kind if head.origin else None
             item.account = head.origin.get("account") if head.origin else None
+            item.group = head.origin.get("group") if head.origin else None
     state = _state(where, item)
     if name == "hold":
         item.state = "held"

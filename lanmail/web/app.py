@@ -8,6 +8,7 @@ from lanmail.web.api import accounts, frame, groups, ownrules, queue, server
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
 from lanmail.web.pages import account, entrance, forwarding, password
+from lanmail.web.pages import queue as queue_pages
 from lanmail.web.pages.frame import handlers
 
 PAGES = (
@@ -15,6 +16,7 @@ PAGES = (
     entrance,
     forwarding,
     password,
+    queue_pages,
 )
 
 

@@ -1,14 +1,16 @@
 """queue.*: what waits, and what is to be done with it. An account sees and cancels its own mail."""
 
 import contextlib
+import os
 from typing import Any, Literal
 
 from pydantic import Field
 
-from lanmail import backlog, envelope, message
+from lanmail import backlog, envelope, message, outbound, printable, spool
 from lanmail.web.api.frame import Call, Params, Refused, method
 
 HEAD = 64 << 10  # octets of a mail that queue.get shows at most
+SUBJECT = 200  # characters
 
 
 class Which(Params):
@@ -40,7 +42,8 @@ def list_(call: Call, given: Which) -> dict[str, Any]:
     account = call.only(given.account or call.caller.account or "") if call.caller.account else given.account
     found = [item for item in backlog.items(call.house.paths) if _fits(item, given, account)]
     found.sort(key=lambda item: item.arrived)
-    return {"total": len(found), "entries": [_known(one) for one in found[given.offset : given.offset + given.limit]]}
+    shown = found[given.offset : given.offset + given.limit]
+    return {"total": len(found), "entries": [_known(call, one) | {"subject": _subject(call, one)} for one in shown]}
 
 
 def _fits(item: backlog.Item, given: Which, account: str | None) -> bool:
@@ -56,10 +59,45 @@ def _is_from(item: backlog.Item, account: str) -> bool:
     return item.account == account.lower()
 
 
-def _known(item: backlog.Item) -> dict[str, Any]:
-    return {"id": item.id, "spool": item.spool, "state": item.state, "size": item.size, "arrived": item.arrived,
-            "sender": item.sender, "recipients": item.recipients, "next": item.next, "tries": item.tries,
-            "reason": item.reason, "account": item.account}
+def _known(call: Call, item: backlog.Item) -> dict[str, Any]:
+    """What a caller is told of an entry. Who is in a group is not for everybody who may write to it."""
+    secret = item.group is not None and call.caller.account is not None
+    return {"id": _text(item.id), "spool": item.spool, "state": item.state, "size": item.size, "arrived": item.arrived,
+            "sender": item.sender, "recipients": [f"({item.group})"] if secret else item.recipients, "next": item.next,
+            "tries": item.tries, "reason": None if secret else item.reason, "account": item.account,
+            "group": item.group}
+
+
+def _text(name: str) -> str:
+    """A name that somebody gave a file, whatever octets it has."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _header(call: Call, item: backlog.Item) -> bytes:
+    """The header section, or as much of it as is looked at."""
+    data = backlog.read(call.house.paths, item, HEAD)
+    with contextlib.suppress(ValueError):  # an envelope that is malformed is shown, too
+        data = data[envelope.decode(data)[1] :]
+    return data[: message.header_end(data)]
+
+
+def _subject(call: Call, item: backlog.Item) -> str:
+    try:
+        said = message.field(_header(call, item), b"Subject")
+    except OSError:  # gone meanwhile, or not for us to read
+        return ""
+    return printable.line(" ".join(message.decode_words(said or b"").split()))[:SUBJECT]
+
+
+def _answers(call: Call, item: backlog.Item) -> list[dict[str, Any]]:
+    """What became of each recipient of a mail that is on its way out."""
+    where = call.house.paths
+    owner = spool.Spool(where.spool / item.spool, state=where.state / item.spool, hold=where.hold)
+    state = outbound.load(owner, item.id) if item.spool in ("outbound", "hold") else None
+    if state is None or (item.group is not None and call.caller.account is not None):
+        return []
+    return [{"recipient": address, "state": one.status, "answer": one.answer, "host": one.remote, "at": one.at or None}
+            for address, one in state.recipients.items()]
 
 
 def _find(call: Call, entry_id: str) -> backlog.Item:
@@ -75,12 +113,10 @@ def _find(call: Call, entry_id: str) -> backlog.Item:
 
 @method("queue.get", One, needs="self", reads=True)
 def get(call: Call, given: One) -> dict[str, Any]:
-    """One entry: what is known of it, and its header."""
+    """One entry: what is known of it, its header, and the last answer for each of its recipients."""
     item = _find(call, given.id)
-    data = backlog.read(call.house.paths, item, HEAD)
-    with contextlib.suppress(ValueError):  # an envelope that is malformed is shown, too
-        data = data[envelope.decode(data)[1] :]
-    return _known(item) | {"header": data[: message.header_end(data)].decode("utf-8", "replace")}
+    return _known(call, item) | {"header": _header(call, item).decode("utf-8", "replace"),
+                                 "subject": _subject(call, item), "answers": _answers(call, item)}
 
 
 def _act(call: Call, given: One, action: Any, done: str) -> dict[str, Any]:
