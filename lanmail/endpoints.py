@@ -2,6 +2,7 @@
 
     base(settings)            its address for browsers and clients, the issuer
     urls(settings)            the endpoints, by the names of RFC 8414
+    device_page(settings)     where people type the code of a program that has no browser
     redirect_problem(uri)     why a client cannot register this address
     is_loopback(uri)          an address on the client's own machine, which every client may use (RFC 8252 §7.3)
 """
@@ -29,7 +30,13 @@ def urls(settings: Settings) -> dict[str, str]:
     at = base(settings)
     return {"authorization_endpoint": f"{at}/oauth2/auth", "token_endpoint": f"{at}/oauth2/token",
             "end_session_endpoint": f"{at}/oauth2/logout", "revocation_endpoint": f"{at}/oauth2/revoke",
-            "introspection_endpoint": f"{at}/oauth2/introspect"}
+            "introspection_endpoint": f"{at}/oauth2/introspect",
+            "device_authorization_endpoint": f"{at}/oauth2/device_authorization"}
+
+
+def device_page(settings: Settings) -> str:
+    """Where people type the code of a program without a browser (RFC 8628 §3.2)."""
+    return f"{base(settings)}/oauth2/device"
 
 
 def is_loopback(uri: str) -> bool:

@@ -4,6 +4,7 @@
     state/grants/consents/ID.json     an account let a client in; its mtime is the last use
     state/grants/tokens/HASH.json     an access or refresh token, by the SHA-256 of what the client holds
     state/grants/codes/HASH.json      an authorization code, for half a minute
+    state/grants/devices/HASH.json    a device that waits for its owner (`devicecodes`)
 
 Secrets and tokens are random, 32 octets, and only their hashes are stored; so a look at three files says whether a
 log-in is good, without a key, a database or a server to ask. Without its consent no token is good: to end one is to
@@ -16,28 +17,21 @@ ends. A consent that nobody uses for half a year ends, too.
 
 import base64
 import contextlib
-import fcntl
 import hashlib
 import hmac
-import json
 import os
-import re
 import secrets
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
-from lanmail import atomic
+from lanmail.grantfiles import ID, Files, digest
 
 SCOPES = {"imap": "IMAP.AccessAsUser.All", "pop3": "POP.AccessAsUser.All", "smtp": "SMTP.Send"}
 OFFLINE = "offline_access"
 INTROSPECT = "introspect"  # the scope of a server that may ask about every token
-CODE_LIFE, ACCESS_LIFE, GRACE, IDLE = 30.0, 3600.0, 45.0, 183 * 86400.0
+CODE_LIFE, ACCESS_LIFE, GRACE, IDLE = 30.0, 3600.0, 60.0, 183 * 86400.0
 STAMP = 3600.0  # the last use is noted at most so often
-_HASH = re.compile(r"[0-9a-f]{64}")
-_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Refused(Exception):
@@ -59,7 +53,7 @@ class Client:
 
     def has_secret(self, given: str) -> bool:
         """In constant time."""
-        return bool(self.secret) and hmac.compare_digest(_hash(given), self.secret)
+        return bool(self.secret) and hmac.compare_digest(digest(given), self.secret)
 
 
 @dataclass(slots=True)
@@ -132,18 +126,18 @@ class Register:
     """All of it, below `state`."""
 
     def __init__(self, state: Path) -> None:
-        self.root = state / "grants"
+        self._files = Files(state / "grants", _KEYS)
 
     # clients
 
     def clients(self, account: str | None = None) -> list[Client]:
         """All, or those of an account, by age."""
-        found = [one for one in (self.client(name) for name in self._names("clients")) if one is not None]
+        found = [one for one in (self.client(name) for name in self._files.names("clients")) if one is not None]
         return sorted((one for one in found if account in (None, one.account)), key=lambda one: one.created)
 
     def client(self, client_id: str) -> Client | None:
         """The client, disabled or not."""
-        known = self._read("clients", client_id) if _ID.fullmatch(client_id) else None
+        known = self._files.read("clients", client_id) if ID.fullmatch(client_id) else None
         if known is None:
             return None
         return Client(**{**known, "scopes": tuple(known["scopes"]), "redirect_uris": tuple(known["redirect_uris"])})
@@ -152,39 +146,39 @@ class Register:
                    redirect_uris: tuple[str, ...] = ()) -> tuple[Client, str]:
         """A new client and its secret, which is shown this once; a public one has none."""
         secret = "" if public else secrets.token_urlsafe(32)
-        made = Client(secrets.token_hex(16), account, name, tuple(scopes), _hash(secret) if secret else "",
+        made = Client(secrets.token_hex(16), account, name, tuple(scopes), digest(secret) if secret else "",
                       tuple(redirect_uris), created=time.time())
         self.save_client(made)
         return made, secret
 
     def save_client(self, client: Client) -> None:
         """Write it, durably."""
-        self._write("clients", client.id, asdict(client))
+        self._files.write("clients", client.id, asdict(client))
 
     def remove_client(self, client_id: str) -> None:
         """The client and all that was granted to it."""
         for consent in self.consents():
             if consent.client == client_id:
                 self.end(consent.id)
-        self._unlink("clients", client_id)
+        self._files.unlink("clients", client_id)
 
     # consents
 
     def consents(self, account: str | None = None) -> list[Consent]:
         """All that count, or those of an account, the last used first."""
         found = []
-        for name in self._names("consents"):
-            known = self._read("consents", name)
+        for name in self._files.names("consents"):
+            known = self._files.read("consents", name)
             if known is not None and account in (None, known["account"]):
                 with contextlib.suppress(FileNotFoundError):
-                    found.append(Consent(**{**known, "used": self._path("consents", name).stat().st_mtime}))
+                    found.append(Consent(**{**known, "used": self._files.path("consents", name).stat().st_mtime}))
         return sorted(found, key=lambda one: -one.used)
 
     def alive(self, consent_id: str, now: float) -> bool:
         """Whether the consent counts; notes that it was used."""
-        if not _ID.fullmatch(consent_id):
+        if not ID.fullmatch(consent_id):
             return False
-        path = self._path("consents", consent_id)
+        path = self._files.path("consents", consent_id)
         try:
             used = path.stat().st_mtime
         except OSError:
@@ -198,8 +192,8 @@ class Register:
 
     def end(self, consent_id: str) -> None:
         """From now on none of its tokens is good."""
-        if _ID.fullmatch(consent_id):
-            self._unlink("consents", consent_id)
+        if ID.fullmatch(consent_id):
+            self._files.unlink("consents", consent_id)
 
     # codes and tokens
 
@@ -208,12 +202,12 @@ class Register:
         """A new authorization code."""
         made = secrets.token_urlsafe(32)
         known = Code(client.id, account, scopes, redirect_uri, challenge, method, time.time() + CODE_LIFE)
-        self._write("codes", _hash(made), asdict(known))
+        self._files.write("codes", digest(made), asdict(known))
         return made
 
     def look_at_code(self, code: str, client_id: str, now: float) -> Code:
         """The code, if it may be exchanged. One that comes a second time ends what the first was exchanged for."""
-        known = self._read("codes", _hash(code))
+        known = self._files.read("codes", digest(code))
         if known is None or known["client"] != client_id:
             raise Refused("there is no such code")
         found = Code(**known)
@@ -226,20 +220,31 @@ class Register:
 
     def exchange(self, code: str, client_id: str, now: float) -> Issued:
         """Tokens for a code. Refused."""
-        with self._alone():
+        with self._files.alone():
             found = self.look_at_code(code, client_id, now)
-            consent = Consent(secrets.token_hex(16), client_id, found.account, found.scopes, now)
-            known = asdict(consent)
-            del known["used"]
-            self._write("consents", consent.id, known)
+            consent = self._consent(client_id, found.account, found.scopes, now)
             found.consent = consent.id
-            self._write("codes", _hash(code), asdict(found))
-            refresh = self._refresh_token(consent, now) if OFFLINE in found.scopes else ""
-            return Issued(self._access_token(consent, found.scopes, now), refresh, found.scopes, consent.id)
+            self._files.write("codes", digest(code), asdict(found))
+            return self._first(consent, now)
+
+    def grant(self, client_id: str, account: str, scopes: list[str], now: float) -> Issued:
+        """Tokens for a client that the account has let in without a code of ours (see `devicecodes`)."""
+        return self._first(self._consent(client_id, account, scopes, now), now)
+
+    def _consent(self, client_id: str, account: str, scopes: list[str], now: float) -> Consent:
+        consent = Consent(secrets.token_hex(16), client_id, account, scopes, now)
+        known = asdict(consent)
+        del known["used"]
+        self._files.write("consents", consent.id, known)
+        return consent
+
+    def _first(self, consent: Consent, now: float) -> Issued:
+        refresh = self._refresh_token(consent, now) if OFFLINE in consent.scopes else ""
+        return Issued(self._access_token(consent, consent.scopes, now), refresh, consent.scopes, consent.id)
 
     def refresh(self, token: str, client_id: str, scopes: list[str] | None, now: float) -> Issued:
         """New tokens for a refresh token. Refused."""
-        with self._alone():
+        with self._files.alone():
             found = self.token(token)
             if found is None or found.kind != "refresh" or found.client != client_id:
                 raise Refused("there is no such token")
@@ -254,13 +259,13 @@ class Register:
             else:
                 successor = self._refresh_token(consent, now)
                 found.replaced, found.successor = now, _seal(token, successor)
-                self._write("tokens", _hash(token), asdict(found))
+                self._files.write("tokens", digest(token), asdict(found))
             wanted = scopes or found.scopes
             return Issued(self._access_token(consent, wanted, now), successor, wanted, consent.id)
 
     def token(self, token: str) -> Token | None:
         """What is known of a token, good or not."""
-        known = self._read("tokens", _hash(token))
+        known = self._files.read("tokens", digest(token))
         return Token(**known) if known is not None else None
 
     def _access_token(self, consent: Consent, scopes: list[str], now: float) -> str:
@@ -272,75 +277,30 @@ class Register:
     def _token(self, kind: str, consent: Consent, scopes: list[str], now: float, expires: float) -> str:
         made = secrets.token_urlsafe(32)
         known = Token(kind, consent.id, consent.client, consent.account, scopes, now, expires)
-        self._write("tokens", _hash(made), asdict(known))
+        self._files.write("tokens", digest(made), asdict(known))
         return made
 
     def sweep(self, now: float) -> int:
         """Take away what is not good any more; how many files."""
         gone = 0
-        for name in self._names("codes"):
-            known = self._read("codes", name)
+        for name in self._files.names("codes"):
+            known = self._files.read("codes", name)
             if known is None or now - known["expires"] > ACCESS_LIFE:
-                gone += self._unlink("codes", name)
+                gone += self._files.unlink("codes", name)
         for consent in self.consents():
             if now - consent.used > IDLE:
-                gone += self._unlink("consents", consent.id)
-        there = set(self._names("consents"))
-        for name in self._names("tokens"):
-            known = self._read("tokens", name)
+                gone += self._files.unlink("consents", consent.id)
+        there = set(self._files.names("consents"))
+        for name in self._files.names("tokens"):
+            known = self._files.read("tokens", name)
             void = known is None or known["consent"] not in there or (known["expires"] and known["expires"] <= now)
             if void or (known and known["replaced"] and now - known["replaced"] > IDLE):
-                gone += self._unlink("tokens", name)
+                gone += self._files.unlink("tokens", name)
         return gone
-
-    # files
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One at a time: two requests with one token must not both find it unused."""
-        self.root.mkdir(mode=0o750, parents=True, exist_ok=True)
-        with open(self.root / "lock", "a", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-    def _path(self, kind: str, name: str) -> Path:
-        return self.root / kind / f"{name}.json"
-
-    def _names(self, kind: str) -> list[str]:
-        try:
-            names = os.listdir(self.root / kind)
-        except FileNotFoundError:
-            return []
-        wanted = _HASH if kind in ("codes", "tokens") else _ID
-        return [name[:-5] for name in names if name.endswith(".json") and wanted.fullmatch(name[:-5])]
-
-    def _read(self, kind: str, name: str) -> dict[str, Any] | None:
-        """What a file has; None for one that is not there, damaged, or of another kind."""
-        try:
-            known = json.loads(atomic.read(self._path(kind, name)))
-        except (OSError, ValueError):
-            return None
-        return known if isinstance(known, dict) and known.keys() == _KEYS[kind] else None
-
-    def _write(self, kind: str, name: str, known: dict[str, Any]) -> None:
-        path = self._path(kind, name)
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        atomic.write(path, json.dumps(known, ensure_ascii=False) + "\n")
-
-    def _unlink(self, kind: str, name: str) -> int:
-        try:
-            self._path(kind, name).unlink()
-        except FileNotFoundError:
-            return 0
-        return 1
 
 
 _KEYS = {"clients": {one.name for one in fields(Client)}, "tokens": {one.name for one in fields(Token)},
          "codes": {one.name for one in fields(Code)}, "consents": {one.name for one in fields(Consent)} - {"used"}}
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _pad(token: str, length: int) -> bytes:

@@ -43,7 +43,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from lanmail import daemon, grants, log, settings, sockets, tls
+from lanmail import daemon, devicecodes, grants, log, settings, sockets, tls
 from lanmail.web import app, sessions
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
@@ -112,6 +112,7 @@ async def _sweep(context: daemon.Context) -> None:
     while True:
         with contextlib.suppress(OSError):
             await asyncio.to_thread(register.sweep, time.time())
+            await asyncio.to_thread(devicecodes.Waiting(context.paths.state).sweep, time.time())
             await asyncio.to_thread(sessions.Store(context.paths).sweep, context.settings)
         await asyncio.sleep(SWEEP)
 

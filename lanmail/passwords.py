@@ -44,6 +44,7 @@ _CACHED = 4096
 _M_MMAP_THRESHOLD = -3  # mallopt(3); a fixed value also ends its growing with what was freed
 # Longer than this nobody's connection is held; the client is told to come back instead.
 _PATIENCE = 5.0
+_CODES = "\0codes"  # no name that anybody can log in with
 
 
 def prepare(password: str) -> bytes:
@@ -180,6 +181,14 @@ class Checker:
         if why or account is None:
             raise sasl.AuthFailed(why)
         return account
+
+    def code_wait(self, client: str) -> float:
+        """Seconds until a short code that people type may be looked at; guesses at them count as at passwords."""
+        return self._backoff.wait(backoff.place(client), _CODES)
+
+    def wrong_code(self, client: str) -> None:
+        """It was none. A right one takes nothing back: who has one of his own could guess at others between."""
+        self._backoff.failed(backoff.place(client), _CODES, b"")
 
     def mechanisms(self, *, secure: bool) -> list[str]:
         """What SASL has to offer here and now."""

@@ -150,7 +150,7 @@ def urls(where: Paths, as_json: bool) -> None:
         command.print_json(found)
         return
     for key, value in found.items():
-        click.echo(f"{key.replace('_', ' '):<24} {value}")
+        click.echo(f"{key.replace('_', ' '):<30} {value}")
 
 
 @client.command()

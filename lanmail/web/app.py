@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from lanmail.web import authorize, clientsetup, consent, guard, health, views
+from lanmail.web import authorize, clientsetup, consent, device, guard, health, views
 from lanmail.web.api import accounts, frame, groups, ownrules, queue, server
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
@@ -27,6 +27,7 @@ def make(house: House) -> Asgi:
     application.include_router(health.router)
     application.include_router(consent.router)
     application.include_router(authorize.router)
+    application.include_router(device.router)
     application.include_router(clientsetup.router)
     for noun in (server, accounts, queue, ownrules, groups):  # their methods are in the table by now
         assert noun.__doc__

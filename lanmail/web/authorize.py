@@ -10,7 +10,7 @@ Nobody is sent anywhere before the client and its redirect URI are known to be g
 (RFC 6749 §4.1.2.1). A password is looked at like one at the mail servers, and counted with those.
 """
 
-import secrets
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -20,23 +20,23 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from lanmail import grants, log, sasl
+from lanmail import devicecodes, grants, log
 from lanmail.endpoints import OOB, base, urls
-from lanmail.errors import MailError
-from lanmail.web import granting, guard, views
+from lanmail.web import granting, loginform, views
 from lanmail.web.granting import Asked
 from lanmail.web.house import House
 
 router = APIRouter()
-COOKIE = "lanmail-form"
 
 
-def _server(house: House) -> granting.Server:
+def server_of(house: House) -> granting.Server:
+    """Authlib's server on the files of this installation."""
     def may_use(client: grants.Client, account: str) -> bool:
         known = house.directory.account(account)
         return known is not None and not known.disabled and client.account in ("", account)
 
-    return granting.Server(grants.Register(house.paths.state), may_use)
+    state = house.paths.state
+    return granting.Server(grants.Register(state), devicecodes.Waiting(state), may_use)
 
 
 # the log-in page
@@ -51,10 +51,9 @@ async def auth(request: Request) -> Response:
 async def log_in(request: Request) -> Response:
     """Somebody typed name and password, or said no."""
     house: House = request.app.state.house
-    form = await _form(request)
+    form = await loginform.fields(request)
     query = dict(parse_qsl(form.get("query", ""), keep_blank_values=True))
-    cookie = request.cookies.get(COOKIE, "")
-    if not cookie or not secrets.compare_digest(cookie.encode(), form.get("form", "").encode()) or _foreign(request):
+    if not loginform.is_own(request, form):
         return await run_in_threadpool(_page, request, query, "form")
     try:
         asked, client, redirect_uri, scopes = await run_in_threadpool(_checked, house, query)
@@ -62,36 +61,16 @@ async def log_in(request: Request) -> Response:
         return _told(request, error)
     if form.get("answer") == "deny":
         return _back(house, redirect_uri, {"error": "access_denied", "error_description": "the owner said no"}, query)
-    wanted = sasl.Credentials(form.get("user", "").strip(), form.get("password", ""), mechanism="page")
-    client_address = request.client.host if request.client else ""
-    try:
-        account = await house.checker.login(wanted, client=client_address, service="oauth2")
-    except MailError as error:
-        log.login_failed(user=wanted.user, service="oauth2", client=client_address, method="page",
-                         reason=getattr(error, "why", "") or error.text)
-        return await run_in_threadpool(_page, request, query, "later" if isinstance(error, sasl.Throttled) else "wrong")
-    if client.account != account.name:
-        log.login_failed(user=wanted.user, service="oauth2", client=client_address, method="page",
-                         reason="the client is another account's")
-        return await run_in_threadpool(_page, request, query, "wrong")
-    register = grants.Register(house.paths.state)
-    data = asked.payload.data
-    challenge = data.get("code_challenge", "")
-    code = await run_in_threadpool(register.code, client, account.name, scopes, redirect_uri, challenge,
-                                   "S256" if challenge else "")
-    log.login(account=account.name, service="oauth2", client=client_address, method="page")
+    account, problem = await loginform.owner(request, form, client.account)
+    if account is None:
+        return await run_in_threadpool(_page, request, query, problem)
+    challenge = asked.payload.data.get("code_challenge", "")
+    code = await run_in_threadpool(grants.Register(house.paths.state).code, client, account.name, scopes, redirect_uri,
+                                   challenge, "S256" if challenge else "")
+    log.login(account=account.name, service=loginform.SERVICE, client=loginform.client(request), method="page")
     if redirect_uri == OOB:
         return views.page(request, "code.html", code=code)
     return _back(house, redirect_uri, {"code": code}, query)
-
-
-def _foreign(request: Request) -> bool:
-    """Whether the form was sent by a page of another server."""
-    origin = request.headers.get("origin")
-    if origin is None or origin == "null":
-        return False  # no-referrer makes browsers say null for our own page; the cookie decides
-    house: House = request.app.state.house
-    return not guard.is_ours(origin.partition("://")[2], house.settings())
 
 
 def _page(request: Request, query: dict[str, str], problem: str) -> Response:
@@ -101,17 +80,24 @@ def _page(request: Request, query: dict[str, str], problem: str) -> Response:
         _, client, redirect_uri, scopes = _checked(house, query)
     except OAuth2Error as error:
         return _told(request, error)
-    word = request.cookies.get(COOKIE) or secrets.token_urlsafe(24)
     parts = urlsplit(redirect_uri)
     where = "" if redirect_uri == OOB else f" {parts.scheme}://{parts.netloc}" if parts.netloc else f" {parts.scheme}:"
-    services = [name for name, scope in grants.SCOPES.items() if scope in scopes]
-    answer = views.page(request, "login.html", status=200 if not problem else 403, client=client.name or client.id,
-                        services=services, query=urlencode(query), form=word, problem=problem,
-                        user=query.get("login_hint", ""), lasting=grants.OFFLINE in scopes)
+    answer = log_in_page(request, "/oauth2/auth", {"query": urlencode(query)}, client, scopes, problem,
+                         query.get("login_hint", ""))
     answer.headers["Content-Security-Policy"] = (
         f"default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'{where}")
-    answer.set_cookie(COOKIE, word, httponly=True, samesite="strict", secure=request.scope["scheme"] == "https",
-                      path="/oauth2/auth", max_age=3600)
+    return answer
+
+
+def log_in_page(request: Request, action: str, hidden: dict[str, str], client: grants.Client, scopes: Sequence[str],
+                problem: str, user: str = "", code: str = "") -> Response:
+    """The page that says who wants in, and asks for name and password; `code` is one that was typed."""
+    services = [name for name, scope in grants.SCOPES.items() if scope in scopes]
+    word = loginform.word(request)
+    answer = views.page(request, "login.html", status=403 if problem else 200, client=client.name or client.id,
+                        services=services, action=action, hidden=hidden | {"form": word}, problem=problem, user=user,
+                        code=code, lasting=grants.OFFLINE in scopes)
+    loginform.remember(request, answer, word)
     return answer
 
 
@@ -119,7 +105,7 @@ def _checked(house: House, query: dict[str, str]) -> tuple[Asked, grants.Client,
     """The request, its client, where to send people back, and for what. OAuth2Error; with redirect_uri if it is good.
     """
     asked = Asked("GET", query, {}, {})
-    server = _server(house)
+    server = server_of(house)
     if not asked.payload.client_id or server.query_client(asked.payload.client_id) is None:
         raise _parameter("client_id doesn't exist or is disabled")
     if not asked.payload.redirect_uri:
@@ -240,7 +226,7 @@ def metadata(request: Request) -> JSONResponse:
         "issuer": base(settings), **urls(settings),
         "scopes_supported": [*grants.SCOPES.values(), grants.OFFLINE],
         "response_types_supported": ["code"], "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "grant_types_supported": list(granting.GRANTS),
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
         "code_challenge_methods_supported": ["S256"], "authorization_response_iss_parameter_supported": True})
 
@@ -248,7 +234,7 @@ def metadata(request: Request) -> JSONResponse:
 def _answered(request: Request, work: Any) -> Response:
     house: House = request.app.state.house
     try:
-        status, body, _ = work(_server(house))
+        status, body, _ = work(server_of(house))
     except OAuth2Error as error:
         status, body, headers = error()
         return JSONResponse(dict(body), status, {key: value for key, value in headers if key == "WWW-Authenticate"})
@@ -256,18 +242,6 @@ def _answered(request: Request, work: Any) -> Response:
 
 
 async def _asked(request: Request) -> Asked:
-    form = await _form(request) if request.method == "POST" else {}
+    form = await loginform.fields(request) if request.method == "POST" else {}
     query = dict(request.query_params) if request.method == "GET" else {}
     return Asked(request.method, query, form, request.headers)
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form (application/x-www-form-urlencoded); of several of a name the first, and no files."""
-    if not request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
-        return {}
-    text = (await request.body()).decode("utf-8", "replace")
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=100)
-    except ValueError:
-        return {}
-    return dict(reversed(pairs))

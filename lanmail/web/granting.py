@@ -1,10 +1,12 @@
 """The OAuth2 server: Authlib's, on the files of grants.py. What it is asked comes from authorize.py.
 
 RFC 6749 (authorization code and refresh token), RFC 7636 (PKCE; public clients must), RFC 7009, RFC 7662, RFC 8252 (a
-loopback redirect may have any port), RFC 9207 (`iss` in the answer). Scopes are grants.SCOPES and offline_access.
+loopback redirect may have any port), RFC 8628 (programs without a browser), RFC 9207 (`iss` in the answer). Scopes are
+grants.SCOPES and offline_access.
 """
 
 import logging
+import secrets
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -18,14 +20,20 @@ from authlib.oauth2.rfc6749 import (
     InvalidScopeError,
     OAuth2Request,
     RefreshTokenGrant,
+    UnauthorizedClientError,
 )
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from authlib.oauth2.rfc7636 import CodeChallenge
+from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE, DeviceCodeGrant
 
-from lanmail import grants
+from lanmail import devicecodes, grants
 from lanmail.endpoints import OOB, is_loopback
 
 logging.getLogger("authlib").setLevel(logging.WARNING)  # at debug it would log tokens
+
+
+AUTHENTICATION = ("client_secret_basic", "client_secret_post", "none")
+GRANTS = ("authorization_code", "refresh_token", DEVICE_CODE_GRANT_TYPE)
 
 
 class Asked(OAuth2Request):  # type: ignore[misc]
@@ -84,11 +92,11 @@ class Registered(ClientMixin):  # type: ignore[misc]
 
     def check_grant_type(self, grant_type: str) -> bool:
         """A server that only asks about tokens gets none."""
-        return grant_type in ("authorization_code", "refresh_token") and grants.INTROSPECT not in self.known.scopes
+        return grant_type in GRANTS and grants.INTROSPECT not in self.known.scopes
 
 
 class _Codes(AuthorizationCodeGrant):  # type: ignore[misc]
-    TOKEN_ENDPOINT_AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
+    TOKEN_ENDPOINT_AUTH_METHODS = AUTHENTICATION
     server: "Server"
 
     def save_authorization_code(self, code: str, request: Asked) -> None:
@@ -139,7 +147,7 @@ class _Proof(CodeChallenge):  # type: ignore[misc]
 
 
 class _Refreshing(RefreshTokenGrant):  # type: ignore[misc]
-    TOKEN_ENDPOINT_AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
+    TOKEN_ENDPOINT_AUTH_METHODS = AUTHENTICATION
     server: "Server"
 
     def authenticate_refresh_token(self, refresh_token: str) -> "_Token | None":
@@ -172,14 +180,74 @@ class _Token:
         return " ".join(self.known.scopes)
 
 
+class _Devices(DeviceCodeGrant):  # type: ignore[misc]
+    TOKEN_ENDPOINT_AUTH_METHODS = AUTHENTICATION
+    server: "Server"
+
+    def query_device_credential(self, device_code: str) -> "_Device":
+        found = self.server.waiting.get(device_code)
+        if found is None:
+            raise InvalidGrantError("there is no such device_code, or it was used")
+        return _Device(device_code, found, self.server.now())
+
+    def query_user_grant(self, user_code: str) -> tuple[str, bool] | None:
+        found = self.server.waiting.get(user_code)
+        return (found.account, bool(found.account)) if found is not None and found.answered else None
+
+    def should_slow_down(self, credential: "_Device") -> bool:
+        return self.server.waiting.hurries(credential.secret, self.server.now())
+
+    def create_token_response(self) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
+        server, device, client = self.server, self.request.credential, self.request.client.known
+        if not server.may_use(client, device.known.account):
+            raise InvalidGrantError("the account is disabled, or the client is another's")
+        if not server.waiting.take(device.secret):
+            raise InvalidGrantError("the device_code was used")
+        issued = server.register.grant(client.id, device.known.account, list(device.known.scopes), server.now())
+        return 200, answer(issued), self.TOKEN_RESPONSE_HEADER
+
+
+class _Device:
+    """A program that waits, as Authlib asks it. What it takes for the code of the user is only handed back to us."""
+
+    def __init__(self, secret: str, known: devicecodes.Device, now: float) -> None:
+        self.secret, self.known, self._now = secret, known, now
+
+    def get_client_id(self) -> str:
+        return self.known.client
+
+    def get_user_code(self) -> str:
+        return self.secret
+
+    def is_expired(self) -> bool:
+        return self.known.expires <= self._now
+
+
 class Server(AuthorizationServer):  # type: ignore[misc]
     """Over one register. `may_use(client, account)` says whether the account is there, active, and the client's own."""
 
-    def __init__(self, register: grants.Register, may_use: Any, now: Any = time.time) -> None:
+    def __init__(self, register: grants.Register, waiting: devicecodes.Waiting, may_use: Any,
+                 now: Any = time.time) -> None:
         super().__init__([*grants.SCOPES.values(), grants.OFFLINE])
-        self.register, self.may_use, self.now = register, may_use, now
+        self.register, self.waiting, self.may_use, self.now = register, waiting, may_use, now
         self.register_grant(_Codes, [_Proof(required=True)])
         self.register_grant(_Refreshing)
+        self.register_grant(_Devices)
+
+    def let_wait(self, asked: Asked, page: str) -> dict[str, Any]:
+        """A program without a browser begins (RFC 8628 §3.2); `page` is where its owner types the code. OAuth2Error."""
+        client = self.authenticate_client(asked, AUTHENTICATION, "device_authorization")
+        if not client.check_grant_type(DEVICE_CODE_GRANT_TYPE):
+            raise UnauthorizedClientError("this client gets no tokens")
+        self.validate_requested_scope(asked.payload.scope)
+        scopes, secret = scopes_of(client.known, asked), secrets.token_urlsafe(32)
+        try:
+            typed = self.waiting.begin(secret, client.known.id, scopes, self.now())
+        except devicecodes.Refused as error:
+            raise InvalidRequestError(str(error)) from None
+        return {"device_code": secret, "user_code": typed, "verification_uri": page,
+                "verification_uri_complete": f"{page}?user_code={typed}", "expires_in": int(devicecodes.LIFE),
+                "interval": devicecodes.INTERVAL}
 
     def query_client(self, client_id: str) -> Registered | None:
         """The client; a disabled one is as good as none."""
