@@ -88,6 +88,16 @@ def test_directories_open_to_everybody(where: paths.Paths) -> None:
     assert "everybody can write" in only(installation.directories(where), "fail").text
 
 
+def test_pages_that_nobody_may_use(where: paths.Paths) -> None:
+    loaded = config.load(where)
+    assert list(installation.pages(where, loaded)) == []
+    served = loaded.model_copy(update={"httpd": loaded.httpd.model_copy(update={"enabled": True})})
+    assert "administrator true" in only(installation.pages(where, served), "warn").advice
+    (where.accounts / "meier.toml").write_text("administrator = true\n")
+    (where.accounts / "broken.toml").write_text("administrator =\n")
+    assert "meier" in only(installation.pages(where, served), "ok").text
+
+
 def test_accounts_that_deliver_cannot_change(where: paths.Paths) -> None:
     loaded = config.load(where)
     assert list(installation.commands(where, loaded)) == []

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import click
 
-from lanmail import accounts, atomic, config, passwords, paths, settings
+from lanmail import accounts, atomic, config, enrolment, passwords, paths, settings
 from lanmail.cli import account, command, init, up
 
 DOMAIN = "office.lan"
@@ -27,6 +27,7 @@ def demo(where: paths.Paths) -> None:
     root = str(where.root)
     if not where.config_file.exists():
         run(init.init, ["--root", root, "--domain", DOMAIN, "--port-offset", str(OFFSET)])
+        config.edit(where.config_file, {"httpd.enabled": True})
         click.echo(f"made an office in {root}: {DOMAIN}, ports plus {OFFSET}")
     loaded = config.load(where)
     password = login(where, loaded)
@@ -58,6 +59,7 @@ def login(where: paths.Paths, loaded: settings.Settings) -> str | None:
     known = known or passwords.generate()
     atomic.write(kept, known + "\n", mode=0o600)
     run(account.add, [NAME, "--root", str(where.root), "--full-name", "Demo", "--password-stdin"], known + "\n")
+    config.edit(enrolment.file_of(where, NAME), {"administrator": True})
     return known
 
 
@@ -70,6 +72,8 @@ def table(where: paths.Paths, loaded: settings.Settings, password: str | None) -
         ("smtp", loaded.smtpd.mx_port), ("submission", loaded.smtpd.submission_port),
         ("submissions", loaded.smtpd.submissions_port), ("pop3", loaded.pop3d.port), ("pop3s", loaded.pop3d.tls_port),
         ("imap", loaded.imapd.port), ("imaps", loaded.imapd.tls_port))}
+    web = f"http://{at}:{loaded.server.port(loaded.httpd.port)}/" if loaded.httpd.enabled else \
+        "(off; bin/lanmail config set httpd.enabled true --root .)"
     mail = f"{NAME}@{loaded.server.domain}"
     typed = shlex.quote(password) if password else "PASSWORD"
     ca = os.path.relpath(where.tls / "ca.pem")
@@ -82,6 +86,7 @@ def table(where: paths.Paths, loaded: settings.Settings, password: str | None) -
   SMTP       {port["smtp"]} from anybody; clients {port["submission"]} with STARTTLS, {port["submissions"]} with TLS
   IMAP       {port["imap"]} with STARTTLS, {port["imaps"]} with TLS
   POP3       {port["pop3"]} with STLS, {port["pop3s"]} with TLS
+  pages      {web}
   CA         {ca}  (for clients that check certificates)
   Maildir    {os.path.relpath(where.maildirs / NAME)}
   log        {os.path.relpath(where.log)}

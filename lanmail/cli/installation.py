@@ -1,5 +1,6 @@
 """What `lanmail doctor` asks the installation: configuration, accounts, directories, certificates, mail that waits."""
 
+import contextlib
 import datetime
 import fcntl
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from lanmail import certificates, config, tls
 from lanmail.accounts import Directory
 from lanmail.cli.finding import Finding, fail, ok, warn
+from lanmail.errors import Temporary
 from lanmail.paths import SPOOLS, Paths
 from lanmail.settings import Settings
 
@@ -24,6 +26,7 @@ def all_of(where: Paths, loaded: Settings) -> Iterator[Finding]:
     yield from accounts(where, loaded)
     yield from directories(where)
     yield from commands(where, loaded)
+    yield from pages(where, loaded)
     yield from certificate(where, loaded)
     yield from running(where)
     yield from waiting(where, loaded)
@@ -113,6 +116,21 @@ def commands(where: Paths, loaded: Settings) -> Iterator[Finding]:
         if (group := _closed(where, directory)) is not None:
             yield warn("commands", f"{directory} is not writable for httpd: the web pages and the API cannot change "
                                    "anything there", f"chgrp {group} {directory}; chmod 2770 {directory}")
+
+
+def pages(where: Paths, loaded: Settings) -> Iterator[Finding]:
+    """Whether somebody may use the administrator's pages."""
+    if not loaded.httpd.enabled:
+        return
+    directory, found = Directory(where, lambda: loaded), []
+    for name in directory.names():
+        with contextlib.suppress(Temporary):  # told by the configuration
+            if (one := directory.account(name)) and one.administrator:
+                found.append(name)
+    if found:
+        yield ok("pages", f"for administration: {', '.join(found[:5])}")
+    else:
+        yield warn("pages", "nobody may use the administrator's pages", "lanmail account set NAME administrator true")
 
 
 def _closed(where: Paths, path: Path) -> int | None:
