@@ -12,7 +12,8 @@ remove a file. Access tokens live an hour. A refresh token is good once: the nex
 twice within GRACE (its connection broke, it opened two) gets the same successor; later that is theft, and the consent
 ends. A consent that nobody uses for half a year ends, too.
 
-`verify_token` is what smtpd, pop3d and imapd ask. Everything else is for httpd and the command line, and blocks.
+`standing` is what smtpd, pop3d and imapd ask at a log-in, and `stands` while it lasts. Everything else
+is for httpd and the command line, and blocks.
 """
 
 import base64
@@ -107,19 +108,39 @@ class Issued:
     consent: str
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """By what somebody was let in with a token; it may end while he is there (`sittings`)."""
+
+    account: str
+    client: str
+    consent: str
+    service: str
+
+
 def verify_token(state: Path, token: str, *, service: str, now: float | None = None) -> str | None:
     """The account whose access token this is, and that it was granted for `service` (smtp, pop3, imap); else None."""
+    found = standing(state, token, service=service, now=now)
+    return found.account if found is not None else None
+
+
+def standing(state: Path, token: str, *, service: str, now: float | None = None) -> Standing | None:
+    """The same, with what the token stands for."""
     now = time.time() if now is None else now
-    register = Register(state)
-    found = register.token(token)
+    found = Register(state).token(token)
     if found is None or found.kind != "access" or found.expires <= now or SCOPES.get(service) not in found.scopes:
         return None
-    client = register.client(found.client)
-    if client is None or client.disabled or SCOPES[service] not in client.scopes:
-        return None
-    if not register.alive(found.consent, now):
-        return None
-    return found.account
+    made = Standing(found.account, found.client, found.consent, service)
+    return made if stands(state, made, now) else None
+
+
+def stands(state: Path, known: Standing, now: float) -> bool:
+    """Whether neither the consent nor the client has ended; notes the use. The token's own hour does not count."""
+    register = Register(state)
+    client = register.client(known.client)
+    if client is None or client.disabled or SCOPES[known.service] not in client.scopes:
+        return False
+    return register.alive(known.consent, now)
 
 
 class Register:

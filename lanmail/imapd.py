@@ -70,7 +70,7 @@ async def serve(context: daemon.Context) -> None:
         servers.append(await proxy.listen(
             own.greet, bound.socket, networks=context.settings.server.proxy_networks, tls=tls,
             handshake=context.settings.imapd.login_timeout, service="imap"))
-    sweep = asyncio.create_task(own.sweep())
+    sweep = asyncio.gather(own.sweep(), own.sittings.watch())
     context.ready()
     await context.stopping.wait()
     for server in servers:

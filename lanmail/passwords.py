@@ -297,10 +297,11 @@ class Checker:
         """Whose token it is. It decides: a user that the client names beside it must be the same, or nobody."""
         if self._state is None or not self.offers_tokens:
             return None
-        name = grants.verify_token(self._state, cred.token or "", service=service)
-        if name is None or (cred.user and self._directory.login_name(cred.user) != name):
+        found = grants.standing(self._state, cred.token or "", service=service)
+        if found is None or (cred.user and self._directory.login_name(cred.user) != found.account):
             return None
-        return self._directory.account(name)
+        cred.standing = found
+        return self._directory.account(found.account)
 
     def _lane(self, place: str) -> asyncio.Lock:
         lane = self._lanes.get(place)

@@ -71,10 +71,12 @@ async def serve(context: daemon.Context) -> None:
         servers.append(await proxy.listen(
             session, bound.socket, networks=context.settings.server.proxy_networks, handshake=HANDSHAKE, service="pop3",
             tls=tls.server_context(context.settings, context.paths) if implicit else None))
+    watching = asyncio.create_task(service.sittings.watch())
     context.ready()
     await context.stopping.wait()
     for server in servers:
         server.close()
+    watching.cancel()
     await service.drain(DRAIN)
     service.close()
 

@@ -24,7 +24,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lanmail import errors, scram
+from lanmail import errors, grants, scram
 
 # One AUTH line may be this long, base64 and all: OAuth2 access tokens of large providers reach 4 kB and more.
 MAX_LINE = 12 * 1024
@@ -78,6 +78,7 @@ class Credentials:
     authzid: str = ""
     mechanism: str = "LOGIN"
     proven: bool | None = None
+    standing: grants.Standing | None = None  # set by who lets a token in: what it stands for
 
 
 def mechanisms(*, secure: bool, oauth: bool = False, proofs: bool = False) -> list[str]:

@@ -67,7 +67,7 @@ async def serve(context: daemon.Context) -> None:
     for one in context.bound:
         make = functools.partial(here.session, one.listener)
         servers.append(await loop.create_server(make, sock=one.socket, backlog=sockets.BACKLOG))
-    watching = asyncio.create_task(here.watch())
+    watching = asyncio.gather(here.watch(), here.sittings.watch())
     context.ready()
     await context.stopping.wait()
     for server in servers:

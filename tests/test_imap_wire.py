@@ -164,7 +164,7 @@ async def test_an_interrupt_waits_for_the_end_of_the_command() -> None:
     async with served(talk) as (reader, writer, made):
         while not made:
             await asyncio.sleep(0.01)
-        made[0].interrupt()
+        made[0].interrupt("later")
         writer.write(b"last\r\n")
         await asyncio.wait_for(reader.read(), 20)
     assert steps == ["last", "interrupted"]

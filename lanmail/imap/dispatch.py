@@ -83,8 +83,8 @@ async def serve(session: Session) -> None:
             session.bye(GONE)
         except wire.TimedOut:
             session.bye("Too long without a command." if session.state is not State.FRESH else "Too slow to log in.")
-        except wire.Interrupted:
-            session.bye("The server is stopping, come back in a moment.")
+        except wire.Interrupted as interrupted:
+            session.bye(str(interrupted))
 
 
 async def _read(session: Session) -> bytes:

@@ -129,7 +129,14 @@ class Session:
 
     def leave(self) -> None:
         """The server is stopping."""
-        self.connection.interrupt()
+        self.connection.interrupt("The server is stopping, come back in a moment.")
+
+    def token_ended(self, now: bool) -> None:
+        """What the client logged in by was taken back."""
+        if now:
+            self.connection.abort()
+        else:
+            self.connection.interrupt("Your log-in has ended, log in again.")
 
     async def room(self) -> None:
         """Call between pieces of much output: waits while the client does not read, lets others work."""

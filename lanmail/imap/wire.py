@@ -30,7 +30,7 @@ class TimedOut(Closed):
 
 
 class Interrupted(Exception):
-    """The server is stopping, and this client is between two commands."""
+    """This client has to go, and is between two commands; the text says why."""
 
 
 class TooLong(Exception):
@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._blocked = False
         self._eof = False
         self._deaf = False
-        self._stopping = False
+        self._why_not = ""  # the client has to go
         self.interruptible = False  # set by the session while nothing is under way
         self.lost = False
         self.secure = False
@@ -121,9 +121,9 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def interrupt(self) -> None:
-        """The server is stopping: as soon as this client is between two commands, its session gets `Interrupted`."""
-        self._stopping = True
+    def interrupt(self, why: str) -> None:
+        """As soon as this client is between two commands, its session gets `Interrupted`."""
+        self._why_not = why
         self.wake()
 
     async def activity(self, patience: float) -> None:
@@ -131,8 +131,8 @@ class Connection(asyncio.Protocol):
         self.flush()
         if self.lost or self._eof:
             raise Closed
-        if self._stopping and self.interruptible:
-            raise Interrupted
+        if self._why_not and self.interruptible:
+            raise Interrupted(self._why_not)
         if self._deaf and self._transport is not None and len(self._input) <= INPUT_HIGH:
             self._deaf = False
             self._transport.resume_reading()

@@ -22,6 +22,7 @@ from lanmail import (
     quota,
     settings,
     shares,
+    sittings,
     sockets,
     tls,
     watch,
@@ -50,6 +51,7 @@ class Worker:
         self._pool = ThreadPoolExecutor(THREADS, "files")
         self._boxes: dict[str, box.Box] = {}
         self._sessions: set[Session] = set()
+        self.sittings = sittings.Sittings(context.paths.state)
         self.held = held.Held(held.ROOM)
         self.held_small = held.Held(held.ROOM_FOR_SMALL)
         self._users: Counter[tuple[str, str]] = Counter()  # by account and IP address
@@ -131,6 +133,7 @@ class Worker:
             pass
         finally:
             self._sessions.discard(session)
+            self.sittings.ended(session)
             session.unselect()
             session.heed(None)
             if session.account is not None:

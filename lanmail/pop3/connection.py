@@ -108,6 +108,12 @@ class Connection(asyncio.Protocol):
         if self._task is None:
             self.close()
 
+    def cut(self) -> None:
+        """Close now, whatever is under way."""
+        self._closing = True
+        if self.transport is not None:
+            self.transport.abort()
+
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Go over to TLS. What the client sent before the handshake is thrown away: nobody vouches for it."""
         self.flush()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from lanmail import accounts, metrics, passwords, tls
+from lanmail import accounts, metrics, passwords, sittings, tls
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 
@@ -33,6 +33,7 @@ class Service:
         self.users: Counter[tuple[str, str]] = Counter()  # by account and IP address
         self.open = 0
         self.sessions: set[Any] = set()
+        self.sittings = sittings.Sittings(paths.state)
         metrics.watch("connections", lambda: self.open)
         self._empty = asyncio.Event()
         self._threads = ThreadPoolExecutor(THREADS, "files")
@@ -62,6 +63,7 @@ class Service:
         """A session ended."""
         self.open -= 1
         self.sessions.discard(session)
+        self.sittings.ended(session)
         if not self.sessions:
             self._empty.set()
 

@@ -238,6 +238,7 @@ class Session(Connection):
             self._refused(given, error.text, b"-ERR [SYS/TEMP] " + error.text.encode() + b"\r\n")
             return
         if success is None:
+            service.sittings.began(self, given.standing, lambda now: self.cut() if now else self.finish())
             await self._begin(account, given.mechanism)
             return
         self._shown = account, given.mechanism

@@ -262,5 +262,12 @@ class Dialogue(Connection):
                 self.finish(f"421 4.4.2 {self.service.hostname} {reason}")
 
     def stop(self, *, now: bool = False) -> None:
+        self._leave(f"421 4.3.2 {self.service.hostname} Shutting down", now)
+
+    def token_ended(self, now: bool) -> None:
+        """What the client logged in by was taken back."""
+        self._leave(f"421 4.7.0 {self.service.hostname} Your log-in has ended", now)
+
+    def _leave(self, words: str, now: bool) -> None:
         if not self.closing and (now or (not self._held and self.between_mails())):
-            self.finish(f"421 4.3.2 {self.service.hostname} Shutting down")
+            self.finish(words)

@@ -5,7 +5,7 @@ import functools
 import os
 import ssl
 
-from lanmail import accounts, daemon, log, metrics, passwords, proxy, settings, sockets, spool, tls
+from lanmail import accounts, daemon, log, metrics, passwords, proxy, settings, sittings, sockets, spool, tls
 from lanmail.smtp import connection, disk, limits, lmtp, policy, session
 
 PATIENCE = daemon.DRAIN - 5.0  # for mail that is under way when the program is to end
@@ -26,6 +26,7 @@ class Service:
         self.room = limits.Room(self.queue.path, self.pool)
         self.gate = limits.Gate()
         self.sessions: set[connection.Connection] = set()
+        self.sittings = sittings.Sittings(context.paths.state)
         self.stopping = False
         self._has_tls = False
         self._empty = asyncio.Event()
@@ -59,6 +60,7 @@ class Service:
     def left(self, one: connection.Connection) -> None:
         """A session has ended."""
         self.sessions.discard(one)
+        self.sittings.ended(one)
         if self.stopping and not self.sessions:
             self._empty.set()
 
