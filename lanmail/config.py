@@ -323,6 +323,11 @@ def problems_with(path: Path, changes: Changes) -> list[Problem]:
     return []
 
 
+def tried(path: Path, changes: Changes, defaults: AccountDefaults | None = None) -> Account:
+    """What an account would be with these changes; nothing is written. ConfigError, as `edit` would raise it."""
+    return account(conffile.parse(path, conffile.preview(path, _parts(changes))[1]), defaults)
+
+
 def _parts(changes: Changes) -> dict[Key, Any]:
     return {key if isinstance(key, tuple) else tuple(key.split(".")): value for key, value in changes.items()}
 

@@ -1,12 +1,16 @@
-"""What an autoresponder would do with a mail that came now, and why: for `lanmail autoresponder test`.
+"""What an autoresponder would do with a mail that came now, and why: for `lanmail autoresponder test` and the pages.
 
 Nothing is changed: no answer is remembered, none is queued. The questions are those of rules/autoresponder.py.
 """
 
+import email
+import email.policy
 import os
+import time
 from dataclasses import dataclass, field
+from typing import Any
 
-from lanmail import accounts, address, entry, envelope, message, spool, wire
+from lanmail import accounts, address, entry, envelope, message, period, spool, wire
 from lanmail.address import Address
 from lanmail.autoanswer import guards, letter, memory
 from lanmail.paths import Paths
@@ -72,6 +76,35 @@ def run(where: Paths, settings: Settings, account: Account, case: Case) -> Trial
         return _asked(mail, visit)
     finally:
         os.close(fd)
+
+
+def data(found: Trial) -> dict[str, Any]:
+    """What came out, for programs; the answer with its text as it will be read, too."""
+    head, text = found.answer or (None, b"")
+    return {
+        "sender": _path(found.head), "recipient": str(found.head.recipients[0].address),
+        "origin": found.head.origin and found.head.origin.kind,
+        "answer_to": found.to and str(found.to), "answered": found.answer is not None, "why": found.why or None,
+        "guards": [{"name": one.guard, "minds": one.minds, "why": one.why or None} for one in found.verdicts],
+        "forward": found.targets, "keep": found.keep,
+        "answer": None if head is None else {"sender": _path(head), "message": text.decode("utf-8", "replace"),
+                                             **_read(text)},
+    }
+
+
+def _read(answer: bytes) -> dict[str, str]:
+    """As a mail program shows it."""
+    read = email.message_from_bytes(answer, policy=email.policy.default)
+    return {name.lower(): str(read[name]) for name in ("From", "To", "Subject")} | {"text": read.get_content()}
+
+
+def _path(head: envelope.Envelope) -> str:
+    return f"<{head.sender or ''}>"
+
+
+def moment(text: str) -> float:
+    """When it is tried: now, or as it is written. ValueError."""
+    return period.of(period.moment(text), "").begin if text else time.time()
 
 
 def _asked(mail: Mail, visit: Visit) -> Trial:

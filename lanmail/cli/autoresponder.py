@@ -225,22 +225,10 @@ def test(where: Paths, name: str, file: str, sender: str | None, recipient: str 
     except ValueError as error:
         command.fail(str(error), os.EX_DATAERR)
     if as_json:
-        command.print_json(_data(found))
+        command.print_json(trial.data(found))
     else:
         click.echo("\n".join(_lines(found, case.now)))
     return os.EX_OK if found.answer else 1
-
-
-def _data(found: trial.Trial) -> dict[str, Any]:
-    head, text = found.answer or (None, b"")
-    return {
-        "sender": _path(found.head), "recipient": str(found.head.recipients[0].address),
-        "origin": found.head.origin and found.head.origin.kind,
-        "answer_to": found.to and str(found.to), "answered": found.answer is not None, "why": found.why or None,
-        "guards": [{"name": one.guard, "why": one.why or None} for one in found.verdicts],
-        "forward": found.targets, "keep": found.keep,
-        "answer": None if head is None else {"sender": _path(head), "message": text.decode("utf-8", "replace")},
-    }
 
 
 def _lines(found: trial.Trial, now: float) -> Iterator[str]:
@@ -277,10 +265,8 @@ def _printable(text: str) -> str:
 
 
 def _moment(text: str | None) -> float:
-    if text is None:
-        return time.time()
     try:
-        return period.of(period.moment(text), "").begin
+        return trial.moment(text or "")
     except ValueError as error:
         command.fail(str(error), os.EX_USAGE)
 
