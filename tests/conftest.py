@@ -2,9 +2,11 @@
 
 import os
 
+import argon2
 import hypothesis
 import pytest
 
+from lanmail import passwords
 from tests import smtp_host
 
 # A run of all tests tries the same values each time, and none for a limited time: what it says depends on the code
@@ -12,6 +14,17 @@ from tests import smtp_host
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=2_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+# A hash of a password is meant to be dear. Each server that a test starts in its own process makes one, thousands in a
+# run of all tests; programs that are started have the true ones.
+DEAR = passwords._HASHER
+passwords._HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+@pytest.fixture
+def dear_hashes(monkeypatch):
+    """Hashes of passwords as in service."""
+    monkeypatch.setattr(passwords, "_HASHER", DEAR)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import pytest
 from lanmail import errors, passwords, sasl
 from lanmail.settings import Account, Auth, Server, Settings
 
+pytestmark = pytest.mark.usefixtures("dear_hashes")
 GOOD = "grün und gut"
 
 

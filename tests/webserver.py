@@ -50,7 +50,9 @@ def lay_out(root: Path, settings: str = "", *, httpd: str = "") -> paths.Paths:
 @contextlib.asynccontextmanager
 async def serving(where: paths.Paths) -> AsyncIterator[Web]:
     """httpd on these files."""
-    bound = socket.create_server(("127.0.0.1", 0))
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # as sockets.py: with TCP_NODELAY
+    bound.bind(("127.0.0.1", 0))
+    bound.listen(100)
     bound.setblocking(False)
     listener = sockets.Listener("http", "http", ("127.0.0.1",), bound.getsockname()[1])
     ready = asyncio.Event()

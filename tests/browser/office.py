@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lanmail import paths
+from lanmail import address, envelope, paths, spool
 from tests import browsing
 
 EVIL = '"><svg onload=alert(1)>'
@@ -12,4 +12,15 @@ TOML_EVIL = EVIL.replace('"', '\\"')
 def lay_out(root: Path, *, accounts: int = 3) -> paths.Paths:
     """chef is administrator; meier, and some more."""
     more = {f"user{number:03}": f'full_name = "Person {number} {TOML_EVIL}"\n' for number in range(accounts)}
-    return browsing.lay_out(root, **more)
+    where = browsing.lay_out(root, **more)
+    for account in ("chef", "meier"):
+        wait(where, account)
+    return where
+
+
+def wait(where: paths.Paths, account: str, to: str = "x@far.example") -> str:
+    """A mail of an account that waits to go out; its id."""
+    head = envelope.Envelope(address.parse(f"{account}@office.lan"), [envelope.Recipient(address.parse(to))],
+                             origin=envelope.Origin("submission", (("account", account),)))
+    text = f"Return-Path: <{account}@office.lan>\nFrom: {EVIL}\nSubject: {EVIL}\n\n{EVIL}\n"
+    return spool.parse_name(spool.outbound(where).put(head, text.encode())).id

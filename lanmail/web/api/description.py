@@ -7,8 +7,9 @@ from lanmail import endpoints
 from lanmail.settings import Settings
 from lanmail.web.api.frame import METHODS, Method
 
-_ERRORS = {"400": "wrong", "401": "who is it?", "403": "not allowed", "404": "not there", "409": "in the way",
-           "413": "too large", "415": "no JSON", "422": "a rule forbids it", "429": "too fast", "503": "not now"}
+_ERRORS = {"400": "wrong", "401": "who is it?", "403": "not allowed", "404": "not there", "405": "use POST",
+           "409": "in the way", "413": "too large", "415": "no JSON", "422": "a rule forbids it", "429": "too fast",
+           "503": "not now"}
 
 
 def document(settings: Settings) -> dict[str, Any]:
@@ -28,17 +29,34 @@ def document(settings: Settings) -> dict[str, Any]:
 
 
 def _path(one: Method, schemas: dict[str, Any]) -> dict[str, Any]:
-    schema = one.params.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(schema.pop("$defs", {}))
-    schemas[one.params.__name__] = schema
+    noun = one.params.__module__.rpartition(".")[2]  # two nouns may have models of the same name
+    schema = one.params.model_json_schema(ref_template=f"#/components/schemas/{noun}.{{model}}")
+    schemas.update({f"{noun}.{name}": inner for name, inner in schema.pop("$defs", {}).items()})
+    schemas[f"{noun}.{one.params.__name__}"] = schema
     answers = {"200": {"description": "done", "content": {"application/json": {"schema": _good()}}}}
     for status, why in _ERRORS.items():
         reference = {"$ref": "#/components/schemas/Error"}
         answers[status] = {"description": why, "content": {"application/json": {"schema": reference}}}
     body = {"required": bool(schema.get("required")), "content": {"application/json": {
-        "schema": {"$ref": f"#/components/schemas/{one.params.__name__}"}}}}
-    return {"post": {"operationId": one.name, "summary": one.about.partition("\n")[0], "description": one.about,
-                     "tags": [one.name.partition(".")[0]], "requestBody": body, "responses": answers}}
+        "schema": {"$ref": f"#/components/schemas/{noun}.{one.params.__name__}"}}}}
+    about: dict[str, Any] = {"summary": one.about.partition("\n")[0], "description": one.about,
+                             "tags": [one.name.partition(".")[0]], "responses": answers}
+    found: dict[str, Any] = {"post": {"operationId": one.name, "requestBody": body, **about}}
+    if one.reads:
+        found["get"] = {"operationId": f"{one.name}.get", "parameters": _query(schema), **about}
+    return found
+
+
+def _query(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same parameters as a query, where null is said by leaving out."""
+    return [{"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": _said(of)}
+            for name, of in schema.get("properties", {}).items()]
+
+
+def _said(schema: dict[str, Any]) -> dict[str, Any]:
+    ways = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
+    rest = {key: value for key, value in schema.items() if not (key == "default" and value is None)}
+    return rest if not ways else {**rest, "anyOf": ways}
 
 
 def _good() -> dict[str, Any]:

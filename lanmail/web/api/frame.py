@@ -5,8 +5,8 @@
     400 …                             {"ok": false, "error": {"code": "invalid_field", "message": …, "field": …}}
 
     bad_json, invalid_field, unknown_field 400    unauthorized 401    forbidden 403    not_found, unknown_method 404
-    exists, conflict 409    too_large 413    unsupported_media_type 415    refused_by_rule 422    rate_limited 429
-    busy 503
+    use_post 405    exists, conflict 409    too_large 413    unsupported_media_type 415    refused_by_rule 422
+    rate_limited 429    busy 503
 
 A method is a function over a pydantic model, which also describes it in /api/v1/openapi.json. Methods that only read
 answer GET with a query, too. Nothing here skips the checks that files in conf/ get.
@@ -38,7 +38,7 @@ Right = Literal["admin", "read", "self"]
 DEPTH = 50  # of nested JSON
 _BURST, _RATE = 200.0, 20.0  # calls at once and by second, of one caller
 STATUS = {"bad_json": 400, "invalid_field": 400, "unknown_field": 400, "unauthorized": 401, "forbidden": 403,
-           "not_found": 404, "unknown_method": 404, "exists": 409, "conflict": 409, "too_large": 413,
+           "not_found": 404, "unknown_method": 404, "use_post": 405, "exists": 409, "conflict": 409, "too_large": 413,
            "unsupported_media_type": 415, "refused_by_rule": 422, "rate_limited": 429, "busy": 503}
 
 
@@ -128,7 +128,7 @@ async def openapi(request: Request) -> JSONResponse:
     return JSONResponse(description.document(request.app.state.house.settings()))
 
 
-@router.api_route("/api/v1/{name}", methods=["GET", "POST"])
+@router.api_route("/api/v1/{name}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
 async def call(name: str, request: Request) -> JSONResponse:
     """Every method comes in here."""
     house: House = request.app.state.house
@@ -141,7 +141,12 @@ async def call(name: str, request: Request) -> JSONResponse:
         doing = Call(house, caller, client, asyncio.get_running_loop())
         return JSONResponse({"ok": True, "result": await run_in_threadpool(_done, found, doing, params)})
     except Refused as refused:
-        return _no(refused)
+        return _no(refused, _verbs(METHODS.get(name)))
+
+
+def _verbs(found: Method | None) -> str:
+    """The methods of HTTP that a method of ours takes (RFC 9110 §10.2.1)."""
+    return "GET, POST" if found is not None and found.reads else "POST"
 
 
 def carry_out(doing: Call, name: str, given: dict[str, Any]) -> Any:
@@ -193,10 +198,11 @@ def _dotted(settings: dict[str, Any], above: str = "") -> Iterator[str]:
             yield above + key
 
 
-def _no(refused: Refused) -> JSONResponse:
+def _no(refused: Refused, verbs: str) -> JSONResponse:
     error = {"code": refused.code, "message": refused.message} | ({"field": refused.field} if refused.field else {})
     headers = {"WWW-Authenticate": 'Bearer realm="lanmail"'} if refused.code == "unauthorized" else {}
     headers |= {"Retry-After": "1"} if refused.code == "rate_limited" else {}
+    headers |= {"Allow": verbs} if refused.code == "use_post" else {}
     return JSONResponse({"ok": False, "error": error}, STATUS[refused.code], headers)
 
 
@@ -257,9 +263,9 @@ def _slow_down(house: House, name: str, client: str) -> None:
 # what
 
 async def _params(wanted: Method, request: Request) -> Params:
+    if request.method != "POST" and not (request.method == "GET" and wanted.reads):
+        raise Refused("use_post", f"{wanted.name} is a method for {_verbs(wanted)}, not for {request.method}")
     if request.method == "GET":
-        if not wanted.reads:
-            raise Refused("invalid_field", f"{wanted.name} changes something: use POST")
         return _checked(wanted.params, dict(request.query_params), strict=False)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Refused("unsupported_media_type", "send Content-Type: application/json")
