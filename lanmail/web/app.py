@@ -8,6 +8,7 @@ from lanmail.web.api import accounts, frame, groups, ownrules, queue, server, tr
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
 from lanmail.web.pages import account, autoresponder, entrance, forwarding, password
+from lanmail.web.pages import groups as groups_page
 from lanmail.web.pages import queue as queue_pages
 from lanmail.web.pages.frame import handlers
 
@@ -16,6 +17,7 @@ PAGES = (
     autoresponder,
     entrance,
     forwarding,
+    groups_page,
     password,
     queue_pages,
 )

@@ -8,6 +8,7 @@ inherits have a third choice, "as for all". What was not changed is not sent, an
 whether a value is right is for the API to say.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
@@ -20,6 +21,7 @@ from lanmail import schema
 from lanmail.settings import Account, AccountDefaults
 
 Kind = Literal["check", "three", "choice", "many", "number", "text", "lines", "long", "secret"]
+_PLACES = ": file:secrets/NAME or credential:NAME"  # a secret is typed on pages
 _LONG = 1000  # a text that may be longer gets a field of several lines
 
 
@@ -30,6 +32,7 @@ class Word:
     english: str
     german: str
     sentence: str = ""
+    values: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)  # of choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Field:
     help: str
     value: Any  # the effective one: bool, str, list[str]
     choices: tuple[str, ...] = ()
+    called: Mapping[str, str] = dataclasses.field(default_factory=dict)  # choices as people call them
     placeholder: str = ""
     inherited: bool = False  # nothing of its own: the office's default counts
     problem: str = ""
@@ -100,11 +104,12 @@ def _field(key: str, info: FieldInfo, value: Any, word: Word | None, language: s
     else:
         kind = "long" if any(getattr(one, "max_length", 0) > _LONG for one in info.metadata) else "text"
     label = (word.german if language == "de" else word.english) if word else key
-    sentence = (language == "de" and word and word.sentence) or info.description or ""
+    sentence = (language == "de" and word and word.sentence) or (info.description or "").replace(_PLACES, "")
     shown = [str(one) for one in value] if isinstance(value, list) else value if isinstance(value, bool) else \
         "" if value is None else str(value)
-    return Field(key, kind, label, sentence, shown, choices, "" if default is None or default == [] else str(default),
-                 inherits and not own)
+    called = {value: said[language == "de"] for value, said in word.values.items()} if word else {}
+    usual = "" if default is None or default == [] else str(default)
+    return Field(key, kind, label, sentence, shown, choices, called, usual, inherits and not own)
 
 
 def _info(model: type[BaseModel], key: str) -> FieldInfo:
