@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lanmail import atomic, clientconfig, endpoints, grants
+from lanmail import atomic, clientconfig, endpoints, grants, mailprograms
 from lanmail.cli import command
 from lanmail.cli.account import existing, read_password
 from lanmail.grants import INTROSPECT, SCOPES, Client, Register
@@ -40,11 +40,11 @@ def add(where: Paths, account: str, name: str, services: tuple[str, ...], redire
     The id and the secret are made; the secret is shown this once.
     """
     owner = existing(where, account).stem
-    for uri in redirects:
-        if (problem := endpoints.redirect_problem(uri)) is not None:
-            command.fail(f"--redirect {uri}: {problem}", os.EX_DATAERR)
-    scopes = [SCOPES[one] for one in services or SCOPES]
-    made, secret = Register(where.state).add_client(owner, name, scopes, public=public, redirect_uris=redirects)
+    try:
+        made, secret = mailprograms.add(Register(where.state), owner, name, services, public=public,
+                                        redirects=redirects)
+    except mailprograms.Refused as refused:
+        command.fail(str(refused), os.EX_DATAERR)
     _show_new(where, made, secret, as_json)
 
 
@@ -54,7 +54,10 @@ def add(where: Paths, account: str, name: str, services: tuple[str, ...], redire
 @command.rooted
 def add_server(where: Paths, name: str, as_json: bool) -> None:
     """Register a server that may ask whether a token is good (RFC 7662), such as a Dovecot."""
-    made, secret = Register(where.state).add_client("", name, [INTROSPECT])
+    try:
+        made, secret = mailprograms.add_server(Register(where.state), name)
+    except mailprograms.Refused as refused:
+        command.fail(str(refused), os.EX_DATAERR)
     _show_new(where, made, secret, as_json)
 
 
@@ -94,9 +97,7 @@ def _known(one: Client) -> dict[str, Any]:
 
 
 def _services(one: Client) -> list[str]:
-    if INTROSPECT in one.scopes:
-        return ["ask about tokens"]
-    return [service for service, scope in SCOPES.items() if scope in one.scopes]
+    return ["ask about tokens"] if INTROSPECT in one.scopes else mailprograms.services(one)
 
 
 def _day(at: float | None) -> str:
@@ -119,9 +120,10 @@ def change(where: Paths, client_id: str, services: tuple[str, ...], disable: boo
     """Change what a client may be used for; its id and secret stay. Tokens that it has lose what it may no longer."""
     found = _existing(where, client_id)
     if services:
-        if INTROSPECT in found.scopes:
-            command.fail("this client is a server that asks about tokens; it has no services", os.EX_DATAERR)
-        found = replace(found, scopes=tuple(SCOPES[one] for one in services))
+        try:
+            found = mailprograms.limit(found, services)
+        except mailprograms.Refused as refused:
+            command.fail(str(refused), os.EX_DATAERR)
     if disable is not None:
         found = replace(found, disabled=disable)
     Register(where.state).save_client(found)

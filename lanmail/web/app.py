@@ -4,10 +4,10 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from lanmail.web import authorize, clientsetup, consent, device, guard, health, views
-from lanmail.web.api import accounts, frame, groups, ownrules, queue, server, trials
+from lanmail.web.api import accounts, clients, frame, groups, ownrules, queue, server, trials
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
-from lanmail.web.pages import account, autoresponder, entrance, forwarding, password
+from lanmail.web.pages import account, autoresponder, entrance, forwarding, password, programs
 from lanmail.web.pages import groups as groups_page
 from lanmail.web.pages import queue as queue_pages
 from lanmail.web.pages.frame import handlers
@@ -19,6 +19,7 @@ PAGES = (
     forwarding,
     groups_page,
     password,
+    programs,
     queue_pages,
 )
 
@@ -32,7 +33,7 @@ def make(house: House) -> Asgi:
     application.include_router(authorize.router)
     application.include_router(device.router)
     application.include_router(clientsetup.router)
-    for noun in (server, accounts, queue, ownrules, groups, trials):  # their methods are in the table by now
+    for noun in (server, accounts, queue, ownrules, groups, trials, clients):  # their methods are in the table by now
         assert noun.__doc__
     application.include_router(frame.router)
     application.state.pages = frozenset(getattr(route, "path", "") for page in PAGES for route in page.router.routes)
