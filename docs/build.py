@@ -105,6 +105,40 @@ def admin_page() -> str:
     return page("lanmail", 1, name, "\n\n".join(part.strip() for part in parts if part))
 
 
+def api_page() -> str:
+    """lanmail-api: every method of the HTTP API with its parameters."""
+    importlib.import_module("lanmail.web.app")  # all nouns are in the table by then
+    frame = importlib.import_module("lanmail.web.api.frame")
+    about = inspect.cleandoc(frame.__doc__ or "").split("\n\n")[1:]
+    parts = ["## Description", *map(_block, about), "## Methods"]
+    for one in sorted(frame.METHODS.values(), key=lambda one: one.name):
+        verb = "GET or POST" if one.reads else "POST"
+        who = {"admin": "keys with the rights admin", "read": "keys with the rights admin or read",
+               "self": "also the account it is about"}[one.needs]
+        text = "\n\n".join(map(_block, inspect.cleandoc(one.about).split("\n\n")))
+        parts.append(f"### {one.name}\n\n{verb}; {who}.\n\n{text}\n\n{_parameters(one.params)}")
+    return page("lanmail-api", 7, "methods of the HTTP API", "\n\n".join(part.strip() for part in parts if part))
+
+
+def _parameters(model: Any) -> str:
+    schema_ = model.model_json_schema()
+    rows = ["| parameter | | what it is |", "|---|---|---|"]
+    for name, known in schema_.get("properties", {}).items():
+        must = "must be given" if name in schema_.get("required", ()) else \
+            f"`{json.dumps(known['default'])}`" if known.get("default") not in (None, "") else "may be left out"
+        rows.append(f"| `{name}` | {_type(known)}, {must} | {_cell(known.get('description', ''))} |")
+    return "\n".join(rows) if len(rows) > 2 else ""
+
+
+def _type(known: dict[str, Any]) -> str:
+    several = [one for one in known.get("anyOf", [known]) if one.get("type") != "null"]
+    said = known.get("enum") or (several[0].get("enum") if several else None)
+    if said:
+        return "one of " + ", ".join(f"`{one}`" for one in said)
+    words = {"string": "text", "integer": "number", "boolean": "true or false", "array": "list", "object": "object"}
+    return " or ".join(words.get(one.get("type", ""), "any") for one in several)
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
@@ -154,6 +188,7 @@ def pages() -> dict[Path, str]:
     made = {MAN / f"lanmail-{program.name}.md": program_page(program) for program in programs.ALL}
     made[MAN / "lanmail.md"] = admin_page()
     made[MAN / "lanmail.toml.md"] = settings_page()
+    made[MAN / "lanmail-api.md"] = api_page()
     made[HERE / "conf/lanmail.toml.sample"] = config.sample()
     for name, made_schema in (("lanmail", config.json_schema()), ("account", config.account_json_schema()),
                               ("groups", config.group_json_schema())):

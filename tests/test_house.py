@@ -232,7 +232,8 @@ def test_made_documents_are_current() -> None:
 def test_manual_pages_for_man(tmp_path: Path) -> None:
     build.roff(tmp_path)
     made = {path.name: path.read_text() for path in tmp_path.rglob("*.?")}
-    assert set(made) == {"lanmail.1", "lanmail.toml.5", *(f"lanmail-{program.name}.1" for program in programs.TOOLS),
+    assert set(made) == {"lanmail.1", "lanmail.toml.5", "lanmail-api.7",
+                         *(f"lanmail-{program.name}.1" for program in programs.TOOLS),
                          *(f"lanmail-{program.name}.8" for program in programs.DAEMONS)}
     assert all(f'.TH "{Path(name).stem}"' in text and ".SH\nDescription" in text for name, text in made.items()
                if name != "lanmail.1"), made
