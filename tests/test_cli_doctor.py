@@ -92,7 +92,7 @@ def test_pages_that_nobody_may_use(where: paths.Paths) -> None:
     loaded = config.load(where)
     assert list(installation.pages(where, loaded)) == []
     served = loaded.model_copy(update={"httpd": loaded.httpd.model_copy(update={"enabled": True})})
-    assert "administrator true" in only(installation.pages(where, served), "warn").advice
+    assert "administrator=true" in only(installation.pages(where, served), "warn").advice
     (where.accounts / "meier.toml").write_text("administrator = true\n")
     (where.accounts / "broken.toml").write_text("administrator =\n")
     assert "meier" in only(installation.pages(where, served), "ok").text

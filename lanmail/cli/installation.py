@@ -130,7 +130,7 @@ def pages(where: Paths, loaded: Settings) -> Iterator[Finding]:
     if found:
         yield ok("pages", f"for administration: {', '.join(found[:5])}")
     else:
-        yield warn("pages", "nobody may use the administrator's pages", "lanmail account set NAME administrator true")
+        yield warn("pages", "nobody may use the administrator's pages", "lanmail account set NAME administrator=true")
 
 
 def _closed(where: Paths, path: Path) -> int | None:
