@@ -236,6 +236,9 @@ async def test_introspection(office: Office) -> None:
     server, secret = office.register.add_client("", "Dovecot", [grants.INTROSPECT])
     asked = {"client_id": server.id, "client_secret": secret, "token": tokens["access_token"]}
     assert (await office.post("/oauth2/introspect", data=asked)).json()["active"] is True
+    refresh = {"token": tokens["refresh_token"]}
+    assert (await office.post("/oauth2/introspect", data={**mine, **refresh})).json()["token_type"] == "refresh_token"
+    assert (await office.post("/oauth2/introspect", data={**asked, **refresh})).json() == {"active": False}
     (office.paths.accounts / "meier.toml").unlink()
     assert (await office.post("/oauth2/introspect", data=asked)).json() == {"active": False}
     nobody = await office.post("/oauth2/introspect", data={"token": tokens["access_token"]})

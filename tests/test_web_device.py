@@ -69,6 +69,7 @@ async def test_the_whole_way(office: Office) -> None:
     assert (told["expires_in"], told["interval"]) == (900, 5)
     assert told["verification_uri"] == "https://mail.office.lan:6443/oauth2/device"
     assert told["verification_uri_complete"].endswith(f"?user_code={told['user_code']}")
+    assert all(told[one] in told["message"] for one in ("user_code", "verification_uri"))
     pending = await poll(office, told["device_code"])
     assert (pending.status_code, pending.json()["error"]) == (400, "authorization_pending")
     page = await type_code(office, told["user_code"].lower())

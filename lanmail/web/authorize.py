@@ -205,6 +205,8 @@ def _about(server: granting.Server, client: grants.Client, text: str) -> dict[st
     found, now = server.register.token(text), server.now()
     if found is None or not (found.client == client.id or grants.INTROSPECT in client.scopes):
         return {"active": False}
+    if found.kind != "access" and found.client != client.id:  # nothing that a server may let somebody in by
+        return {"active": False}
     owner = server.query_client(found.client)
     if owner is None or found.replaced or (found.expires and found.expires <= now):
         return {"active": False}

@@ -247,7 +247,9 @@ class Server(AuthorizationServer):  # type: ignore[misc]
             raise InvalidRequestError(str(error)) from None
         return {"device_code": secret, "user_code": typed, "verification_uri": page,
                 "verification_uri_complete": f"{page}?user_code={typed}", "expires_in": int(devicecodes.LIFE),
-                "interval": devicecodes.INTERVAL}
+                "interval": devicecodes.INTERVAL,
+                # no part of the RFC, but what scripts written for Microsoft show to people
+                "message": f"To log in, open {page} in a browser and type the code {typed}"}
 
     def query_client(self, client_id: str) -> Registered | None:
         """The client; a disabled one is as good as none."""

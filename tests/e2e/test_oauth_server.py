@@ -7,64 +7,21 @@ import re
 import signal
 import ssl
 from collections.abc import Iterator
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import requests
-from authlib.integrations.requests_client import OAuth2Session
 
-from tests.e2e.office import DOMAIN, HOST, Office, mail, need, until
+from tests.e2e import oauth
+from tests.e2e.oauth import House
+from tests.e2e.office import DOMAIN, HOST, mail, need, until
 
 pytestmark = pytest.mark.slow
-
-
-class House(Office):
-    """An office with httpd and a client of meier's."""
-
-    client: dict[str, str]
-
-    def session(self, scope: str) -> OAuth2Session:
-        """Authlib's client, as a program uses it; TLS is checked against our CA."""
-        made = OAuth2Session(self.client["client_id"], self.client["client_secret"], scope=scope,
-                             redirect_uri="http://localhost:8888/", code_challenge_method="S256")
-        made.verify = str(self.ca)
-        made.trust_env = False
-        return made
-
-    def at(self, path: str) -> str:
-        return f"https://{HOST}:{self.port(6443)}{path}"
-
-    def token(self, scope: str = "IMAP.AccessAsUser.All POP.AccessAsUser.All SMTP.Send") -> dict[str, str]:
-        """The log-in in a browser, played by hand."""
-        session = self.session(scope)
-        verifier = "v" * 50
-        there, state = session.create_authorization_url(self.at("/oauth2/auth"), code_verifier=verifier)
-        browser = requests.Session()
-        browser.verify, browser.trust_env = str(self.ca), False
-        page = browser.get(there)
-        hidden = {name: value.replace("&amp;", "&")
-                  for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text)}
-        done = browser.post(self.at("/oauth2/auth"), allow_redirects=False, data={
-            **hidden, "user": "meier", "password": self.passwords["meier"], "answer": "allow"})
-        back = parse_qs(urlsplit(done.headers["Location"]).query)
-        assert back["state"] == [state]
-        found = session.fetch_token(self.at("/oauth2/token"), code=back["code"][0], code_verifier=verifier)
-        return dict(found)
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     need("curl", "msmtp", "mpop")
-    made = House(tmp_path_factory.mktemp("oauth"), **{"httpd.enabled": True})
-    made.account("meier")
-    made.account("schmidt")
-    made.client = json.loads(made.lanmail("client", "add", "meier", "Thunderbird", "--json"))
-    made.start()
-    made.run("swaks", "--server", HOST, "--port", str(made.port(25)), "--to", f"meier@{DOMAIN}",
-             "--from", "a@far.example", "--header", "Subject: first")
-    made.arrived("meier", 1)
-    yield made
-    assert made.stop() == 0
+    with oauth.running(tmp_path_factory.mktemp("oauth")) as made:
+        yield made
 
 
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])

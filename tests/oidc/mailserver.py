@@ -1,10 +1,13 @@
-"""Dovecot that takes access tokens of our oidc-provider only: submission, IMAP and POP3, XOAUTH2 and OAUTHBEARER."""
+"""Dovecot that takes access tokens only, which it asks a provider about: submission, IMAP and POP3, XOAUTH2 and
+OAUTHBEARER."""
 
 import os
 import pwd
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import trustme
@@ -78,10 +81,17 @@ scope = mail
 """
 
 
+def asking(oidc: Oidc) -> str:
+    """How Dovecot asks our oidc-provider."""
+    return OAUTH2.format(port=oidc.port)
+
+
 class MailServer:
     """One running Dovecot; `mail` is where its Maildirs are."""
 
-    def __init__(self, oidc: Oidc, sink: int, mechanisms: str = "xoauth2 oauthbearer") -> None:
+    def __init__(self, introspection: str, sink: int, mechanisms: str = "xoauth2 oauthbearer", *,
+                 files: Mapping[str, bytes] = MappingProxyType({})) -> None:
+        """`introspection` is its oauth2.conf; `{base}` in it is the directory that it is in, and `files` with it."""
         if os.geteuid() or not os.path.exists("/usr/lib/dovecot/submission"):
             pytest.skip("needs root, and Dovecot's submission server: apt install dovecot-submissiond")
         # a place of its own: names of sockets must be short, and Dovecot's user gets into no directory of pytest
@@ -94,7 +104,9 @@ class MailServer:
         ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(base / "server.pem")
         self.mail.mkdir()
         os.chown(self.mail, self._entry.pw_uid, self._entry.pw_gid)
-        (base / "oauth2.conf").write_text(OAUTH2.format(port=oidc.port))
+        (base / "oauth2.conf").write_text(introspection.replace("{base}", str(base)))
+        for name, data in files.items():
+            (base / name).write_bytes(data)
         (base / "dovecot.conf").write_text(CONFIG.format(
             base=base, sink=sink, mechanisms=mechanisms, submission=self.submission, imap=self.imap,
             pop3=self.pop3, uid=self._entry.pw_uid, gid=self._entry.pw_gid))

@@ -14,7 +14,7 @@ import pytest
 from lanmail import address, config, daemon, envelope, fetchmail, log, relay, spool
 from lanmail.oauth import store
 from tests.e2e.submission import Sink
-from tests.oidc import Oidc
+from tests.oidc import Oidc, mailserver
 from tests.oidc.mailserver import MailServer
 from tests.oidc.test_refreshing import grant, office
 from tests.relayroot import until
@@ -40,7 +40,7 @@ def sink() -> Iterator[Sink]:
 
 @pytest.fixture
 def server(oidc: Oidc, sink: Sink) -> Iterator[MailServer]:
-    one = MailServer(oidc, sink.port)
+    one = MailServer(mailserver.asking(oidc), sink.port)
     yield one
     one.stop()
 
