@@ -4,7 +4,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from lanmail.web import authorize, clientsetup, consent, device, guard, health, views
-from lanmail.web.api import accounts, clients, frame, groups, ownrules, queue, server, trials
+from lanmail.web.api import accounts, clients, frame, groups, overview, ownrules, queue, server, trials
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
 from lanmail.web.pages import account, autoresponder, entrance, forwarding, password, programs
@@ -33,8 +33,8 @@ def make(house: House) -> Asgi:
     application.include_router(authorize.router)
     application.include_router(device.router)
     application.include_router(clientsetup.router)
-    for noun in (server, accounts, queue, ownrules, groups, trials, clients):  # their methods are in the table by now
-        assert noun.__doc__
+    for noun in (server, accounts, queue, ownrules, groups, trials, clients, overview):
+        assert noun.__doc__  # their methods are in the table by now
     application.include_router(frame.router)
     application.state.pages = frozenset(getattr(route, "path", "") for page in PAGES for route in page.router.routes)
     for page in PAGES:

@@ -10,5 +10,6 @@ router = APIRouter()
 
 @router.get("/my/account")
 def overview(visit: Visitor) -> Response:
-    """Addresses, room, and what is switched on."""
-    return visit.page("overview.html", known=visit.call("account.get", name=visit.account))
+    """Addresses, room, what is switched on, what waits; and where to change it."""
+    return visit.page("overview.html", known=visit.call("account.overview", name=visit.account),
+                      there={entry.path for entry in visit.own})

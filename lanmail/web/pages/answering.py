@@ -9,7 +9,7 @@ from lanmail.web.fields import Word
 from lanmail.web.pages.frame import Visit
 
 WORDS = {f"autoresponder.{key}": word for key, word in {
-    "enabled": Word("Answer my mail automatically", "Mails automatisch beantworten",
+    "enabled": Word("Answer mail automatically", "Mails automatisch beantworten",
                     "Wer schreibt, bekommt die Antwort unten; und Mails gehen weiter, wie dort gesagt ist."),
     "subject": Word("Subject of the answer", "Betreff der Antwort",
                     "Darf Platzhalter enthalten; leer: Re: und der Betreff der Mail."),
