@@ -2,9 +2,11 @@
 
 Invariants: `read` never blocks and raises nothing but ConfigError, whatever lies at the path. `edit` replaces the file
 atomically, under a lock against other editors of the same directory, and only by what `check` lets pass; text that
-is not concerned stays as it is, byte for byte.
+is not concerned stays as it is, byte for byte. Inside `one_look`, a version is that of the text which was shown.
 """
 
+import contextlib
+import contextvars
 import errno
 import hashlib
 import os
@@ -25,6 +27,7 @@ from lanmail.errors import ConfigError, Problem
 
 LIMIT = 1 << 20
 Key = tuple[str, ...]
+_looked: contextvars.ContextVar[dict[Path, str] | None] = contextvars.ContextVar("looked", default=None)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,10 @@ def read(path: Path) -> Document:
 def read_text(path: Path) -> str:
     """The text of a configuration file. Raises ConfigError."""
     try:
-        return atomic.read(path, LIMIT).decode("utf-8-sig")
+        text = atomic.read(path, LIMIT).decode("utf-8-sig")
+        if (seen := _looked.get()) is not None:
+            seen.setdefault(path, _version(text))
+        return text
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError([Problem(str(path), line, "is not UTF-8; save it in this encoding")]) from error
@@ -193,14 +199,29 @@ def edit(path: Path, changes: Mapping[Key, Any] | Callable[[Document], Mapping[K
         check(parse(path, changed))
         if changed != text:
             atomic.write(path, changed, mode=_mode(path, mode))
+        if (seen := _looked.get()) is not None:
+            seen[path] = _version(changed)
 
 
 class Conflict(Exception):
     """The file was changed since it was read."""
 
 
+@contextlib.contextmanager
+def one_look() -> Iterator[None]:
+    """Inside, `version` is that of the text which was read first, or written: not that of another editor's text who
+    came between the look at the settings and the look at the version, and whose change would be lost by it."""
+    before = _looked.set({})
+    try:
+        yield
+    finally:
+        _looked.reset(before)
+
+
 def version(path: Path) -> str:
     """What changes whenever the file does; of no file that of an empty one. ConfigError."""
+    if (seen := _looked.get()) is not None and path in seen:
+        return seen[path]
     return _version(read_text(path) if os.path.lexists(path) else "")
 
 

@@ -122,7 +122,8 @@ def create(call: Call, given: New) -> dict[str, Any]:
     try:
         name = enrolment.create(house.paths, house.settings(), given.name, {}, given.password)
     except enrolment.Refused as error:
-        raise Refused("invalid_field", str(error), "name") from None
+        there = enrolment.find(house.paths, given.name) is not None  # somebody else was faster
+        raise Refused("exists" if there else "invalid_field", str(error), "name") from None
     path = enrolment.file_of(house.paths, name)
     try:
         if changes:

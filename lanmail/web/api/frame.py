@@ -159,7 +159,8 @@ def _done(found: Method, doing: Call, params: Params) -> Any:
     """Do it, and note who changed what."""
     worked = False
     try:
-        result = found.work(doing, params)
+        with conffile.one_look():
+            result = found.work(doing, params)
         worked = True
     except ConfigError as error:
         said = "; ".join(one.text for one in error.problems)
