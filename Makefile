@@ -60,7 +60,7 @@ crash: venv
 	@LANMAIL_ROUNDS=1 $(VENV)/python -m pytest -q -rP tests/crash $(ARGS)
 
 fuzz: venv
-	@HYPOTHESIS_PROFILE=fuzz $(VENV)/python -m pytest -q -n $(WORKERS) tests/fuzz
+	@HYPOTHESIS_PROFILE=fuzz $(VENV)/python -m pytest -q -n $(WORKERS) tests/fuzz tests/test_web_api_described.py
 
 # Other people's test suites and clients; tests/suites/README.md says how each is named. None named: all skip.
 suites: venv
