@@ -6,6 +6,7 @@ the user name.
 
 import asyncio
 import contextlib
+import functools
 import os
 from collections.abc import Callable
 
@@ -31,8 +32,7 @@ class Session(Connection):
         self.transaction: transaction.Transaction | None = None
         self._implicit = implicit
         self._user: bytes | None = None
-        self._exchange: sasl.Exchange | None = None
-        self._shown: tuple[Account, str] | None = None  # who may come in once the client has seen our proof
+        self._asked: Callable[[bytes], None] | None = None  # takes the next line, which is an answer and no command
         self._errors = 0
         self._failed = 0
         self._lock: int | None = None
@@ -90,11 +90,9 @@ class Session(Connection):
         self.send(b"-ERR Line too long\r\n")
 
     def line(self, line: bytes) -> None:
-        if self._exchange is not None:
-            self._respond(line)
-            return
-        if self._shown is not None:
-            self._seen(line)
+        if self._asked is not None:
+            taker, self._asked = self._asked, None
+            taker(line)
             return
         verb, _, argument = line.partition(b" ")
         commands = self._commands
@@ -190,59 +188,56 @@ class Session(Connection):
         if mechanism not in offered:
             return self.wrong(b"-ERR Unknown authentication mechanism\r\n")
         try:
-            self._exchange = sasl.start(mechanism, sasl.decode(rest) if rest else None, checker.keys)
+            exchange = sasl.start(mechanism, sasl.decode(rest) if rest else None, checker.keys)
         except errors.MailError as error:
             return self.wrong(f"-ERR {error.text}\r\n".encode())
         self.max_line = max(self.limits.max_line, sasl.MAX_LINE)
-        return self._challenge()
+        return self._challenge(exchange)
 
-    def _challenge(self) -> None:
-        exchange = self._exchange
-        assert exchange is not None
+    def _ask(self, challenge: bytes | None, taker: Callable[[bytes], None]) -> None:
+        self._asked = taker
+        self.send(b"+ ", sasl.encode(challenge), b"\r\n")
+
+    def _challenge(self, exchange: sasl.Exchange) -> None:
         if exchange.credentials is None:
-            self.send(b"+ ", sasl.encode(exchange.challenge), b"\r\n")
-            return
-        self._exchange = None
+            return self._ask(exchange.challenge, functools.partial(self._respond, exchange))
         self.max_line = self.limits.max_line
-        self.work(self._log_in(exchange.credentials, exchange.success))
+        return self.work(self._log_in(exchange.credentials, exchange))
 
-    def _respond(self, line: bytes) -> None:
-        exchange = self._exchange
-        assert exchange is not None
+    def _respond(self, exchange: sasl.Exchange, line: bytes) -> None:
         try:
             if line == b"*":
                 raise sasl.BadResponse("Authentication cancelled")
             exchange.respond(sasl.decode(line))
         except errors.MailError as error:
-            self._exchange = None
             self.max_line = self.limits.max_line
             return self.wrong(f"-ERR {error.text}\r\n".encode())
-        return self._challenge()
+        return self._challenge(exchange)
 
-    def _seen(self, line: bytes) -> None:
-        assert self._shown is not None
-        account, method = self._shown
-        self._shown = None
+    def _seen(self, account: Account, method: str, line: bytes) -> None:
+        """The client has seen our proof."""
         if line:
             return self.wrong(b"-ERR Authentication cancelled\r\n")
         return self.work(self._begin(account, method))
 
-    async def _log_in(self, given: sasl.Credentials, success: bytes | None = None) -> None:
+    async def _log_in(self, given: sasl.Credentials, exchange: sasl.Exchange | None = None) -> None:
         service = self.service
         try:
             account = await service.checker.login(given, client=self.client, service="pop3")
-        except sasl.AuthFailed as error:
-            self._refused(given, error.why, b"-ERR [AUTH] Authentication failed\r\n")  # RFC 3206
-            return
         except errors.MailError as error:
-            self._refused(given, error.text, b"-ERR [SYS/TEMP] " + error.text.encode() + b"\r\n")
+            answer = (b"[AUTH] Authentication failed" if isinstance(error, sasl.AuthFailed)  # RFC 3206
+                      else b"[SYS/TEMP] " + error.text.encode())
+            refuse = functools.partial(self._refused, given, getattr(error, "why", "") or error.text, answer)
+            if exchange is not None and exchange.refusal is not None:  # RFC 7628 §3.2.3: whatever the client says to it
+                self._ask(exchange.refusal, refuse)
+            else:
+                refuse()
             return
-        if success is None:
-            service.sittings.began(self, given.standing, lambda now: self.cut() if now else self.finish())
-            await self._begin(account, given.mechanism)
+        if exchange is not None and exchange.success is not None:
+            self._ask(exchange.success, functools.partial(self._seen, account, given.mechanism))
             return
-        self._shown = account, given.mechanism
-        self.send(b"+ ", sasl.encode(success), b"\r\n")
+        service.sittings.began(self, given.standing, lambda now: self.cut() if now else self.finish())
+        await self._begin(account, given.mechanism)
 
     async def _begin(self, account: Account, method: str) -> None:
         """The mailbox of somebody who is let in."""
@@ -264,10 +259,10 @@ class Session(Connection):
             return
         self._enter(account, drop, method)
 
-    def _refused(self, given: sasl.Credentials, why: str, answer: bytes) -> None:
+    def _refused(self, given: sasl.Credentials, why: str, answer: bytes, _line: bytes = b"") -> None:
         log.login_failed(user=given.user, service="pop3", client=self.client, method=given.mechanism, reason=why)
         self._failed += 1
-        self.send(answer)
+        self.send(b"-ERR ", answer, b"\r\n")
         if self._failed >= self.limits.max_failed_logins:
             self.close()
 
