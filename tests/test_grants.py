@@ -1,6 +1,7 @@
 """What our OAuth2 server has granted: who may use a token for what, how it ends, and what a second use means."""
 
 import os
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lanmail import grants
+from lanmail.grantfiles import Files
 from lanmail.grants import ACCESS_LIFE, CODE_LIFE, GRACE, IDLE, OFFLINE, SCOPES, Client, Refused, Register, verify_token
 
 ALL = [*SCOPES.values(), OFFLINE]
@@ -61,6 +63,54 @@ def test_an_hour_and_half_a_minute(register: Register, client: Client, tmp_path:
     code = register.code(client, "meier", ALL, "http://localhost/")
     with pytest.raises(Refused, match="expired"):
         register.exchange(code, client.id, time.time() + CODE_LIFE)
+
+
+def test_codes_and_halves_of_a_year_to_the_second(register: Register, client: Client, tmp_path: Path) -> None:
+    """29 and 31 seconds; 182 and 184 days."""
+    now = time.time()
+    good, late = (register.code(client, "meier", ALL, "http://localhost/") for _ in range(2))
+    with pytest.raises(Refused, match="expired"):
+        register.exchange(late, client.id, now + 31)
+    issued = register.exchange(good, client.id, now + 29)
+    consent = tmp_path / "grants/consents" / f"{issued.consent}.json"
+    for days, counts in ((182, True), (184, False)):
+        os.utime(consent, (now, now))
+        later = now + days * 86400
+        assert register.alive(issued.consent, later) == counts
+    assert register.sweep(now + 182 * 86400) == 3, "both codes and the access token"
+    assert consent.exists()
+    assert register.sweep(now + 184 * 86400) == 2
+    assert not consent.exists()
+
+
+@pytest.mark.parametrize("kill", range(4))
+def test_a_server_that_dies_while_it_renews_locks_nobody_out(
+        register: Register, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: int) -> None:
+    """Whatever it had written: who has the old token asks again and goes on."""
+    first, now = granted(register, client), time.time()
+    write, done = Files.write, []
+
+    def dying(files: Files, kind: str, name: str, known: dict[str, object], *, durable: bool = True) -> None:
+        if len(done) == kill:
+            raise KeyboardInterrupt
+        write(files, kind, name, known, durable=durable)
+        done.append(name)
+
+    monkeypatch.setattr(Files, "write", dying)
+    try:
+        register.refresh(first.refresh, client.id, None, now)
+    except KeyboardInterrupt:
+        assert kill < 3
+    monkeypatch.setattr(Files, "write", write)
+    again = register.refresh(first.refresh, client.id, None, now + GRACE - 1)
+    assert verify_token(tmp_path, again.access, service="imap") == "meier"
+    assert register.refresh(again.refresh, client.id, None, now + 2 * GRACE).refresh
+
+
+def test_what_clients_are_given(register: Register) -> None:
+    made = [register.add_client("meier", "x", [SCOPES["imap"]]) for _ in range(50)]
+    assert len({one.id for one, _ in made}) == len({secret for _, secret in made}) == 50
+    assert all(re.fullmatch(r"[0-9a-f]{32}", one.id) and re.fullmatch(r"[\w-]{43}", secret) for one, secret in made)
 
 
 def test_a_code_used_twice_ends_all(register: Register, client: Client, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The OAuth2 server, asked as clients and browsers ask it."""
 
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -41,6 +42,11 @@ async def test_the_whole_way(office: Office) -> None:
     ({"redirect_uri": "https://evil.example/"}, "not registered"),
     ({"redirect_uri": "https://web.example/cb?a=1&b=2"}, "not registered"),
     ({"redirect_uri": "https://web.example/cb?a=1#x"}, "not registered"),
+    ({"redirect_uri": "https://web.example/cb"}, "not registered"),
+    ({"redirect_uri": "https://web.example/x/../cb?a=1"}, "not registered"),
+    ({"redirect_uri": "https://web.example/cb?a=1%20"}, "not registered"),
+    ({"redirect_uri": "https://web.example:443/cb?a=1"}, "not registered"),
+    ({"redirect_uri": "https://x@web.example/cb?a=1"}, "not registered"),
     ({"redirect_uri": "http://localhost.evil.example/"}, "not registered"),
     ({"redirect_uri": "http://localhost:1@evil.example/"}, "not registered"),
     ({"redirect_uri": "http://evil.example\\@localhost/"}, "not registered"),
@@ -159,6 +165,52 @@ async def test_the_secret_by_basic(office: Office) -> None:
     assert answer.status_code == 200
 
 
+def age(office: Office, seconds: float) -> None:
+    """As if the codes had been made so long ago."""
+    for path in (office.paths.state / "grants/codes").glob("*.json"):
+        known = json.loads(path.read_text())
+        path.write_text(json.dumps(known | {"expires": known["expires"] - seconds}))
+
+
+async def test_half_a_minute_for_a_code(office: Office) -> None:
+    code = await office.code()
+    age(office, 25)  # the test takes its time, too; to the second: test_grants
+    assert (await office.exchange(code)).status_code == 200
+    code = await office.code()
+    age(office, 31)
+    late = await office.exchange(code)
+    assert (late.status_code, late.json()["error"]) == (400, "invalid_grant")
+
+
+async def test_a_code_is_good_once_and_a_second_use_ends_all(office: Office) -> None:
+    code = await office.code()
+    tokens = (await office.exchange(code)).json()
+    assert (await office.exchange(code)).json()["error"] == "invalid_grant"
+    assert grants.verify_token(office.paths.state, tokens["access_token"], service="imap") is None
+    again = await office.post("/oauth2/token", data={
+        "grant_type": "refresh_token", "refresh_token": tokens["refresh_token"], "client_id": office.client.id,
+        "client_secret": office.secret})
+    assert again.json()["error"] == "invalid_grant"
+
+
+async def test_a_client_that_lost_the_answer_asks_again_and_a_thief_later(office: Office) -> None:
+    first = await office.tokens()
+    form = {"grant_type": "refresh_token", "client_id": office.client.id, "client_secret": office.secret}
+    lost = (await office.post("/oauth2/token", data={**form, "refresh_token": first["refresh_token"]})).json()
+    kept = (await office.post("/oauth2/token", data={**form, "refresh_token": first["refresh_token"]})).json()
+    assert kept["refresh_token"] == lost["refresh_token"]
+    for path in (office.paths.state / "grants/tokens").glob("*.json"):
+        known = json.loads(path.read_text())
+        if known["replaced"]:
+            path.write_text(json.dumps(known | {"replaced": known["replaced"] - grants.GRACE - 1}))
+    theft = await office.post("/oauth2/token", data={**form, "refresh_token": first["refresh_token"]})
+    assert theft.json()["error"] == "invalid_grant"
+    assert grants.verify_token(office.paths.state, kept["access_token"], service="imap") is None
+    after = await office.post("/oauth2/token", data={**form, "refresh_token": kept["refresh_token"]})
+    assert after.json()["error"] == "invalid_grant"
+    assert office.register.consents() == []
+
+
 async def test_pkce(office: Office) -> None:
     with_proof = {"code_challenge": CHALLENGE, "code_challenge_method": "S256"}
     assert (await office.exchange(await office.code(**with_proof))).json()["error"] == "invalid_request"
@@ -217,6 +269,23 @@ async def test_the_end(office: Office, method: str, path: str, name: str) -> Non
     words["client_secret"] = "wrong"
     wrong = await office.ask(method, path, **sent)
     assert (wrong.status_code, wrong.json()["error"]) == (401, "invalid_client")
+
+
+@pytest.mark.parametrize(("on", "state", "there"), [
+    (HERE, "", HERE), (HERE, "a b", HERE + "?state=a+b"), ("https://web.example/cb?a=1", "x", "https://web.example/cb?a=1&state=x"),
+    ("https://evil.example/", "", ""), (endpoints.OOB, "", ""), ("//localhost/", "x", ""),
+])
+async def test_where_people_are_sent_after_the_end(office: Office, on: str, state: str, there: str) -> None:
+    tokens = await office.tokens()
+    words = {"client_id": office.client.id, "client_secret": office.secret, "token": tokens["access_token"],
+             "post_logout_redirect_uri": on, "state": state}
+    ended = await office.get("/oauth2/logout", params=words)
+    assert (ended.status_code, ended.headers.get("Location", "")) == (302 if there else 400, there)
+    assert there or ended.json()["error"] == "invalid_request"
+    void = grants.verify_token(office.paths.state, tokens["access_token"], service="imap") is None
+    assert void == bool(there)
+    words["client_secret"] = "wrong"
+    assert (await office.get("/oauth2/logout", params=words)).status_code == 401
 
 
 async def test_one_client_cannot_end_anothers(office: Office) -> None:

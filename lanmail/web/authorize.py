@@ -168,16 +168,23 @@ async def revoke(request: Request) -> Response:
 
 @router.api_route("/oauth2/logout", methods=["GET", "POST"])
 async def logout(request: Request) -> Response:
-    """The same with parameters in the address, as LANMailServer has it."""
+    """The same with parameters in the address, as LANMailServer has it; people are sent on, where the client may."""
     asked = await _asked(request)
     data = asked.payload.data
     asked._form = dict(data)
-    return await run_in_threadpool(_ended, request, asked, "token" if "token" in data else "refresh_token")
+    name, on = "token" if "token" in data else "refresh_token", data.get("post_logout_redirect_uri", "")
+    ended = await run_in_threadpool(_ended, request, asked, name, on)
+    if not on or ended.status_code != 200:
+        return ended
+    state = urlencode({"state": data["state"]}) if data.get("state") else ""
+    return RedirectResponse(on + (("&" if urlsplit(on).query else "?") + state if state else ""), 302)
 
 
-def _ended(request: Request, asked: Asked, name: str) -> Response:
+def _ended(request: Request, asked: Asked, name: str, on: str = "") -> Response:
     def end(server: granting.Server) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
-        client = server.authenticate_client(asked, ("client_secret_basic", "client_secret_post", "none"))
+        client = server.authenticate_client(asked, granting.AUTHENTICATION)
+        if on and (on == OOB or not client.check_redirect_uri(on)):
+            raise InvalidRequestError("post_logout_redirect_uri is not registered for this client")
         text = asked.form.get(name)
         if not text:
             raise InvalidRequestError("token is missing")
