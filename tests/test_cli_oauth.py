@@ -15,8 +15,7 @@ import click.testing
 import pytest
 
 from lanmail import admin, config, paths
-from lanmail.cli.oauth import status as status_command
-from lanmail.oauth import apps, consent, pending, store
+from lanmail.oauth import apps, consent, health, pending, store
 from lanmail.oauth.store import Store
 from lanmail.secret import Secret
 from tests.provider import Mailserver, Provider, granted, id_token
@@ -343,8 +342,8 @@ def test_status_of_what_is_damaged(run: Run, where: paths.Paths, provider: Provi
     signed_in(where, app, "max@firma.example")
     (where.state / "oauth/refresh/test/eva@firma.example.json").write_text("{")
     rows = {row["address"]: row for row in json.loads(run("status", "--json", code=2).stdout)}
-    assert rows[EVA]["level"] == status_command.BROKEN
-    assert rows["max@firma.example"]["level"] == status_command.OK
+    assert rows[EVA]["level"] == health.BROKEN
+    assert rows["max@firma.example"]["level"] == health.OK
 
 
 def test_signing_out(run: Run, where: paths.Paths, provider: Provider) -> None:

@@ -117,8 +117,9 @@ def test_passwd_stores_it_and_asks_for_a_visit(office: Root) -> None:
     said = run(office, "passwd", "web", "--password-stdin", given="n€u\n")
     assert "n€u" not in said
     source = config.load_account(office.paths.accounts / "chef.toml").sources["web"]
-    assert source.password == "file:secrets/source-chef-web"
-    stored = office.paths.secrets / "source-chef-web"
+    assert source.password.startswith("file:secrets/source-chef..web.")
+    stored = office.paths.conf / source.password.removeprefix("file:")
+    assert not (office.paths.secrets / "source-chef-web").exists()
     assert stored.read_text() == "n€u\n"
     assert stored.stat().st_mode & 0o777 == 0o600
     assert place.requested(office.paths) == [("chef", "web")]

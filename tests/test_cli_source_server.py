@@ -12,8 +12,8 @@ import click.testing
 import pytest
 
 from lanmail import admin, config
-from lanmail.cli.source import explain, providers
 from lanmail.resolver import Resolver
+from lanmail.sources import explain, providers
 from tests import ports
 from tests.dnsstub import Stub
 from tests.dovecot import PASSWORD, Dovecot

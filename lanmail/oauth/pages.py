@@ -68,6 +68,14 @@ _TEXTS: dict[str, dict[str, tuple[str, str, tuple[str, ...]]]] = {
             "Der Mailserver möchte die E-Mail von {address} abholen und senden und braucht dafür Ihre Zustimmung bei "
             "{provider}.",)),
     },
+    "another": {
+        "en": ("bad", "This log-in was begun by somebody else", (
+            "It belongs to the account {account} here. Log in to our pages as {account} in this browser first, or "
+            "begin one of your own there.",)),
+        "de": ("bad", "Diese Anmeldung hat jemand anders begonnen", (
+            "Sie gehört zum Konto {account}. Melden Sie sich in diesem Browser zuerst auf unseren Seiten als {account} "
+            "an, oder beginnen Sie dort eine eigene.",)),
+    },
     "gone": {
         "en": ("bad", "This link is no longer good", (
             "It was used already, or it is too old. Ask your administrator for a new one.",)),

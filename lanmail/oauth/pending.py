@@ -32,13 +32,19 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """For whom a consent is wanted. Empty `login_as` and `mailbox`: the address itself."""
+    """For whom a consent is wanted. Empty `login_as` and `mailbox`: the address itself.
+
+    `by`: only a browser that is logged in to our pages as this account may begin and end it, so that nobody talks
+    somebody else into opening a mailbox to him. `source`: the external mailbox that it was begun for.
+    """
 
     app: str
     address: str
     account: str = ""
     login_as: str = ""
     mailbox: str = ""
+    by: str = ""
+    source: str = ""
 
     @property
     def person(self) -> str:

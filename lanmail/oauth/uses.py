@@ -1,5 +1,6 @@
 """The places in conf/ that log in by a token, and the servers at which one can be tried."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ from lanmail.oauth.apps import App
 from lanmail.oauth.pending import Wish
 from lanmail.paths import Paths
 from lanmail.settings import Account, Settings
-from lanmail.sources import place
+from lanmail.sources import place, register
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,16 @@ def fetch_now(paths: Paths, settings: Settings, wish: Wish) -> None:
     for use in of(paths, settings):
         if use.source and use.app == wish.app and use.address.lower() == wish.address.lower():
             place.request(paths, use.account, use.source)
+
+
+def switch_on(paths: Paths, settings: Settings, wish: Wish) -> None:
+    """The external mailbox that an account wanted this log-in for is fetched from now on. OSError."""
+    for found in register.all_of(paths, settings, wish.account) if wish.source and wish.by == wish.account else ():
+        way = found.source
+        if found.name == wish.source and way.interface == "disabled" and way.auth == "oauth2" and (
+                way.app, way.user.lower()) == (wish.app, wish.address.lower()):
+            with contextlib.suppress(ConfigError):  # somebody broke the file meanwhile: it stays off
+                config.edit(found.file, {found.key("interface"): "standard"})
 
 
 def servers(paths: Paths, settings: Settings, app: App, wish: Wish) -> list[trial.Server]:

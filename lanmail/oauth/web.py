@@ -6,15 +6,18 @@
     GET /oauth2/callback        await callback(…)   the provider's answer: everything is looked at, then it counts
 
 The app's redirect_uri must be BASE/oauth2/callback, as it is registered at the provider. A browser that loads the last
-page again is told the same again.
+page again is told the same again. A wish that an account made for itself (`by`) is for a browser that is logged in as
+this account: `who` says as whom it is.
 """
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from lanmail.errors import ConfigError, MailError
-from lanmail.oauth import apps, authorization, consent, pages, uses
+from lanmail.oauth import apps, authorization, consent, pages, trial, uses
+from lanmail.oauth.apps import App
 from lanmail.oauth.authorization import Foreign
-from lanmail.oauth.pending import Folder, Wish
+from lanmail.oauth.pending import Folder, Pending, Wish
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 
@@ -28,6 +31,7 @@ class Page:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes = b""
+    done: Wish | None = None  # what came to a good end
 
 
 def link(paths: Paths, base: str, wish: Wish) -> str:
@@ -35,7 +39,13 @@ def link(paths: Paths, base: str, wish: Wish) -> str:
     return base.rstrip("/") + START + Folder(paths).link(wish)
 
 
-def look(paths: Paths, word: str, tongue: str) -> Page:
+def base(app: App) -> str:
+    """Where our pages are for the app's provider; empty where people are sent elsewhere afterwards."""
+    found = app.redirect_uri.removesuffix(CALLBACK)
+    return "" if found == app.redirect_uri else found
+
+
+def look(paths: Paths, word: str, tongue: str, who: str = "") -> Page:
     """The page behind a link: the address, the provider, and a link on."""
     wish = Folder(paths).look(word)
     try:
@@ -44,11 +54,16 @@ def look(paths: Paths, word: str, tongue: str) -> Page:
         app = None
     if wish is None or app is None:
         return _page(410, "gone", tongue)
+    if wish.by and wish.by != who:
+        return _for_another(wish, word, tongue, who)
     return _page(200, "start", tongue, f"{START}{word}/go", address=wish.address, provider=app.title or app.name)
 
 
-def start(paths: Paths, word: str, tongue: str) -> Page:
+def start(paths: Paths, word: str, tongue: str, who: str = "") -> Page:
     """To the provider; the link is used up by this. OSError, keys.Unusable."""
+    seen = Folder(paths).look(word)
+    if seen is not None and seen.by and seen.by != who:
+        return _for_another(seen, word, tongue, who)
     try:
         wish = Folder(paths).follow(word)
         app = apps.load(paths, wish.app)
@@ -58,7 +73,14 @@ def start(paths: Paths, word: str, tongue: str) -> Page:
                       ("Referrer-Policy", "no-referrer")))
 
 
-async def callback(paths: Paths, settings: Settings, query: str, tongue: str) -> Page:
+def _for_another(wish: Wish, word: str, tongue: str, who: str) -> Page:
+    if who:
+        return _page(403, "another", tongue, account=wish.by)
+    return Page(303, (("Location", f"/login?next={quote(START + word, safe='')}"), ("Cache-Control", "no-store"),
+                      ("Referrer-Policy", "same-origin")))
+
+
+async def callback(paths: Paths, settings: Settings, query: str, tongue: str, who: str = "") -> Page:
     """What came of it. OSError."""
     folder = Folder(paths)
     try:
@@ -67,26 +89,34 @@ async def callback(paths: Paths, settings: Settings, query: str, tongue: str) ->
         if done is not None:
             return _page(200, "done", tongue, address=done.address)
         found = folder.of_state(answer.state or "")
+        if found.wish.by and found.wish.by != who:
+            return _page(403, "another", tongue, account=found.wish.by)
         app = apps.load(paths, found.wish.app)
         pending, code = consent.answered(paths, app, "?" + query)
+        await finish(paths, settings, app, pending, code)
     except ConfigError:
         return _page(410, "gone", tongue)
     except Foreign as error:
         return _page(400, "foreign", tongue, reason=error.text)
     except MailError as error:
         return _page(200, "failed", tongue, reason=error.text)
-    asked, wish = pending.asked, pending.wish
+    page = _page(200, "done", tongue, address=pending.wish.address)
+    return Page(page.status, page.headers, page.body, pending.wish)
+
+
+async def finish(paths: Paths, settings: Settings, app: App, pending: Pending, code: str) -> list[trial.Result]:
+    """From a code to a grant that counts, and to the mail that waits for it; what mail servers said. Foreign,
+    consent.Unfit, Temporary, OSError."""
+    folder, wish, asked = Folder(paths), pending.wish, pending.asked
     assert asked is not None
     if not folder.claim(pending):
-        return _page(400, "foreign", tongue, reason="this answer is being looked at already")
-    try:
-        got = await consent.redeem(paths, app, asked, code)
-        await consent.settle(paths, app, wish, got, uses.servers(paths, settings, app, wish), asked.nonce)
-    except MailError as error:
-        return _page(200, "failed", tongue, reason=error.text)
+        raise Foreign("this answer is being looked at already")
+    got = await consent.redeem(paths, app, asked, code)
+    results = await consent.settle(paths, app, wish, got, uses.servers(paths, settings, app, wish), asked.nonce)
     folder.finish(pending)
+    uses.switch_on(paths, settings, wish)
     uses.fetch_now(paths, settings, wish)
-    return _page(200, "done", tongue, address=wish.address)
+    return results
 
 
 def _page(status: int, name: str, tongue: str, onward: str = "", **words: str) -> Page:

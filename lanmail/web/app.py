@@ -4,7 +4,21 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from lanmail.web import authorize, clientsetup, consent, device, guard, health, views
-from lanmail.web.api import accounts, clients, frame, groups, overview, ownrules, queue, server, trials
+from lanmail.web.api import (
+    accounts,
+    clients,
+    consents,
+    external,
+    frame,
+    groups,
+    oauthapps,
+    oauthtokens,
+    overview,
+    ownrules,
+    queue,
+    server,
+    trials,
+)
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
 from lanmail.web.pages import account, autoresponder, entrance, forwarding, password, programs
@@ -12,6 +26,20 @@ from lanmail.web.pages import groups as groups_page
 from lanmail.web.pages import queue as queue_pages
 from lanmail.web.pages.frame import handlers
 
+NOUNS = (  # of the API; their methods are in its table by now
+    accounts,
+    clients,
+    consents,
+    external,
+    groups,
+    oauthapps,
+    oauthtokens,
+    overview,
+    ownrules,
+    queue,
+    server,
+    trials,
+)
 PAGES = (
     account,
     autoresponder,
@@ -33,8 +61,8 @@ def make(house: House) -> Asgi:
     application.include_router(authorize.router)
     application.include_router(device.router)
     application.include_router(clientsetup.router)
-    for noun in (server, accounts, queue, ownrules, groups, trials, clients, overview):
-        assert noun.__doc__  # their methods are in the table by now
+    for noun in NOUNS:
+        assert noun.__doc__
     application.include_router(frame.router)
     application.state.pages = frozenset(getattr(route, "path", "") for page in PAGES for route in page.router.routes)
     for page in PAGES:

@@ -2,29 +2,21 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 import sys
-import time
 import tomllib
 from typing import Any, get_origin
 
 import click
 
-from lanmail import conffile, httpclient, tlsclient
 from lanmail.cli import command
 from lanmail.cli.oauth import finding
 from lanmail.errors import ConfigError, MailError
-from lanmail.oauth import apps, store
+from lanmail.oauth import apps, registry, store
 from lanmail.oauth.apps import App
 from lanmail.paths import Paths
-
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
-# what a provider tells of itself (RFC 8414 §2) → our key
-_METADATA = {"authorization_endpoint": "authorize_url", "token_endpoint": "token_url",
-             "device_authorization_endpoint": "device_url", "revocation_endpoint": "revoke_url",
-             "end_session_endpoint": "end_session_url", "userinfo_endpoint": "userinfo_url"}
+from lanmail.secret import Secret
 
 
 @click.group("app", cls=command.Group, short_help="Apps: who we are at a provider.")
@@ -107,14 +99,10 @@ def add(where: Paths, name: str, preset: str, metadata: str, client_id: str, sec
     given |= dict(_pair(setting) for setting in settings)
     keyless = public or given.keys() & {"client_secret", "private_key", "service_account"}
     secret = "" if keyless else _secret(stdin=secret_stdin)
-    if secret:
-        given["client_secret"] = f"file:secrets/oauth-{name}"
-    path.parent.mkdir(mode=0o750, exist_ok=True)
-    text = conffile.render(path, "", {tuple(key.split(".")): value for key, value in given.items()})
-    conffile.create(path, text, lambda document: apps.parse(document, where))
-    if secret:
-        _keep(where, name, secret)
-    made = apps.load(where, name)
+    try:
+        made = registry.create(where, name, given, Secret(secret))
+    except registry.Refused as error:
+        command.fail(str(error), os.EX_CANTCREAT)
     click.echo(f"made {path}")
     for line in _remarks(made, secret):
         click.echo(line)
@@ -124,19 +112,11 @@ def add(where: Paths, name: str, preset: str, metadata: str, client_id: str, sec
 def _described(url: str) -> dict[str, Any]:
     """The keys that a provider's own description gives."""
     try:
-        answer = asyncio.run(httpclient.send(httpclient.Request("GET", url), tlsclient.DEFAULT, None, 30.0))
+        return registry.described(url)
     except MailError as error:
         command.fail(error.text, os.EX_UNAVAILABLE)
-    told: Any = None
-    with contextlib.suppress(ValueError):
-        told = json.loads(answer.body)
-    if answer.status != 200 or not isinstance(told, dict) or not isinstance(told.get("token_endpoint"), str):
-        command.fail(f"{url} is no description of a provider: HTTP {answer.status} {answer.excerpt(80)}", os.EX_DATAERR)
-    found: dict[str, Any] = {
-        ours: told[theirs] for theirs, ours in _METADATA.items() if isinstance(told.get(theirs), str)}
-    if told.get("authorization_response_iss_parameter_supported") is True and isinstance(told.get("issuer"), str):
-        found["issuer"] = told["issuer"]  # RFC 9207 §3
-    return {"metadata_url": url, **found}
+    except registry.Refused as error:
+        command.fail(str(error), os.EX_DATAERR)
 
 
 def _secret(*, stdin: bool) -> str:
@@ -151,13 +131,9 @@ def _secret(*, stdin: bool) -> str:
     return str(text)
 
 
-def _keep(where: Paths, name: str, secret: str) -> None:
-    command.private_file(where, where.secrets / f"oauth-{name}", secret + "\n")
-
-
 def _remarks(app: App, secret: str) -> list[str]:
     lines = [f"note: {app.hint}"] if app.hint and app.needs_person else []
-    if _GUID.fullmatch(secret):
+    if registry.looks_like_its_id(Secret(secret)):
         lines.append("warning: this secret looks like its id; the provider shows the secret itself (Value) only once, "
                      "right after it was made")
     if secret and not app.client_secret_expires and "microsoftonline" in app.token_url:
@@ -185,15 +161,12 @@ def edit(where: Paths, name: str, settings: tuple[str, ...], new_secret: bool, s
     if not settings and not new_secret and not secret_stdin:
         command.fail("say what to change: KEY=VALUE, or --secret", os.EX_USAGE)
     command.become_owner_of(where.conf)
-    changes = {tuple(key.split(".")): value for key, value in (_pair(setting) for setting in settings)}
-    if new_secret or secret_stdin:
-        secret = _secret(stdin=secret_stdin)
-        _keep(where, name, secret)
-        changes[("client_secret",)] = f"file:secrets/oauth-{name}"
+    changes = dict(_pair(setting) for setting in settings)
+    secret = _secret(stdin=secret_stdin) if new_secret or secret_stdin else ""
+    after = registry.change(where, name, changes, Secret(secret))
+    if secret:
         for line in _remarks(before.model_copy(update={"hint": ""}), secret)[:1]:
             click.echo(line)
-    conffile.edit(path, changes, lambda document: apps.parse(document, where))
-    after = apps.load(where, name)
     click.echo(f"changed {path}")
     if (before.client_id, before.scope()) != (after.client_id, after.scope()):
         for _, address in store.Store(where).all(name):
@@ -240,27 +213,15 @@ def remove(where: Paths, name: str, force: bool) -> None:
     path = apps.file_of(where, name)
     if not path.exists():
         command.fail(f"there is no app {name!r}", os.EX_DATAERR)
-    kept = store.Store(where)
-    users = [address for _, address in kept.all(name)]
-    settings = finding.settings_naming(where, name)
+    users, settings = registry.users(where, command.settings_of(where), name)
     for user in [*users, *(one for one in settings if one not in users)]:
         click.echo(f"used by {user}")
     if (users or settings) and not force:
         command.fail(f"app {name} is in use; give those another app first, or remove it all the same with --force",
                      os.EX_DATAERR)
     command.become_owner_of(where.conf)
-    conffile.remove(path)
-    (where.secrets / f"oauth-{name}").unlink(missing_ok=True)
+    registry.remove(where, name)
     command.become_owner_of(where.state)
     for address in users:
-        asyncio.run(_mark(kept, name, address))
+        asyncio.run(registry.mark_removed(where, name, address))
     click.echo(f"app {name} removed" + (f"; {len(users)} addresses need a log-in with another one" if users else ""))
-
-
-async def _mark(kept: store.Store, name: str, address: str) -> None:
-    async with kept.lock(name, address):
-        record = kept.read(name, address)
-        if record is not None:
-            record.state, record.why, record.since = store.NEEDS_CONSENT, f"the app {name} was removed", time.time()
-            kept.save(record)
-            kept.mark(record, store.NEEDS_CONSENT)

@@ -1,6 +1,5 @@
 """`lanmail source add`: a mailbox elsewhere becomes a source of an account."""
 
-import asyncio
 import os
 from typing import Any
 
@@ -10,16 +9,14 @@ from pydantic import ValidationError
 from lanmail import incoming, units
 from lanmail.cli import account as accounts
 from lanmail.cli import command
-from lanmail.cli.source import changing, places, providers, testing, writing
-from lanmail.cli.source.providers import Provider
+from lanmail.cli.source import changing, places, testing, writing
 from lanmail.incoming import Incoming, Source
 from lanmail.paths import Paths
-from lanmail.resolver import Resolver
 from lanmail.secret import Secret
 from lanmail.settings import Settings
 from lanmail.sources import place as state
-
-_PATIENCE = 5.0  # seconds for the DNS to say whose mailbox it is
+from lanmail.sources import providers, register
+from lanmail.sources.providers import Provider
 
 
 @click.command(short_help="Fetch a mailbox elsewhere into an account.")
@@ -75,24 +72,10 @@ def add(where: Paths, account: str, mailbox: str, name: str | None, protocol: st
 
 
 def _provider(loaded: Settings, mailbox: str, named: str | None, host: str | None) -> Provider | None:
-    if named is not None:
-        found = providers.known().get(named)
-        return found or command.fail(f"no provider '{named}' is known; known are {', '.join(providers.known())}",
-                                     os.EX_USAGE)
-    if host is not None:
-        return providers.of_server(host)
-    domain = mailbox.rpartition("@")[2]
-    if not domain or domain == mailbox or loaded.incoming.host:
-        return None
-    return providers.of_address(domain) or asyncio.run(_by_mx(loaded, domain))
-
-
-async def _by_mx(loaded: Settings, domain: str) -> Provider | None:
     try:
-        async with asyncio.timeout(_PATIENCE):
-            return await providers.by_mx(domain, Resolver(lambda: loaded.relay.resolver))
-    except TimeoutError:
-        return None
+        return providers.find(loaded, mailbox, named or "", host or "")
+    except KeyError:
+        command.fail(f"no provider '{named}' is known; known are {', '.join(providers.known())}", os.EX_USAGE)
 
 
 def _nobody(mailbox: str, protocol: str, known: Provider | None, loaded: Settings) -> None:
@@ -106,7 +89,7 @@ def _nobody(mailbox: str, protocol: str, known: Provider | None, loaded: Setting
 
 def _name(wished: str | None, server: str, known: Provider | None, taken: set[str]) -> str:
     if wished is None:
-        return places.free(known.name, taken) if known is not None else places.name_for(server, taken)
+        return register.free(known.name, taken) if known is not None else register.name_for(server, taken)
     try:
         chosen = incoming.name(wished)
     except ValueError as error:

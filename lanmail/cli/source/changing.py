@@ -1,17 +1,17 @@
 """`lanmail source set`, `passwd`, `remove` and `forget`."""
 
 import os
-import time
 
 import click
 
-from lanmail import atomic, config, schema
+from lanmail import config, schema
 from lanmail.cli import account, command, values
 from lanmail.cli.source import listing, places, writing
 from lanmail.incoming import Source
 from lanmail.paths import Paths
 from lanmail.secret import Secret
 from lanmail.sources import place as state
+from lanmail.sources import register
 
 _SECRET = frozenset({"password", "proxy_password"})
 
@@ -47,6 +47,8 @@ def passwd(where: Paths, name: str, password_stdin: bool) -> None:
     password = read_password(password_stdin)
     reference = writing.put_password(where, place.account, place.name, password)
     config.edit(place.file, {place.key("password"): reference})
+    if place.own.password != reference:
+        register.forget_password(where, place.own.password)
     state.request(where, place.account, place.name)
     click.echo(f"password of {place} stored in {where.conf / reference.removeprefix('file:')}")
 
@@ -70,10 +72,10 @@ def remove(where: Paths, name: str, forget_too: bool) -> None:
     """
     place = places.one(where, command.settings_of(where), name)
     config.edit(place.file, {("sources", place.name): None})
-    writing.forget_password(where, place.own.password)
+    register.forget_password(where, place.own.password)
     click.echo(f"source {place} removed")
     if forget_too:
-        click.echo(f"{_forget(where, place)} mails forgotten")
+        click.echo(f"{register.forget(where, place.account, place.name)} mails forgotten")
 
 
 @click.command(short_help="Forget which mails were fetched: all come again.")
@@ -86,16 +88,6 @@ def forget(where: Paths, name: str, yes: bool) -> None:
     listing.require_directory(where, place)
     if not yes and not click.confirm(f"All mail that is still in the mailbox of {place} will come again. Go on?"):
         command.fail("nothing was forgotten", os.EX_NOPERM)
-    click.echo(f"{_forget(where, place)} mails forgotten; they come again at the next visit")
+    forgotten = register.forget(where, place.account, place.name)
+    click.echo(f"{forgotten} mails forgotten; they come again at the next visit")
 
-
-def _forget(where: Paths, place: places.Place) -> int:
-    """Put the memory aside, so that it can be put back; how many mails it knew."""
-    directory = state.directory(where, place.account, place.name)
-    forgotten = 0
-    for path in sorted(directory.glob("*.uids")):
-        forgotten += listing.lines(path)
-        path.rename(path.with_name(f"{path.name}.forgotten.{int(time.time())}"))
-    if directory.is_dir():
-        atomic.sync_dir(directory)
-    return forgotten

@@ -8,11 +8,11 @@ import click
 
 from lanmail import printable
 from lanmail.cli import command, values
-from lanmail.cli.source import explain, places
-from lanmail.cli.source.places import Place
+from lanmail.cli.source import places
 from lanmail.paths import Paths
+from lanmail.sources import explain, status
 from lanmail.sources import place as state
-from lanmail.sources import status
+from lanmail.sources.register import Place
 from lanmail.sources.status import Status
 
 TAKEN = 15.0  # seconds after which a wish that still lies there means that nobody takes it

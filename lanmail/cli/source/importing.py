@@ -15,6 +15,7 @@ from lanmail.cli.source import carried, fetchmail, getmail, places, writing
 from lanmail.cli.source.carried import Mailbox
 from lanmail.paths import Paths
 from lanmail.settings import Settings
+from lanmail.sources import register
 
 LIMIT = 1 << 20
 Reader = Callable[[str], tuple[list[Mailbox], list[str]]]
@@ -111,7 +112,7 @@ def _plan(where: Paths, loaded: Settings, directory: accounts.Directory, mailbox
             plan.name, plan.problem = place.name, f"is there already: {place}"
             return plan
     taken = {place.name for place in sources} | {one.name for one in others if one.account == plan.account}
-    plan.name = places.name_for(mailbox.keys["host"], taken)
+    plan.name = register.name_for(mailbox.keys["host"], taken)
     return plan
 
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,43 +11,12 @@ import click
 from lanmail import incoming, printable, remote, units
 from lanmail.cli import command, values
 from lanmail.cli.source import places
-from lanmail.cli.source.places import Place
 from lanmail.paths import Paths
+from lanmail.sources import health, register, status
 from lanmail.sources import place as state
-from lanmail.sources import status
+from lanmail.sources.health import Health
+from lanmail.sources.register import Place
 from lanmail.sources.status import Status
-
-OK, WARNING, BROKEN = 0, 1, 2
-LATE = 600.0  # seconds after which a visit that is due does not come any more
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How a source is: a word, what is wrong, and how bad that is."""
-
-    word: str
-    text: str = ""
-    level: int = OK
-
-
-def health(place: Place, known: Status, now: float) -> Health:
-    """Judge a source from its settings and what came of the visits."""
-    if place.source.interface == "disabled":
-        return Health("off")
-    problem = incoming.problem(place.source)
-    if problem:
-        return Health("incomplete", problem, BROKEN)
-    if known.stopped:
-        return Health("stopped", known.error or "the log-in was refused too often", BROKEN)
-    if known.refused:
-        return Health("refused", known.error, BROKEN)
-    if known.failures:
-        return Health("failing", known.error, WARNING)
-    if known.next and now > known.next + LATE:
-        return Health("late", "it was to be fetched long ago; does lanmail-fetchmail run?", WARNING)
-    if known.error:
-        return Health("waiting", known.error)
-    return Health("ok") if known.succeeded else Health("new")
 
 
 @click.command("list", short_help="List all sources and how fetching from them goes.")
@@ -64,10 +33,10 @@ def list_(where: Paths, account: str, as_json: bool) -> int:
     now = time.time()
     rows: list[list[str]] = []
     told: list[dict[str, Any]] = []
-    worst = OK
+    worst = health.OK
     for place in places.all_of(where, loaded, account):
         known = status.load(where, place.account, place.name)
-        found = health(place, known, now)
+        found = health.of(place.source, known, now)
         worst = max(worst, found.level)
         told.append(_data(place, known, found))
         rows.append([str(place), printable.line(_mailbox(place)), found.word, _ago(known.succeeded, now),
@@ -123,9 +92,8 @@ def show(where: Paths, name: str, everything: bool, as_json: bool) -> None:
     loaded = command.settings_of(where)
     place = places.one(where, loaded, name)
     known = status.load(where, place.account, place.name)
-    found = health(place, known, time.time())
-    boxes = {path.stem: lines(path) for path in
-             sorted(state.directory(where, place.account, place.name).glob("*.uids"))}
+    found = health.of(place.source, known, time.time())
+    boxes = register.remembered(where, place.account, place.name)
     own = remote.given(place.own)
     settings = {key: (value, "source" if key in own else "default" if value == _plain(key) else "[incoming]")
                 for key, value in place.source.model_dump(mode="json").items()}
@@ -139,14 +107,6 @@ def show(where: Paths, name: str, everything: bool, as_json: bool) -> None:
     for key, (value, at) in settings.items():
         if everything or at != "default":
             click.echo(f"  {key:<16} {_written(key, value)}{'' if at == 'source' else f'   ({at})'}")
-
-
-def lines(path: Path) -> int:
-    """How many mails a memory of UIDs knows."""
-    try:
-        return path.read_bytes().count(b"\n")
-    except OSError:
-        return 0
 
 
 def _plain(key: str) -> Any:

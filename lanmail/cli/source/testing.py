@@ -1,6 +1,5 @@
 """`lanmail source test`: step by step to a mailbox elsewhere, without fetching or changing anything."""
 
-import asyncio
 import os
 import shutil
 import textwrap
@@ -10,18 +9,16 @@ from typing import Any
 
 import click
 
-from lanmail import imapwire, incoming, pop3wire, printable, secret, sources, spool, tlsclient, tunnel
+from lanmail import printable, secret
 from lanmail.cli import command, values
-from lanmail.cli.source import explain, places
-from lanmail.errors import MailError
+from lanmail.cli.source import places
 from lanmail.incoming import Source
 from lanmail.paths import Paths
 from lanmail.secret import Secret
 from lanmail.settings import Settings
-from lanmail.smtplogin import Credentials
-from lanmail.sources import Probe, Refused, Visit
+from lanmail.sources import Probe, looking
 
-PATIENCE = 30.0  # seconds that a server may be silent while a person looks on
+_CODES = {"settings": os.EX_CONFIG, "login": os.EX_NOPERM, "server": os.EX_UNAVAILABLE}
 
 
 class Failed(Exception):
@@ -72,65 +69,13 @@ def test(where: Paths, name: str, as_json: bool) -> None:
         click.echo("ok: mail can be fetched")
 
 
-class _Trial(Visit):
-    """A visit with a password that is not stored yet."""
-
-    password: Secret = secret.NONE
-
-    async def credentials(self) -> Credentials | None:
-        if not self.password:
-            return await super().credentials()
-        return Credentials(self.settings.user, self.password)
-
-
 def look(where: Paths, loaded: Settings, account: str, name: str, source: Source, say: Callable[[str], None],
          password: Secret = secret.NONE) -> Probe:
     """Try a source, with `password` where there is one. Failed."""
-    problem = incoming.problem(source) if source.interface != "disabled" else ""
-    if problem:
-        raise Failed(problem, os.EX_CONFIG, [])
-    patient = source.model_copy(update={"timeout": min(source.timeout, PATIENCE)})
     try:
-        return asyncio.run(_look(where, loaded, account, name, patient, say, password))
-    except MailError as error:
-        code = os.EX_NOPERM if isinstance(error, Refused) else os.EX_UNAVAILABLE
-        raise Failed(error.text, code, explain.advice(error.text, source.host) + _shown(source, where, error)) from None
-    except (imapwire.Broken, pop3wire.Broken, OSError, TimeoutError) as error:
-        text = f"{source.host}: {error or type(error).__name__}"
-        raise Failed(text, os.EX_UNAVAILABLE, explain.advice(text, source.host)) from None
-
-
-def _shown(source: Source, where: Paths, error: MailError) -> list[str]:
-    """The certificate that was not trusted, to be compared with the right one."""
-    if "not trusted" not in error.text or incoming.tls_of(source) != "implicit":
-        return []
-    try:
-        return [f"it shows: {asyncio.run(_certificate(source, where))}"]
-    except (MailError, OSError, TimeoutError):
-        return []
-
-
-async def _certificate(source: Source, where: Paths) -> str:
-    context = tlsclient.context(tlsclient.Wish(source.tls_min, source.tls_max, verify=False))
-    made = await tunnel.connect(source.host, incoming.port_of(source), tunnel.of(source, where.conf), PATIENCE)
-    async with asyncio.timeout(PATIENCE):
-        _, writer = await asyncio.open_connection(sock=made, ssl=context, server_hostname=source.host)
-    found = tlsclient.certificate(writer.get_extra_info("ssl_object"))
-    writer.transport.abort()
-    return found
-
-
-async def _look(where: Paths, loaded: Settings, account: str, name: str, source: Source,
-                say: Callable[[str], None], password: Secret) -> Probe:
-    driver = sources.make(source.protocol)
-    queue = spool.queue(where)
-    try:
-        trial = _Trial(where, loaded, account, name, source, queue)
-        trial.password = password
-        return await driver.probe(trial, say)
-    finally:
-        await driver.close()
-        queue.close()
+        return looking.look(where, loaded, account, name, source, say, password)
+    except looking.Failed as error:
+        raise Failed(str(error), _CODES[error.kind], error.advice) from None
 
 
 def _described(found: Probe) -> dict[str, Any]:

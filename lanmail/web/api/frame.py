@@ -180,7 +180,7 @@ def _done(found: Method, doing: Call, params: Params) -> Any:
 
 
 def _about(params: Params) -> str:
-    named = (getattr(params, key, None) for key in ("name", "account", "address", "id"))
+    named = (getattr(params, key, None) for key in ("label", "name", "account", "address", "id"))
     return next((str(value) for value in named if value), "")
 
 

@@ -37,7 +37,7 @@ from lanmail.web.house import House
 from lanmail.web.pages import navigation
 
 POLICY = {"Referrer-Policy": "same-origin"}  # without it browsers do not say where a form comes from
-ADMIN, MY = "/admin/", "/my/"
+ADMIN, MY, START = "/admin/", "/my/", "/oauth2/start/"
 
 
 class NoSession(Exception):
@@ -179,7 +179,7 @@ def cookie(request: Request) -> str:
 
 def local(path: str) -> str:
     """A path of ours to go on to, or the first page: never another server."""
-    good = path.startswith((MY, ADMIN)) and "\\" not in path and path.isprintable() and " " not in path
+    good = path.startswith((MY, ADMIN, START)) and "\\" not in path and path.isprintable() and " " not in path
     return path if good else "/"
 
 

@@ -7,7 +7,7 @@ mailbox) speaks. Nothing is known of an error that no row fits: then the server'
 import re
 from dataclasses import dataclass
 
-from lanmail.cli.source import providers
+from lanmail.sources import providers
 
 _MICROSOFT = frozenset({"outlook", "office365"})
 _OAUTH = 'use OAuth2: auth = "oauth2" and the name of an app in app'

@@ -2,8 +2,10 @@
 
     of_address(domain) / named(name) / of_server(host) -> Provider or None
     by_mx(domain, resolver) looks who takes the domain's mail: a company's own domain at a provider
+    find(settings, mailbox, named, host)    all of it for a new source; blocks
 """
 
+import asyncio
 import functools
 import tomllib
 from dataclasses import dataclass
@@ -12,6 +14,9 @@ from typing import Any
 
 from lanmail.errors import MailError
 from lanmail.resolver import Resolver
+from lanmail.settings import Settings
+
+_PATIENCE = 5.0  # seconds for the DNS to say whose mailbox it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,26 @@ async def by_mx(domain: str, resolver: Resolver) -> Provider | None:
     except MailError:
         return None
     return next((one for host in hosts for one in known().values() if _ends(host.rstrip("."), one.mx)), None)
+
+
+def find(loaded: Settings, mailbox: str, named: str = "", host: str = "") -> Provider | None:
+    """The provider of a new source: as named, else by its server, else by the address. KeyError for an unknown name."""
+    if named:
+        return known()[named]
+    if host:
+        return of_server(host)
+    domain = mailbox.rpartition("@")[2]
+    if not domain or domain == mailbox or loaded.incoming.host:
+        return None
+    return of_address(domain) or asyncio.run(_asked(loaded, domain))
+
+
+async def _asked(loaded: Settings, domain: str) -> Provider | None:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await by_mx(domain, Resolver(lambda: loaded.relay.resolver))
+    except TimeoutError:
+        return None
 
 
 def _ends(name: str, ends: tuple[str, ...]) -> bool:
