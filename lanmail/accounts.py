@@ -116,13 +116,16 @@ class Directory:
         return tuple(sorted(self._entries))
 
     def login_name(self, user: str) -> str | None:
-        """The account that logs in as `user`: its name, or its name @ any local domain, in any case."""
+        """The account that logs in as `user`: its name, that @ any local domain, an alias address of its own."""
         local, at, domain = user.rpartition("@")
         if at and not self.is_local(domain):
             return None
         name = local if at else user
         folded = name.lower() if name.isascii() else ""
-        return folded if self._entry(folded, time.monotonic()) else None
+        if self._entry(folded, time.monotonic()):
+            return folded
+        leads = (self._aliases.get((folded, domain.lower())) or self._aliases.get((folded, "")) or ()) if at else ()
+        return self.login_name(leads[0][0]) if len(leads) == 1 and self.is_local(leads[0][1]) else None
 
     def folded_login(self, user: str) -> str:
         """The one form of everything that logs in as the same account would, be there one or not."""

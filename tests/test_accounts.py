@@ -224,6 +224,19 @@ def test_login_name(office: Office) -> None:
     assert login("@office.lan") is None
 
 
+def test_login_by_an_alias_address_that_is_ones_own(office: Office) -> None:
+    office.account("meier")
+    office.account("schmidt")
+    office.aliases('eva = ["meier"]\n"chefin@firma.example" = ["meier"]\ninfo = ["meier", "schmidt"]\n'
+                   'chain = ["eva"]\nout = ["meier@example.org"]\nlocal = ["meier@office.lan"]\ngone = ["niemand"]\n')
+    login = office.directory.login_name
+    assert login("Eva@office.lan") == login("eva@firma.example") == login("chefin@Firma.example") == "meier"
+    assert login("local@office.lan") == "meier"
+    for text in ("eva", "chefin@office.lan", "info@office.lan", "chain@office.lan", "out@office.lan", "gone@office.lan",
+                 "eva@example.org", "postmaster@office.lan"):
+        assert login(text) is None, text
+
+
 def test_may_send_as(office: Office) -> None:
     office.account("meier", 'send_as = ["Boss@example.org", "*@list.example"]\n')
     office.account("schmidt")
