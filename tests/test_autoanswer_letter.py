@@ -158,7 +158,8 @@ def test_they_are_filled_in_once(office):
     ("Eva <eva@far.example>", "Eva"), ('"M\\"eier, Eva" <eva@far.example>', 'M"eier, Eva'),
     ("eva@far.example (Eva M)", "Eva M"),
     ("eva@far.example", "eva@far.example"), ("=?utf-8?b?w7w=?= <eva@far.example>", "ü"),
-    ("Müller <eva@far.example>", "Müller"),
+    ("Müller <eva@far.example>", "Müller"), ('"Eva <at work>" <eva@far.example>', "Eva <at work>"),
+    ('"Eva <eva@far.example>', '"Eva'), ('" <eva@far.example>', '"'),
     ("\"=?utf-8?q?a=0Ab?=\" <eva@far.example>", "a b"), ("nonsense", "eva@far.example"),
     ("x" * 300 + " <e@x.example>", "x" * 100),
 ])

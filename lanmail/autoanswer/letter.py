@@ -25,6 +25,7 @@ SOURCE = "autoresponder"  # in X-Origin
 _PLACEHOLDER = re.compile(r"\[([A-Z]+)\]")
 _ANSWERED = re.compile(r"((?:re|aw|antw|sv|vs|odp|r|rif|ref)(?:\[\d+\]|\(\d+\))?:)\s*", re.IGNORECASE)
 _MESSAGE_ID = re.compile(rb"<[!-;=?-~]{1,250}>")
+_BEFORE = re.compile(r'((?:"(?:[^"\\]|\\.)*"|[^"<])*)<')  # what stands before an address: a "<" in quotes is none
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST = 500  # characters of a subject
 _NAME = 100  # characters of a display name
@@ -111,8 +112,9 @@ def _filled(text: str, values: dict[str, str]) -> str:
 def _name(raw: bytes) -> str:
     """The display name in front of the first address of a From field, or the comment behind it."""
     text = raw.decode("utf-8", "surrogateescape")
-    before, bracket, _ = text.partition("<")
-    if bracket:
+    if "<" in text:
+        match = _BEFORE.match(text)
+        before = match[1] if match else text.partition("<")[0]
         name = re.sub(r'"((?:[^"\\]|\\.)*)"', lambda found: re.sub(r"\\(.)", r"\1", found[1]), before)
     else:
         comment = re.search(r"\(([^()]*)\)", text)
