@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from lanmail import conffile, config, grants, indexes, names, passwords, schema, scram
+from lanmail import conffile, config, grants, indexes, lastlogins, names, passwords, schema, scram
 from lanmail.accounts import Directory
 from lanmail.autoanswer import memory
 from lanmail.errors import ConfigError
@@ -127,6 +127,7 @@ def remove(where: Paths, name: str, *, delete_mail: bool) -> Path:
     """Remove an account, with its mail or without; where its Maildir lies or lay. OSError."""
     conffile.remove(file_of(where, name))
     memory.path_of(where, name).unlink(missing_ok=True)  # who comes under this name has answered nobody
+    lastlogins.forget(where.state, name)
     register = grants.Register(where.state)
     for client in register.clients(name):  # nor let any mail program in
         register.remove_client(client.id)

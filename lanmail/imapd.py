@@ -24,7 +24,7 @@ Reads: conf/lanmail.toml, conf/accounts/, conf/groups.toml, the certificate and 
 Writes: maildirs/NAME/, where messages are stored (APPEND), linked (COPY), renamed (flags) and removed (EXPUNGE), but
 never changed; dovecot-uidlist, dovecot-keywords, lanmail-keywords, subscriptions, lanmail-special-use, dovecot-acl,
 lanmail-metadata beside them, and lanmail-cache and lanmail-modseqs, which may be deleted at any time, as may the files
-in state/index; state/auth, state/log.
+in state/index; state/auth, state/logins, state/log.
 
 Signals: SIGHUP reads the settings again (ports change with a restart only). SIGTERM takes no new connections, lets the
 commands that are under way end, says goodbye to the clients, and stops.

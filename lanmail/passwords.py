@@ -34,7 +34,7 @@ from typing import Protocol
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-from lanmail import atomic, backoff, errors, grants, log, sasl, scram, tally
+from lanmail import atomic, backoff, errors, grants, lastlogins, log, sasl, scram, tally
 from lanmail.settings import Account, Settings
 
 _HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=argon2.Type.ID)
@@ -125,6 +125,7 @@ class Checker:
         """`state` is the directory for what the log-ins of all programs share; without it nothing is shared."""
         self._directory = directory
         self._state = state.parent if state else None  # state/grants is beside it
+        self._logins = lastlogins.Book(state.parent) if state else None
         self._clock = clock
         self._sleep = sleep
         self._key = secrets.token_bytes(32)
@@ -162,6 +163,13 @@ class Checker:
 
         Raises sasl.AuthFailed, sasl.Throttled, and errors.Temporary when the account's file cannot be read.
         """
+        account = await self._let_in(cred, client, service)
+        if self._logins is not None and self._logins.due(account.name, service, client):
+            with contextlib.suppress(RuntimeError):  # the threads have ended
+                self._threads.submit(self._logins.note, account.name, service, client)
+        return account
+
+    async def _let_in(self, cred: sasl.Credentials, client: str, service: str) -> Account:
         name = self._directory.login_name(cred.user)
         user = name or cred.user.casefold()[:64]
         place = backoff.place(client)

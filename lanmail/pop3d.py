@@ -14,7 +14,8 @@ that after a change of server no client fetches anything again.
 
 Reads: conf/lanmail.toml, conf/accounts/, maildirs/
 
-Writes: maildirs/ (dovecot-uidlist; renames and removes messages at QUIT), state/pop3/NAME.lock, state/auth/, state/log/
+Writes: maildirs/ (dovecot-uidlist; renames and removes messages at QUIT), state/pop3/NAME.lock, state/auth/,
+state/logins/, state/log/
 
 Signals: SIGTERM, SIGINT: finish what is on the wire, then end. SIGHUP: read the settings again.
 

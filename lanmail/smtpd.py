@@ -21,7 +21,7 @@ any length, and memory does not grow with a message.
 
 Reads: conf/lanmail.toml, conf/accounts/, conf/aliases.toml, conf/groups.toml, the certificate and key of [tls].
 
-Writes: spool/queue, state/auth, state/log.
+Writes: spool/queue, state/auth, state/logins, state/log.
 
 Signals: SIGHUP reads the settings again (ports change with a restart only). SIGTERM takes no new connections, lets mail
 that is on the wire end, and stops.

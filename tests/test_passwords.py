@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lanmail import errors, passwords, sasl
+from lanmail import errors, lastlogins, passwords, sasl
 from lanmail.settings import Account, Auth, Server, Settings
 
 pytestmark = pytest.mark.usefixtures("dear_hashes")
@@ -405,3 +405,15 @@ async def test_all_programs_count_together(directory, clock, verified, tmp_path)
     assert {path.name for path in (tmp_path / "auth").iterdir()} == {"secret", "counts"}
     for one in several:
         one.close()
+
+
+async def test_who_was_let_in_is_noted(clock, directory, verified, tmp_path):
+    made = passwords.Checker(directory, settings(), clock=clock, sleep=clock.sleep, state=tmp_path / "auth")
+    await made.login(sasl.Credentials("meier@office.lan", GOOD), client="192.0.2.7", service="imap")
+    with pytest.raises(sasl.AuthFailed):
+        await made.login(sasl.Credentials("schmidt", "wrong"), client="192.0.2.8", service="imap")
+    made._threads.shutdown(wait=True)
+    await made.login(sasl.Credentials("meier", GOOD), client="192.0.2.9", service="smtp")  # nobody stays outside
+    made.close()
+    assert [(one.service, one.client) for one in lastlogins.of(tmp_path, "meier")] == [("imap", "192.0.2.7")]
+    assert lastlogins.of(tmp_path, "schmidt") == []

@@ -1,12 +1,13 @@
 """/my/account: an account in one look, and nothing about anybody else."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from lanmail import address, apikeys, config, envelope, grants, paths, spool
+from lanmail import address, apikeys, config, envelope, grants, lastlogins, paths, spool
 from lanmail.autoanswer import memory
 from lanmail.sources import status
 from tests import browsing, webserver
@@ -86,6 +87,21 @@ async def test_an_e_invoice_mailbox_does_not_forward(web: webserver.Web) -> None
     page = await Browser(web).login()
     assert "Forwarding off" in page.words
     assert "attachments are examined" in page.words
+
+
+async def test_where_one_was_logged_in(web: webserver.Web) -> None:
+    lastlogins.Book(web.paths.state).note("meier", "imap", "192.0.2.7")
+    lastlogins.Book(web.paths.state).note("chef", "imap", "192.0.2.8")
+    browser = Browser(web)
+    await browser.login()
+    for _ in range(50):
+        page = await browser.go("/my/account")
+        if "these pages" in page.words:
+            break
+        await asyncio.sleep(0.05)
+    assert "read mail (IMAP) 192.0.2.7" in page.words
+    assert "these pages 127.0.0.1" in page.words
+    assert "192.0.2.8" not in page.words
 
 
 async def test_each_asks_for_himself(web: webserver.Web) -> None:

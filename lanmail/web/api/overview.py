@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from lanmail import backlog, config, grants, incoming, quota
+from lanmail import backlog, config, grants, incoming, lastlogins, quota
 from lanmail.accounts import Directory
 from lanmail.address import Address
 from lanmail.autoanswer import memory
@@ -18,6 +18,7 @@ from lanmail.web.api import ownrules
 from lanmail.web.api.frame import Call, Params, method
 
 _meter = quota.Meter()
+_LOGINS = 12
 
 
 class Whose(Params):
@@ -46,6 +47,8 @@ def overview(call: Call, given: Whose) -> dict[str, Any]:
         "sources": [_source(call, account, name) for name in account.sources],
         "waiting": {"total": len(waiting), "late": sum(one.tries > 0 for one in waiting),
                     "held": sum(one.spool == "hold" for one in waiting)},
+        "logins": [{"service": one.service, "client": one.client, "at": one.at}
+                   for one in lastlogins.of(where.state, account.name)[:_LOGINS]],
         "clients": [one.used for one in grants.Register(where.state).consents(account.name)],
     }
 
