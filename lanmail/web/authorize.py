@@ -85,7 +85,8 @@ def _page(request: Request, query: dict[str, str], problem: str) -> Response:
     answer = log_in_page(request, "/oauth2/auth", {"query": urlencode(query)}, client, scopes, problem,
                          query.get("login_hint", ""))
     answer.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'{where}")
+        f"default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
+        f"form-action 'self'{where}")
     return answer
 
 
