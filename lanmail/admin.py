@@ -20,7 +20,7 @@ SUBCOMMANDS = (
     "route", "dkim", "smime", "webspace",
     "oauth", "client", "api", "source",
     "mailbox", "archive",
-    "filter", "doctor", "queue", "trace",
+    "filter", "status", "doctor", "queue", "trace",
 )
 
 EPILOG = """First steps:

@@ -4,6 +4,7 @@ Serves HTTP on httpd.port (6080) and HTTPS on httpd.tls_port (6443), if httpd.en
 to do and it ends. Mail goes on without it: the mail servers need no answer of it.
 
     /healthz             says whether the server is well, for monitoring
+    /metrics             what all programs count, for Prometheus: for httpd.metrics_networks, or with an API key
     /api/v1/METHOD       the HTTP API (`lanmail api key`); /api/v1/openapi.json describes it
     /oauth2/auth         mail programs log in here, each for one account; /oauth2/token, logout, revoke and introspect
                          go with it (`lanmail client`)
@@ -43,13 +44,15 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from lanmail import daemon, devicecodes, grants, log, settings, sockets, tls
+from lanmail import daemon, devicecodes, grants, log, samples, settings, sockets, tls
+from lanmail.errors import MailError
 from lanmail.web import app, sessions
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
 
 KEEP_ALIVE = 15  # seconds that an idle connection is kept
 FINISH = 5  # seconds that requests under way get at the end
+SAMPLE = 60.0  # seconds between two looks at how everything is
 SWEEP = 6 * 3600.0  # seconds between two looks for tokens that are void
 MAX_HEAD = 32 << 10  # octets of a request's line and header
 
@@ -97,10 +100,12 @@ async def serve(context: daemon.Context) -> None:
         context.ready()
         stopped = asyncio.ensure_future(context.stopping.wait())
         sweeping = asyncio.ensure_future(_sweep(context))
+        sampling = asyncio.ensure_future(_sample(context, house))
         await asyncio.wait({stopped, *working}, return_when=asyncio.FIRST_COMPLETED)
         for server in servers:
             server.should_exit = True
         sweeping.cancel()
+        sampling.cancel()
         await asyncio.gather(*working)
     finally:
         house.close()
@@ -115,6 +120,14 @@ async def _sweep(context: daemon.Context) -> None:
             await asyncio.to_thread(devicecodes.Waiting(context.paths.state).sweep, time.time())
             await asyncio.to_thread(sessions.Store(context.paths).sweep, context.settings)
         await asyncio.sleep(SWEEP)
+
+
+async def _sample(context: daemon.Context, house: House) -> None:
+    """Note once a minute how everything is, for the charts; one worker does."""
+    while context.worker == 0:
+        await asyncio.sleep(SAMPLE - time.time() % SAMPLE)
+        with contextlib.suppress(OSError, MailError):
+            await asyncio.to_thread(lambda: samples.append(context.paths.state, samples.of(house.observer.now())))
 
 
 def _server(application: Asgi, context: daemon.Context, bound: sockets.Bound) -> Server:

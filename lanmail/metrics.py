@@ -57,7 +57,7 @@ HISTOGRAMS = {
 }
 BUCKETS = (0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 14400.0)
 SUM, OVER = "sum", "+Inf"
-_BOUNDS = (*(f"{bound:g}" for bound in BUCKETS), OVER)
+BOUNDS = (*(f"{bound:g}" for bound in BUCKETS), OVER)
 _MOST = 5000  # keys; more would be a bug
 
 Key = tuple[str, ...]  # name and labels
@@ -104,7 +104,7 @@ def count(name: str, *labels: str, much: float = 1) -> None:
 
 def observe(name: str, seconds: float) -> None:
     """Note how long something of HISTOGRAMS took."""
-    _mine.add((name, _BOUNDS[bisect.bisect_left(BUCKETS, seconds)]), 1)
+    _mine.add((name, BOUNDS[bisect.bisect_left(BUCKETS, seconds)]), 1)
     _mine.add((name, SUM), seconds)
 
 

@@ -233,6 +233,7 @@ class Httpd(Model):
     public_url: str = _key("", "How browsers outside reach this server, like https://mail.firma.example.",
                            pattern=r"^(https?://[^\s/?#]+)?/?$")
     hosts: list[Hostname] = _key([], "More names under which this server may be asked, besides server.hostname.")
+    metrics_networks: list[Network] = _key(["127.0.0.0/8", "::1/128"], "Networks that may read /metrics without a key.")
     trusted_proxies: list[Network] = _key([], "Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto count.")
     max_body: Size = _key("1MB", "Largest request body; messages may be as large as smtpd.max_size.")
     max_connections: int = _key(200, "Most connections at a time; more are told 503.", ge=1)

@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from lanmail.web import authorize, clientsetup, consent, device, guard, health, views
+from lanmail.web import authorize, clientsetup, consent, device, exposition, guard, health, views
 from lanmail.web.api import (
     accounts,
     clients,
@@ -24,6 +24,7 @@ from lanmail.web.house import House
 from lanmail.web.pages import account, autoresponder, entrance, forwarding, password, programs
 from lanmail.web.pages import groups as groups_page
 from lanmail.web.pages import queue as queue_pages
+from lanmail.web.pages import status as status_page
 from lanmail.web.pages.frame import handlers
 
 NOUNS = (  # of the API; their methods are in its table by now
@@ -49,6 +50,7 @@ PAGES = (
     password,
     programs,
     queue_pages,
+    status_page,
 )
 
 
@@ -57,6 +59,7 @@ def make(house: House) -> Asgi:
     application = FastAPI(title="lanmail", docs_url=None, redoc_url=None, openapi_url=None)
     application.state.house = house
     application.include_router(health.router)
+    application.include_router(exposition.router)
     application.include_router(consent.router)
     application.include_router(authorize.router)
     application.include_router(device.router)

@@ -81,7 +81,7 @@ class Guard:
             return 400, b"Content-Length is no number."
         if length > settings.httpd.max_body:
             return 413, b"The request is too large."
-        if scheme != "https" and not _among(client, settings.auth.cleartext_networks):
+        if scheme != "https" and not among(client, settings.auth.cleartext_networks):
             if not settings.httpd.tls_port:
                 return 403, b"This server wants HTTPS."
             name = urlsplit(f"//{host}").hostname or settings.server.hostname
@@ -135,7 +135,7 @@ def _header(scope: Scope) -> dict[bytes, bytes]:
 def _asker(scope: Scope, header: dict[bytes, bytes], settings: Settings) -> tuple[str, str]:
     """Who asks, and over what: what the connection says, or a proxy that we trust."""
     client, scheme = (scope.get("client") or ("", 0))[0], scope["scheme"]
-    if not _among(client, settings.httpd.trusted_proxies):
+    if not among(client, settings.httpd.trusted_proxies):
         return client, scheme
     forwarded = header.get(b"x-forwarded-for", b"").decode("latin-1").rpartition(",")[2].strip()
     try:
@@ -145,7 +145,8 @@ def _asker(scope: Scope, header: dict[bytes, bytes], settings: Settings) -> tupl
     return client, "https" if header.get(b"x-forwarded-proto", b"").strip() == b"https" else "http"
 
 
-def _among(client: str, networks: list[Any]) -> bool:
+def among(client: str, networks: list[Any]) -> bool:
+    """Whether an address is in one of these networks."""
     try:
         address = ipaddress.ip_address(client)
     except ValueError:

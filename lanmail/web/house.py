@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 
-from lanmail import passwords, threadsafe
+from lanmail import condition, passwords, threadsafe
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 
@@ -14,6 +14,7 @@ class House:
     def __init__(self, paths: Paths, settings: Callable[[], Settings]) -> None:
         self.paths, self.settings = paths, settings
         self.directory = threadsafe.Directory(paths, settings)
+        self.observer = condition.Observer(paths, settings, self.directory)
         self.buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()  # of callers of the API
         self.checker = passwords.Checker(self.directory, settings(), state=paths.state / "auth")
 
