@@ -80,6 +80,7 @@ async def test_the_answer_before_it_counts(web: webserver.Web) -> None:
         "meier@office.lan", "eva@far.example", f"Re: Urgent {EVIL}"]
     assert page.tree.find_class("letter")[0].text == f'Hello Eva "E" &amp;, about Urgent {EVIL}: 2032-01-06\n'
     assert "The mail goes on to chef." in page.words
+    assert page.note == "What you have changed in the form is not saved yet."
     assert "<svg" not in page.text
     assert page.form().inputs["from-day"].value == "2031-12-24"
     assert "action=" not in page.url
@@ -173,3 +174,16 @@ async def test_the_method_behind_it(web: webserver.Web) -> None:
                          ({"settings": {"nothing": 1}}, None), ({"name": "chef"}, None)):
         assert (await call(**wrong)).get("field") == field, wrong
     assert not (web.paths.state / "autoresponder").exists()
+
+
+async def test_nobody_overwrites_what_he_has_not_seen(web: webserver.Web) -> None:
+    browser = await logged_in(web)
+    page = await browser.go(HERE)
+    config.edit(web.paths.accounts / "meier.toml", {"autoresponder.text": "of somebody else"})
+    page = await send(browser, page, "action=preview", text="mine")
+    page = await send(browser, page)
+    assert (page.status, kept(web).text) == (400, "of somebody else")
+    assert "changed meanwhile" in page.problems[0]
+    assert page.form().fields["autoresponder.text"].strip() == "mine"
+    await send(browser, page)
+    assert kept(web).text == "mine"

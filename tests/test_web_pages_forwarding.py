@@ -118,3 +118,17 @@ async def test_callers_of_the_api_are_asked_the_same(web: webserver.Web) -> None
     assert await call("autoresponder", domain="office.lan", text="Weg") == (200, "")
     config.edit(web.paths.accounts / "meier.toml", {"send_as": ["*@firma.example"]})
     assert await call("autoresponder", domain="firma.example") == (200, "")
+
+
+async def test_nobody_overwrites_what_he_has_not_seen(web: webserver.Web) -> None:
+    for language, said in (("en", "changed meanwhile"), ("de", "inzwischen geändert")):
+        browser = Browser(web, language)
+        await browser.login()
+        page = await browser.go("/my/forwarding")
+        config.edit(web.paths.accounts / "meier.toml", {"forward.to": ["chef"]})
+        page = await browser.send(page, fills={"forward.to": "eva@example.org"})
+        assert page.status == 400
+        assert said in page.problems[0]
+        assert kept(web).to == ["chef"]
+        page = await browser.send(page)  # what was typed stands there still
+        assert kept(web).to == ["eva@example.org"]

@@ -24,6 +24,7 @@ class Section(Params):
 
     name: str = Field(min_length=1, max_length=200)
     settings: dict[str, Any] | None = Field(None, max_length=100)
+    if_version: str | None = Field(None, max_length=64, description="refused with conflict if it has another by now")
 
 
 @method("account.forwarding", Section, needs="self")
@@ -36,7 +37,7 @@ def forwarding(call: Call, given: Section) -> dict[str, Any]:
             raise Refused("refused_by_rule", f"{path.stem} is an e-invoice mailbox, whose mail goes by "
                           "einvoice.forward and einvoice.other_forward", "forward.to")
         _check_targets(call, account, given.settings.get("to"), "forward.to")
-        _edit(path, "forward", given.settings)
+        _edit(path, "forward", given)
     return _shown(call, path, "forward")
 
 
@@ -46,7 +47,7 @@ def autoresponder(call: Call, given: Section) -> dict[str, Any]:
     path = path_of(call, given.name)
     if given.settings is not None:
         may_set(call, _read(call, path), given.settings)
-        _edit(path, "autoresponder", given.settings)
+        _edit(path, "autoresponder", given)
     return _shown(call, path, "autoresponder") | {"answered": len(memory.of(call.house.paths, path.stem).answers())}
 
 
@@ -97,8 +98,9 @@ def _targets(given: Any) -> Iterator[str]:
             continue
 
 
-def _edit(path: Path, section: str, settings: dict[str, Any]) -> None:
-    config.edit(path, {(section, key): value for key, value in settings.items()})
+def _edit(path: Path, section: str, given: Section) -> None:
+    changes: dict[str | tuple[str, ...], Any] = {(section, key): value for key, value in (given.settings or {}).items()}
+    config.edit(path, changes, version=given.if_version)
 
 
 def _read(call: Call, path: Path) -> Account:

@@ -6,6 +6,7 @@ from typing import Any
 from lanmail import period
 from lanmail.web.api.frame import Refused
 from lanmail.web.fields import Word
+from lanmail.web.pages import forwarding
 from lanmail.web.pages.frame import Visit
 
 WORDS = {f"autoresponder.{key}": word for key, word in {
@@ -93,6 +94,8 @@ def problem(visit: Visit, refused: Refused) -> str:
     """What was wrong."""
     if isinstance(refused, Said):
         return refused.message
+    if refused.code == "conflict":
+        return visit.say(*forwarding.CHANGED)
     field = (refused.field or "").removeprefix("autoresponder.").partition("[")[0]
     if field == "autoresponder":
         field = "until"

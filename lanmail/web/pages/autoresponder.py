@@ -53,10 +53,15 @@ def change(visit: Visitor, form: Form, name: str = "") -> Response:
     try:
         settings = _changes(visit, known["settings"][SECTION], shown, form)
         if form.get("action") == "preview":
-            return _page(visit, known, typed, trial=_tried(visit, known["name"], settings, typed))
+            known["version"] = _line(form, "version")  # what the form was made from
+            tried = _tried(visit, known["name"], settings, typed)
+            return _page(visit, known, typed, trial=tried, unsaved=bool(settings))
         if settings:
-            visit.call("account.autoresponder", name=known["name"], settings=settings)
+            visit.call("account.autoresponder", name=known["name"], settings=settings,
+                       if_version=_line(form, "version") or None)
     except Refused as refused:
+        if refused.code != "conflict":
+            known["version"] = _line(form, "version")
         return _page(visit, known, typed, refused=refused)
     return visit.done(visit.path, _said(visit, known["settings"][SECTION] | settings))
 
@@ -128,7 +133,7 @@ def _said(visit: Visit, own: dict[str, Any]) -> str:
 
 
 def _page(visit: Visit, known: dict[str, Any], shown: Shown, *, trial: dict[str, Any] | None = None,
-          refused: Refused | None = None) -> Response:
+          unsaved: bool = False, refused: Refused | None = None) -> Response:
     own, wrong, problem = known["settings"][SECTION], (refused.field or "") if refused else "", ""
     if refused is not None:
         problem = answering.problem(visit, refused)
@@ -136,11 +141,12 @@ def _page(visit: Visit, known: dict[str, Any], shown: Shown, *, trial: dict[str,
         wrong = f"{SECTION}.until"
     marked = {key: fields.marked([one], wrong, problem)[0] for key, one in shown.fields.items()}
     placed = any(one.problem for one in marked.values()) or wrong.removeprefix(f"{SECTION}.") in (*_ENDS, "sender")
-    return visit.page("autoresponder.html", status=400 if refused else 200, name=known["name"], own=own,
-                      fields=marked, shown=shown, trial=trial, wrong=wrong.removeprefix(f"{SECTION}."),
-                      problem=problem, placed=placed, state=answering.state(own), guards=answering.GUARDS,
-                      placeholders=answering.PLACEHOLDERS, frequencies=answering.FREQUENCIES,
-                      may=visit.path.startswith("/admin/") or visit.owner.self_service)
+    return visit.page(
+        "autoresponder.html", status=400 if refused else 200, name=known["name"], own=own, version=known["version"],
+        fields=marked, shown=shown, trial=trial, unsaved=unsaved, wrong=wrong.removeprefix(f"{SECTION}."),
+        problem=problem, placed=placed, state=answering.state(own), guards=answering.GUARDS,
+        placeholders=answering.PLACEHOLDERS, frequencies=answering.FREQUENCIES,
+        may=visit.path.startswith("/admin/") or visit.owner.self_service)
 
 
 def _line(form: FormData, key: str) -> str:

@@ -12,6 +12,11 @@ from lanmail.web.api.frame import Refused
 from lanmail.web.fields import Field, Word
 from lanmail.web.pages.frame import Form, Visit, Visitor
 
+CHANGED = ("This account was changed meanwhile, by somebody else or by mail. Here is what you typed: save it again if "
+           "it is to count.",
+           "Dieses Konto wurde inzwischen geändert, von jemand anderem oder per Mail. Hier steht, was Sie eingegeben "
+           "haben: Speichern Sie noch einmal, wenn es gelten soll.")
+
 router = APIRouter()
 HERE = "/my/forwarding"
 KEYS = ("forward.to", "forward.keep")
@@ -27,25 +32,28 @@ WORDS = {
 def show(visit: Visitor) -> Response:
     """What is set, and the form."""
     known = _known(visit)
-    return _page(visit, known, _fields(visit, known))
+    return _page(visit, known, _fields(visit, known["settings"]))
 
 
 @router.post(HERE)
 def change(visit: Visitor, form: Form) -> Response:
     """Set it. The button "off" empties the list and leaves the rest as it was."""
     known = _known(visit)
-    shown = _fields(visit, known)
+    shown = _fields(visit, known["settings"])
     settings = {"to": None} if "off" in form else fields.changes(shown, form).get("forward", {})
     try:
         if settings:
-            visit.call("account.forwarding", name=visit.account, settings=settings)
+            visit.call("account.forwarding", name=visit.account, settings=settings,
+                       if_version=str(form.get("version", "")) or None)
     except Refused as refused:
+        if refused.code != "conflict":
+            known["version"] = str(form.get("version", ""))  # what the form was made from
         return _page(visit, known, fields.marked(shown, refused.field, _problem(visit, refused), form), refused)
     return visit.done(HERE, visit.say("Saved; it counts from now on.", "Gespeichert; es gilt ab jetzt."))
 
 
 def _known(visit: Visit) -> dict[str, Any]:
-    found: dict[str, Any] = visit.call("account.get", name=visit.account)["settings"]
+    found: dict[str, Any] = visit.call("account.get", name=visit.account)
     return found
 
 
@@ -55,6 +63,8 @@ def _fields(visit: Visit, known: dict[str, Any]) -> list[Field]:
 
 def _problem(visit: Visit, refused: Refused) -> str:
     """English is as the API says it."""
+    if refused.code == "conflict":
+        return visit.say(*CHANGED)
     return visit.say(refused.message, {
         "not_found": "Das gibt es hier nicht. Es muss ein Konto oder eine Gruppe sein, oder eine Adresse außerhalb.",
         "refused_by_rule": "Dorthin kann dieses Konto nicht weiterleiten: Es ist das Konto selbst, oder es darf nichts "
@@ -67,6 +77,7 @@ def _page(visit: Visit, known: dict[str, Any], shown: list[Field], refused: Refu
     """`also`: where the autoresponder sends mail at the moment, beside this."""
     own = visit.owner.autoresponder
     placed = refused is not None and any(one.problem for one in shown)
-    return visit.page("forwarding.html", status=400 if refused else 200, known=known, fields=shown,
+    return visit.page("forwarding.html", status=400 if refused else 200, known=known["settings"], fields=shown,
+                      version=known["version"],
                       problem="" if refused is None or placed else _problem(visit, refused),
                       also=own.forward if own.active(time.time()) else [], may=visit.owner.self_service)
