@@ -70,12 +70,13 @@ async def serve(context: daemon.Context) -> None:
         servers.append(await proxy.listen(
             own.greet, bound.socket, networks=context.settings.server.proxy_networks, tls=tls,
             handshake=context.settings.imapd.login_timeout, service="imap"))
-    sweep = asyncio.gather(own.sweep(), own.sittings.watch())
+    sweeping = [asyncio.create_task(one) for one in (own.sweep(), own.sittings.watch())]
     context.ready()
     await context.stopping.wait()
     for server in servers:
         server.close()
-    sweep.cancel()
+    for task in sweeping:
+        task.cancel()
     await own.close()
 
 

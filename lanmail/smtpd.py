@@ -67,13 +67,14 @@ async def serve(context: daemon.Context) -> None:
     for one in context.bound:
         make = functools.partial(here.session, one.listener)
         servers.append(await loop.create_server(make, sock=one.socket, backlog=sockets.BACKLOG))
-    watching = asyncio.gather(here.watch(), here.sittings.watch())
+    watching = [asyncio.create_task(one) for one in (here.watch(), here.sittings.watch())]
     context.ready()
     await context.stopping.wait()
     for server in servers:
         server.close()
     await here.drain()
-    watching.cancel()
+    for task in watching:
+        task.cancel()
 
 
 main = daemon.program("smtpd", __doc__, serve, listeners=listeners)
