@@ -156,6 +156,15 @@ async def test_a_public_client_and_online_access(office: Office) -> None:
     assert "refresh_token" not in body
 
 
+async def test_a_program_that_asks_by_get_and_one_that_asks_for_nothing(office: Office) -> None:
+    public, _ = office.register.add_client("meier", "script", ["SMTP.Send"], public=True)
+    asked = {"client_id": public.id, "scope": "SMTP.Send"}
+    assert (await office.get("/oauth2/device_authorization", params=asked)).json()["user_code"]
+    for method in ("GET", "POST"):
+        nothing = await office.ask(method, "/oauth2/device_authorization")
+        assert (nothing.status_code, nothing.json()["error"]) == (401, "invalid_client")
+
+
 @pytest.mark.parametrize(("user", "password"), [("meier", "wrong"), ("schmidt", PASSWORD), ("", "")])
 async def test_only_the_owner_lets_it_in(office: Office, user: str, password: str) -> None:
     told = (await begin(office)).json()

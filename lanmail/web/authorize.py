@@ -157,20 +157,20 @@ def _back(house: House, redirect_uri: str, words: dict[str, str], query: dict[st
 @router.post("/oauth2/token")
 async def token(request: Request) -> Response:
     """Tokens (RFC 6749 §5); errors are JSON."""
-    asked = await _asked(request)
+    asked = await asked_for(request)
     return await run_in_threadpool(_answered, request, lambda server: server.create_token_response(asked))
 
 
 @router.post("/oauth2/revoke")
 async def revoke(request: Request) -> Response:
     """RFC 7009: an unknown token is no error."""
-    return await run_in_threadpool(_ended, request, await _asked(request), "token")
+    return await run_in_threadpool(_ended, request, await asked_for(request), "token")
 
 
 @router.api_route("/oauth2/logout", methods=["GET", "POST"])
 async def logout(request: Request) -> Response:
     """The same with parameters in the address, as LANMailServer has it; people are sent on, where the client may."""
-    asked = await _asked(request)
+    asked = await asked_for(request)
     data = asked.payload.data
     asked._form = dict(data)
     name, on = "token" if "token" in data else "refresh_token", data.get("post_logout_redirect_uri", "")
@@ -200,7 +200,7 @@ def _ended(request: Request, asked: Asked, name: str, on: str = "") -> Response:
 @router.post("/oauth2/introspect")
 async def introspect(request: Request) -> Response:
     """RFC 7662, for a client about its own tokens, and for servers that may ask about all."""
-    asked = await _asked(request)
+    asked = await asked_for(request)
 
     def look(server: granting.Server) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
         client = server.authenticate_client(asked, ("client_secret_basic", "client_secret_post")).known
@@ -251,7 +251,8 @@ def _answered(request: Request, work: Any) -> Response:
     return JSONResponse(body, status, {"Pragma": "no-cache"})
 
 
-async def _asked(request: Request) -> Asked:
+async def asked_for(request: Request) -> Asked:
+    """What a program wants: the form, or with GET the query."""
     form = await loginform.fields(request) if request.method == "POST" else {}
     query = dict(request.query_params) if request.method == "GET" else {}
     return Asked(request.method, query, form, request.headers)

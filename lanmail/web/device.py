@@ -16,18 +16,17 @@ from fastapi.responses import JSONResponse, Response
 
 from lanmail import devicecodes, endpoints, grants, log
 from lanmail.web import authorize, loginform, views
-from lanmail.web.granting import Asked
 from lanmail.web.house import House
 
 router = APIRouter()
 PAGE = "/oauth2/device"
 
 
-@router.post("/oauth2/device_authorization")
+@router.api_route("/oauth2/device_authorization", methods=["GET", "POST"])
 async def begin(request: Request) -> Response:
-    """RFC 8628 §3.1; errors are those of the token endpoint."""
+    """RFC 8628 §3.1; errors are those of the token endpoint. There are programs that ask by GET (emailproxy)."""
     house: House = request.app.state.house
-    asked = Asked("POST", {}, await loginform.fields(request), request.headers)
+    asked = await authorize.asked_for(request)
     page = endpoints.device_page(house.settings())
     try:
         told = await run_in_threadpool(authorize.server_of(house).let_wait, asked, page)
