@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -242,6 +243,18 @@ async def test_refreshing(office: Office) -> None:
     assert beyond.json()["error"] == "invalid_scope"
     unknown = await office.post("/oauth2/token", data={**form, "refresh_token": "x"})
     assert (unknown.status_code, unknown.json()["error"]) == (400, "invalid_grant")
+
+
+async def test_a_disabled_client_is_none(office: Office) -> None:
+    tokens, code = await office.tokens(), await office.code()
+    office.register.save_client(replace(office.client, disabled=True))
+    page = await office.get("/oauth2/auth?" + urlencode(office.query()))
+    assert "parameter_error; client_id doesn&#39;t exist or is disabled" in page.text
+    for form in ({"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]},
+                 {"grant_type": "authorization_code", "code": code, "redirect_uri": HERE}):
+        answer = await office.post("/oauth2/token", data={**form, "client_id": office.client.id,
+                                                          "client_secret": office.secret})
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client")
 
 
 async def test_online_access_has_no_refresh_token(office: Office) -> None:
