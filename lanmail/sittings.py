@@ -1,22 +1,26 @@
-"""The open sessions of one process that began with a token: they end soon after what the token was granted by.
+"""The open sessions of one process: they end soon after the account, or the token they began with, is no good.
 
-    sittings.began(session, standing, end)      after the log-in
-    sittings.ended(session)                     whatever it began with
-    await sittings.watch()                      until cancelled
+    sittings.began(session, account, standing, end)      after the log-in
+    sittings.ended(session)                              whatever it began with
+    await sittings.watch()                               until cancelled
 
-A look at files in a thread, every EVERY seconds and only while there are such sessions; commands cost nothing more. The
-first time `end(False)` is called, to end the session as soon as nothing is in the middle of being done; who is still
-there at the next look is cut off by `end(True)`. So a minute after the end of a consent nobody is in by it.
+A look at files every EVERY seconds and only while somebody is there; commands cost nothing more. The first time
+`end(False)` is called, to end the session as soon as nothing is in the middle of being done; who is still there at the
+next look is cut off by `end(True)`. So a minute after an account is disabled or removed, or a consent has ended, nobody
+is in by it.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lanmail import grants, log
+from lanmail.errors import MailError
+from lanmail.settings import Account
 
 EVERY = 20.0
 End = Callable[[bool], None]
@@ -24,22 +28,28 @@ End = Callable[[bool], None]
 
 @dataclass(slots=True)
 class _Sitting:
-    standing: grants.Standing
+    account: str
+    standing: grants.Standing | None
     end: End
     told: bool = False
+
+
+class Accounts(Protocol):
+    """What of `accounts.Directory` is needed here."""
+
+    def account(self, name: str) -> Account | None: ...
 
 
 class Sittings:
     """One of a worker; `state` is that of the installation."""
 
-    def __init__(self, state: Path) -> None:
-        self._state = state
+    def __init__(self, state: Path, directory: Accounts) -> None:
+        self._state, self._directory = state, directory
         self._open: dict[Any, _Sitting] = {}
 
-    def began(self, session: Any, standing: grants.Standing | None, end: End) -> None:
+    def began(self, session: Any, account: str, standing: grants.Standing | None, end: End) -> None:
         """Somebody is let in; without `standing` it was not by a token."""
-        if standing is not None:
-            self._open[session] = _Sitting(standing, end)
+        self._open[session] = _Sitting(account, standing, end)
 
     def ended(self, session: Any) -> None:
         """The connection is gone."""
@@ -54,16 +64,29 @@ class Sittings:
                 await self.look()
 
     async def look(self) -> None:
-        """Once: end the sessions whose tokens would be refused because they were taken back."""
-        wanted = {one.standing for one in self._open.values()}
-        fallen = await asyncio.to_thread(self._fallen, wanted)
+        """Once: end the sessions that would not be let in now."""
+        gone = await self._gone({one.account for one in self._open.values()})
+        wanted = {one.standing for one in self._open.values() if one.standing is not None}
+        void = await asyncio.to_thread(self._void, wanted) if wanted else set()
         for session, one in list(self._open.items()):
-            if one.standing in fallen and session in self._open:
-                if not one.told:
-                    log.event("token-session-ended", account=one.standing.account, service=one.standing.service)
+            if (one.account in gone or one.standing in void) and session in self._open:
                 hard, one.told = one.told, True
+                if not hard:
+                    log.event("session-ended", account=one.account,
+                              reason="account disabled" if one.account in gone else "token taken back")
                 one.end(hard)
 
-    def _fallen(self, wanted: set[grants.Standing]) -> set[grants.Standing]:
+    async def _gone(self, accounts: set[str]) -> set[str]:
+        """Those that are disabled or not there any more. One that cannot be read now is left alone."""
+        found = set()
+        for name in accounts:
+            with contextlib.suppress(MailError):
+                account = self._directory.account(name)
+                if account is None or account.disabled:
+                    found.add(name)
+            await asyncio.sleep(0)  # the others have their turn
+        return found
+
+    def _void(self, wanted: set[grants.Standing]) -> set[grants.Standing]:
         now = time.time()
         return {one for one in wanted if not grants.stands(self._state, one, now)}

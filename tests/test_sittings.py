@@ -1,15 +1,17 @@
-"""Open sessions that began with a token end when what it was granted by ends, and no others."""
+"""Open sessions end when their account is disabled, or what their token was granted by has ended, and no others."""
 
 import asyncio
 import base64
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from lanmail import grants, sittings
+from lanmail import config, daemon, errors, grants, imapd, pop3d, settings, sittings, smtpd
 from lanmail.grants import OFFLINE, SCOPES, Client, Register
 from lanmail.smtp import policy
 from tests import imapserver, smtp_host
@@ -22,21 +24,30 @@ class Office:
     """Clients of an account's, and what the sessions of one process were told."""
 
     def __init__(self, state: Path, account: str = "meier") -> None:
-        self.state, self.account = state, account
+        self.state, self.owner = state, account
         self.register = Register(state)
         self.client = self.register.add_client(account, "Thunderbird", list(SCOPES.values()))[0]
-        self.sittings = sittings.Sittings(state)
+        self.people: dict[str, settings.Account | None] = {account: settings.Account(name=account)}
+        self.sittings = sittings.Sittings(state, self)
         self.told: list[tuple[str, bool]] = []
 
     def granted(self, client: Client | None = None) -> grants.Issued:
         client = client or self.client
-        code = self.register.code(client, self.account, ALL, "http://localhost/")
+        code = self.register.code(client, self.owner, ALL, "http://localhost/")
         return self.register.exchange(code, client.id, grants.time.time())
+
+    def account(self, name: str) -> settings.Account | None:
+        if name == "unreadable":
+            raise errors.Temporary("its file is broken")
+        return self.people.get(name)
 
     def sit(self, name: str, issued: grants.Issued, service: str = "imap") -> None:
         standing = grants.standing(self.state, issued.access, service=service)
         assert standing is not None
-        self.sittings.began(name, standing, lambda now: self.told.append((name, now)))
+        self.sit_down(name, self.owner, standing)
+
+    def sit_down(self, name: str, account: str, standing: grants.Standing | None = None) -> None:
+        self.sittings.began(name, account, standing, lambda now: self.told.append((name, now)))
 
 
 @pytest.fixture
@@ -49,7 +60,7 @@ async def test_who_came_by_an_ended_consent_is_told_and_then_cut_off(office: Off
     office.sit("a", gone)
     office.sit("b", gone, "pop3")
     office.sit("c", there)
-    office.sittings.began("d", None, lambda now: office.told.append(("d", now)))
+    office.sit_down("d", "meier")
     await office.sittings.look()
     assert office.told == []
     office.register.end(gone.consent)
@@ -72,6 +83,18 @@ async def test_every_way_to_end_it(office: Office, end: Callable[[Office, grants
     end(office, issued)
     await office.sittings.look()
     assert office.told == [("a", False)]
+
+
+async def test_an_account_that_is_disabled_or_gone(office: Office) -> None:
+    office.people["schmidt"] = settings.Account(name="schmidt")
+    office.sit("a", office.granted())
+    for name, account in (("b", "meier"), ("c", "schmidt"), ("d", "removed"), ("e", "unreadable")):
+        office.sit_down(name, account)
+    await office.sittings.look()
+    assert office.told == [("d", False)]
+    office.people["meier"] = settings.Account(name="meier", disabled=True)
+    await office.sittings.look()
+    assert sorted(office.told[1:]) == [("a", False), ("b", False), ("d", True)]
 
 
 async def test_the_hour_of_the_token_ends_no_session(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,6 +165,9 @@ async def test_imap(tmp_path: Path) -> None:
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await stuck.line()
         await by_password.ok("NOOP")
+        (server.paths.accounts / "meier.toml").write_text("disabled = true\n")
+        await worker.sittings.look()
+        assert (await by_password.line()).startswith(b"* BYE")
         while worker.sittings._open:
             await asyncio.sleep(0.01)
 
@@ -158,6 +184,9 @@ async def test_pop3(tmp_path: Path) -> None:
     await host.service.sittings.look()
     assert await client.ended()
     assert await other.say("NOOP") == "+OK"
+    (host.paths.accounts / "weber.toml").unlink()
+    await host.service.sittings.look()
+    assert await other.ended()
     assert not host.service.sittings._open
     await host.stop()
 
@@ -180,3 +209,20 @@ async def test_smtp(tmp_path: Path) -> None:
     await host.service.sittings.look()
     assert (await sending.reply()).startswith("421 4.7.0")
     await host.close()
+
+
+@pytest.mark.parametrize("program", [smtpd, pop3d, imapd])
+async def test_the_watch_ends_with_its_program_without_a_fault(
+        tmp_path: Path, program: ModuleType) -> None:
+    where = smtp_host.write_conf(tmp_path / "root")
+    context = daemon.Context(program.__name__, where, config.load(where), [], stopping=asyncio.Event())
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, about: faults.append(about))
+    serving = asyncio.ensure_future(program.serve(context))
+    await asyncio.sleep(0.1)
+    context.stopping.set()
+    await asyncio.wait_for(serving, 20)
+    del serving
+    await asyncio.sleep(0)
+    gc.collect()
+    assert faults == []

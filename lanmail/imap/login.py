@@ -130,7 +130,7 @@ async def _check(session: Session, credentials: sasl.Credentials, success: bytes
         raise No("Too many connections of this user.", "LIMIT")
     session.folders = home
     session.state = State.AUTHENTICATED
-    session.worker.sittings.began(session, credentials.standing, session.token_ended)
+    session.worker.sittings.began(session, account.name, credentials.standing, session.login_ended)
     log.login(account=account.name, service="imap", client=client, method=method, tls=session.connection.tls_version)
     return f"[CAPABILITY {capabilities.text(session)}] Logged in."
 

@@ -131,8 +131,8 @@ class Session:
         """The server is stopping."""
         self.connection.interrupt("The server is stopping, come back in a moment.")
 
-    def token_ended(self, now: bool) -> None:
-        """What the client logged in by was taken back."""
+    def login_ended(self, now: bool) -> None:
+        """The account was disabled, or the token taken back."""
         if now:
             self.connection.abort()
         else:

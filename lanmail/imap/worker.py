@@ -51,7 +51,7 @@ class Worker:
         self._pool = ThreadPoolExecutor(THREADS, "files")
         self._boxes: dict[str, box.Box] = {}
         self._sessions: set[Session] = set()
-        self.sittings = sittings.Sittings(context.paths.state)
+        self.sittings = sittings.Sittings(context.paths.state, self.directory)
         self.held = held.Held(held.ROOM)
         self.held_small = held.Held(held.ROOM_FOR_SMALL)
         self._users: Counter[tuple[str, str]] = Counter()  # by account and IP address

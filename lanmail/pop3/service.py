@@ -33,7 +33,7 @@ class Service:
         self.users: Counter[tuple[str, str]] = Counter()  # by account and IP address
         self.open = 0
         self.sessions: set[Any] = set()
-        self.sittings = sittings.Sittings(paths.state)
+        self.sittings = sittings.Sittings(paths.state, self.directory)
         metrics.watch("connections", lambda: self.open)
         self._empty = asyncio.Event()
         self._threads = ThreadPoolExecutor(THREADS, "files")

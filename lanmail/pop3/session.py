@@ -214,11 +214,11 @@ class Session(Connection):
             return self.wrong(f"-ERR {error.text}\r\n".encode())
         return self._challenge(exchange)
 
-    def _seen(self, account: Account, method: str, line: bytes) -> None:
+    def _seen(self, account: Account, given: sasl.Credentials, line: bytes) -> None:
         """The client has seen our proof."""
         if line:
             return self.wrong(b"-ERR Authentication cancelled\r\n")
-        return self.work(self._begin(account, method))
+        return self.work(self._begin(account, given))
 
     async def _log_in(self, given: sasl.Credentials, exchange: sasl.Exchange | None = None) -> None:
         service = self.service
@@ -234,12 +234,11 @@ class Session(Connection):
                 refuse()
             return
         if exchange is not None and exchange.success is not None:
-            self._ask(exchange.success, functools.partial(self._seen, account, given.mechanism))
+            self._ask(exchange.success, functools.partial(self._seen, account, given))
             return
-        service.sittings.began(self, given.standing, lambda now: self.cut() if now else self.finish())
-        await self._begin(account, given.mechanism)
+        await self._begin(account, given)
 
-    async def _begin(self, account: Account, method: str) -> None:
+    async def _begin(self, account: Account, given: sasl.Credentials) -> None:
         """The mailbox of somebody who is let in."""
         service = self.service
         if service.users[account.name, self.client] >= self.limits.max_connections_per_user:
@@ -247,7 +246,7 @@ class Session(Connection):
             return
         try:
             if not await self._take_lock(account.name):
-                log.login_failed(user=account.name, service="pop3", client=self.client, method=method,
+                log.login_failed(user=account.name, service="pop3", client=self.client, method=given.mechanism,
                                  reason="another session has the mailbox")
                 self.send(b"-ERR [IN-USE] Another session has this mailbox open\r\n")
                 return
@@ -257,7 +256,7 @@ class Session(Connection):
             log.folder_unusable(account=account.name, folder="INBOX", error=str(error))
             self.send(b"-ERR [SYS/TEMP] The mailbox cannot be opened\r\n")
             return
-        self._enter(account, drop, method)
+        self._enter(account, drop, given)
 
     def _refused(self, given: sasl.Credentials, why: str, answer: bytes, _line: bytes = b"") -> None:
         log.login_failed(user=given.user, service="pop3", client=self.client, method=given.mechanism, reason=why)
@@ -265,6 +264,13 @@ class Session(Connection):
         self.send(b"-ERR ", answer, b"\r\n")
         if self._failed >= self.limits.max_failed_logins:
             self.close()
+
+    def _login_ended(self, now: bool) -> None:
+        """The account was disabled, or the token taken back. Nothing that was marked is removed (RFC 1939 §6)."""
+        if now:
+            self.cut()
+        else:
+            self.finish()
 
     async def _take_lock(self, name: str) -> bool:
         # A client that lost its line and comes back is often quicker than the end of its old connection.
@@ -283,7 +289,7 @@ class Session(Connection):
             return maildrop.Maildrop(inbox, snapshot)
         return await self.service.in_thread(_prepare_and_open, inbox)
 
-    def _enter(self, account: Account, drop: maildrop.Maildrop, method: str) -> None:
+    def _enter(self, account: Account, drop: maildrop.Maildrop, given: sasl.Credentials) -> None:
         if self.transport is None:  # gone while we looked
             self.unlock()
             return
@@ -292,7 +298,8 @@ class Session(Connection):
         self.service.users[account.name, self.client] += 1
         self.timeout, self.deadline = self.limits.idle_timeout, float("inf")
         self._errors = 0
-        log.login(account=account.name, service="pop3", client=self.client, method=method, tls=self.tls)
+        self.service.sittings.began(self, account.name, given.standing, self._login_ended)
+        log.login(account=account.name, service="pop3", client=self.client, method=given.mechanism, tls=self.tls)
         self.transaction = transaction.Transaction(self, account.name, drop)
         self._commands = {**self.transaction.commands, b"CAPA": self._capa}
         self.send(b"+OK Logged in\r\n")

@@ -66,6 +66,6 @@ async def _check(session: "Session", exchange: sasl.Exchange, credentials: sasl.
     if exchange.success is not None:
         await _ask(session, exchange.success)
     client.login(account)
-    session.service.sittings.began(session, credentials.standing, session.token_ended)
+    session.service.sittings.began(session, account.name, credentials.standing, session.login_ended)
     log.login(account=account.name, service="smtp", client=client.address, method=exchange.mechanism, tls=tls)
     session.reply(b"235 2.7.0 Welcome")

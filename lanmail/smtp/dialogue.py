@@ -264,8 +264,8 @@ class Dialogue(Connection):
     def stop(self, *, now: bool = False) -> None:
         self._leave(f"421 4.3.2 {self.service.hostname} Shutting down", now)
 
-    def token_ended(self, now: bool) -> None:
-        """What the client logged in by was taken back."""
+    def login_ended(self, now: bool) -> None:
+        """The account was disabled, or the token taken back."""
         self._leave(f"421 4.7.0 {self.service.hostname} Your log-in has ended", now)
 
     def _leave(self, words: str, now: bool) -> None:

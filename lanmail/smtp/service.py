@@ -26,7 +26,7 @@ class Service:
         self.room = limits.Room(self.queue.path, self.pool)
         self.gate = limits.Gate()
         self.sessions: set[connection.Connection] = set()
-        self.sittings = sittings.Sittings(context.paths.state)
+        self.sittings = sittings.Sittings(context.paths.state, self.directory)
         self.stopping = False
         self._has_tls = False
         self._empty = asyncio.Event()
