@@ -39,8 +39,8 @@ Bugs: with several workers each counts connections and errors for itself.
 import asyncio
 import functools
 
-from lanmail import daemon, log, settings, sockets
-from lanmail.smtp import policy, service
+from lanmail import daemon, log, policy, settings, sockets
+from lanmail.smtp import service
 
 
 def listeners(wishes: settings.Settings) -> list[sockets.Listener]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from lanmail import config, daemon, passwords, paths, sockets, tls
-from lanmail.smtp import policy, service
+from lanmail import config, daemon, passwords, paths, policy, sockets, tls
+from lanmail.smtp import service
 
 SECRET = "correct horse"
 ACCOUNTS = {"alice": "", "bob": 'send_as = ["chef@office.lan"]\n', "carol": "", "boss": "postmaster = true\n"}

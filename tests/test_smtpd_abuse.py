@@ -89,7 +89,7 @@ async def test_disk_and_backlog(office, monkeypatch):
     while room._counting:
         await asyncio.sleep(0.01)
     assert (await client.say("MAIL FROM:<>"))[:9] == "451 4.3.2"
-    monkeypatch.setattr("lanmail.smtp.limits.free_space", lambda _path: 1 << 20)
+    monkeypatch.setattr("lanmail.acceptance.free_space", lambda _path: 1 << 20)
     room._free_at -= 60
     assert (await client.say("MAIL FROM:<>"))[:9] == "451 4.3.2"
     assert (await client.say("MAIL FROM:<> SIZE=2000000"))[:9] == "452 4.3.1"

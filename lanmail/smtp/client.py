@@ -3,9 +3,8 @@
 import ssl
 from dataclasses import dataclass, field
 
-from lanmail import settings
+from lanmail import policy, received, settings
 from lanmail.envelope import Origin
-from lanmail.smtp import policy, received
 
 
 @dataclass(slots=True)

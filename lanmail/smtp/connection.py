@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiosmtpd import smtp
 
-from lanmail import log, proxy, sockets
-from lanmail.smtp import policy, tcp
+from lanmail import log, policy, proxy, sockets
+from lanmail.smtp import tcp
 from lanmail.smtp.client import Client
 
 if TYPE_CHECKING:

@@ -16,43 +16,11 @@ policy `bare_lf = "reject"` refuses such a mail. NUL and all other octets are ke
 
 import re
 
+from lanmail.lineends import Reader
+
 END = b"\r\n.\r\n"
 
 _find_odd = re.compile(rb"\r(?:\n\.|[^\n])").search  # a dot at the start of a line, or a CR that ends no line
-_find_bare_cr = re.compile(rb"\r[^\n]").search
-_join_line_end = re.compile(rb"\r+\n").sub
-_drop_crs = re.compile(rb"\r+").sub
-
-
-class Reader:
-    """What the two readers share: line ends."""
-
-    def __init__(self) -> None:
-        self.bare = False
-        self.size = 0  # octets of the message with every line end counted as CRLF
-        self.rest = b""  # what came after the end
-        self.ended = False
-
-    def _to_lf(self, text: bytes, clean: bool = False) -> bytes:
-        """`text`, which does not end inside a run of CRs, with LF line ends; `clean`: known to have no bare CR."""
-        if not clean and _find_bare_cr(text):
-            self.bare = True
-            text = _drop_crs(b" ", _join_line_end(b"\n", text))
-            self.size += len(text) + text.count(b"\n")
-            return text
-        out = text.replace(b"\r", b"")
-        lines = out.count(b"\n")
-        if len(text) - len(out) != lines:
-            self.bare = True
-        self.size += len(out) + lines
-        return out
-
-    def _without_crs(self, text: bytes) -> bytes:
-        """`text` without the CRs at its end, which the held back octets carry on."""
-        out = text.rstrip(b"\r")
-        if len(out) != len(text):
-            self.bare = True
-        return out
 
 
 class DotReader(Reader):
@@ -84,7 +52,7 @@ class DotReader(Reader):
             body = self._hold_back(text)
         if not clean:
             body = body.replace(b"\r\n.", b"\r\n")
-        out = self._to_lf(body, clean)
+        out = self.to_lf(body, clean)
         if self._first and out:
             self._first = False
             return out[1:]
@@ -95,7 +63,7 @@ class DotReader(Reader):
         for length in (4, 3, 2, 1):
             if text.endswith(END[:length]):
                 self._held = END[:length]
-                return self._without_crs(text[:-length])
+                return self.without_crs(text[:-length])
         self._held = b""
         return text
 
@@ -125,12 +93,12 @@ class BdatReader(Reader):
         text = self._held + data
         self._held = b""
         if text.endswith(b"\r") and not self.ended:
-            text = self._without_crs(text[:-1])
+            text = self.without_crs(text[:-1])
             self._held = b"\r"
         elif self.ended and text.endswith(b"\r"):
             self.bare = True
             text = text.rstrip(b"\r") + b" "
-        out = self._to_lf(text)
+        out = self.to_lf(text)
         self._tail = out[-1:] or self._tail
         if self.ended and self._tail != b"\n":  # a file, and DATA on the next hop, end with a line end
             self.size += 2

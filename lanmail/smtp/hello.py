@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from lanmail.smtp import policy
+from lanmail import policy
 
 if TYPE_CHECKING:
     from lanmail.smtp.session import Session

@@ -8,43 +8,23 @@ a message costs at most max_header plus about half a megabyte of memory, however
 Whatever goes wrong is kept in `refusal` until the message has ended: RFC 5321 has no reply in the middle of DATA.
 """
 
-import errno
-import re
-import time
 from collections.abc import Callable
-from email.utils import make_msgid
 
-from lanmail import envelope, log, settings, spool
-from lanmail.errors import MailError, Permanent, Temporary
-from lanmail.smtp import disk, received
+from lanmail import acceptance, envelope, policy, spool
+from lanmail.errors import MailError
+from lanmail.smtp import disk
 
 CHUNK = 128 << 10  # written in one piece
 HIGH_WATER = 256 << 10  # no more is read while this much waits for the disk
 
-_field = re.compile(rb"[!-9;-~]+[ \t]*:").match
-
 Ended = Callable[[MailError | None], None]
-
-
-class Rules:
-    """What holds for the messages of a client."""
-
-    def __init__(self, wishes: settings.Settings, complete: bool, check_header: Callable[[bytes], None]) -> None:
-        self.settings = wishes
-        self.max_size = wishes.smtpd.max_size
-        self.max_header = wishes.smtpd.max_header
-        self.max_hops = wishes.deliver.max_hops
-        self.refuse_bare = wishes.smtpd.bare_lf == "reject"
-        self.hostname = wishes.server.hostname
-        self.complete = complete  # a mail program's mail: add Date and Message-ID when missing (RFC 6409 §8)
-        self.check_header = check_header  # raises MailError
 
 
 class Intake:
     """Takes the text of one message (LF form) and puts it into the queue."""
 
-    def __init__(self, queue: spool.Spool, pool: disk.Pool, head: envelope.Envelope, trace: str, rules: Rules,
-                 more: Callable[[], None], max_size: int | None = None) -> None:
+    def __init__(self, queue: spool.Spool, pool: disk.Pool, head: envelope.Envelope, trace: str,
+                 rules: acceptance.Rules, more: Callable[[], None], max_size: int | None = None) -> None:
         self.draft = queue.create()
         self.refusal: MailError | None = None
         self.size = 0  # octets as on the wire, told by the reader
@@ -74,7 +54,7 @@ class Intake:
         if self.refusal is not None:
             return
         if size > self._max_size:
-            self.refuse(Permanent(f"Message larger than {self._max_size} octets", 552, "5.3.4"))
+            self.refuse(policy.too_large(self._max_size))
             return
         if self._header is not None:
             self._collect_header(text)
@@ -93,7 +73,7 @@ class Intake:
         if self._header is not None:
             self._header_complete(bytes(self._header), b"")
         if bare and self._rules.refuse_bare:
-            self.refuse(Permanent("Line ends must be CRLF: bare CR or LF in the message", 550, "5.6.11"))
+            self.refuse(acceptance.bare_line_ends())
         if self.refusal is not None:
             ended(self.refusal)
             return
@@ -110,48 +90,27 @@ class Intake:
     def _collect_header(self, text: bytes) -> None:
         header = self._header
         assert header is not None
-        if not header and 0 <= (end := _header_length(text)) <= self._rules.max_header:
+        if not header and 0 <= (end := acceptance.header_length(text)) <= self._rules.max_header:
             self._header_complete(text[:end], text)  # most mails come with all of it in the first piece
             return
         known = max(0, len(header) - 1)
         header += text
-        end = _header_length(header, known)
+        end = acceptance.header_length(header, known)
         if max(end, 0 if end >= 0 else len(header)) > self._rules.max_header:
-            self.refuse(Permanent(f"Header section larger than {self._rules.max_header} octets", 552, "5.3.4"))
+            self.refuse(acceptance.header_too_large(self._rules))
         elif end >= 0:
             self._header_complete(bytes(header[:end]), bytes(header))
 
     def _header_complete(self, header: bytes, text: bytes) -> None:
         """`text` is what came so far, header and all (or nothing but the header, when the message ended in it)."""
         self._header = None
-        folded = b"\n" + header.lower()
         try:
-            if folded.count(b"\nreceived:") >= self._rules.max_hops:
-                raise Permanent("Too many hops: this mail is in a loop", 554, "5.4.6")
-            self._rules.check_header(header)
+            lines, self.msgid = acceptance.opening(header, self._head, self._trace, self.id, self._rules)
         except MailError as error:
             self.refuse(error)
             return
-        self._add(self._first_lines(header, folded))
+        self._add(lines)
         self._add(text or header)
-
-    def _first_lines(self, header: bytes, folded: bytes) -> bytes:
-        at = folded.find(b"\nmessage-id:")
-        if at >= 0:
-            value = header[at + 11 : at + 400].partition(b"\n")[0]
-            self.msgid = value.strip().decode("utf-8", "replace")[:256]
-        head, now = self._head, time.time()
-        only = head.recipients[0].address if len(head.recipients) == 1 else None
-        lines = envelope.encode(head) + received.lines(head.sender, self._trace, self.id, only, now)
-        if self._rules.complete:
-            if b"\ndate:" not in folded and b"\nresent-date:" not in folded:
-                lines += f"Date: {received.date(int(now))}\n".encode()
-            if at < 0:
-                self.msgid = make_msgid(domain=self._rules.hostname)
-                lines += f"Message-ID: {self.msgid}\n".encode()
-        if not _field(header):
-            lines += b"\n"  # text without a header: it must not become part of ours
-        return lines
 
     def _add(self, text: bytes) -> None:
         if self._writing:
@@ -166,7 +125,7 @@ class Intake:
     def _flushed(self, _result: object, error: BaseException | None) -> None:
         self._writing = False
         if error is not None:
-            self.refuse(self._explain(error))
+            self.refuse(acceptance.explain(self.id, error))
         if self.refusal is not None or self._given_up:
             self._drop()
             if self._ended is not None:
@@ -192,7 +151,7 @@ class Intake:
 
     def _committed(self, _result: object, error: BaseException | None) -> None:
         assert self._ended is not None
-        self._ended(None if error is None else self._explain(error))
+        self._ended(None if error is None else acceptance.explain(self.id, error))
 
     def _drop(self) -> None:
         self._waiting.clear()
@@ -200,24 +159,6 @@ class Intake:
         self._header = None
         if not self._writing:  # else _flushed comes back here
             self._pool.run(self.draft.abort, _nothing)
-
-    def _explain(self, error: BaseException) -> MailError:
-        """What the client is told about an error of the disk; the mail stays his."""
-        if isinstance(error, OSError):
-            log.spool_failed(id=self.id, error=str(error))
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE):
-                return Temporary("Insufficient system storage", 452, "4.3.1")
-            return Temporary("Cannot store the mail now", 451, "4.3.0")
-        log.crashed(error=repr(error), id=self.id)
-        return Temporary("Internal error, try again later")
-
-
-def _header_length(text: bytes | bytearray, start: int = 0) -> int:
-    """Octets of the header section before the empty line; -1 when that has not come."""
-    if text[:1] == b"\n":
-        return 0
-    end = text.find(b"\n\n", start)
-    return end + 1 if end >= 0 else -1
 
 
 def _nothing(_result: object, _error: BaseException | None) -> None:

@@ -1,12 +1,12 @@
 """What a client may use up: connections, errors, disk space, the queue. Every number is a key of [smtpd]."""
 
-import os
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lanmail import errors, settings
+from lanmail import acceptance, settings
 from lanmail.smtp import disk
 
 _STATVFS_EVERY = 1.0
@@ -68,31 +68,14 @@ class Room:
         now = self._clock()
         if now - self._free_at >= _STATVFS_EVERY:
             self._free_at = now
-            self._free = free_space(self._queue)
-        if self._free - size < smtpd.min_free:
-            raise errors.Temporary("Insufficient system storage", 452, "4.3.1")
+            self._free = acceptance.free_space(self._queue)
         if now - self._entries_at >= _COUNT_EVERY and not self._counting:
             self._counting = True
-            self._pool.run(self._count, self._counted)
-        if self._entries >= smtpd.max_backlog:
-            raise errors.Temporary("Too many mails are waiting here, try again later", 451, "4.3.2")
-
-    def _count(self) -> int:
-        with os.scandir(self._queue / "new") as entries:
-            return sum(1 for _ in entries)
+            self._pool.run(functools.partial(acceptance.waiting, self._queue), self._counted)
+        acceptance.check_room(self._free, self._entries, size, smtpd)
 
     def _counted(self, entries: int | None, error: BaseException | None) -> None:
         self._counting = False
         self._entries_at = self._clock()
         if entries is not None and error is None:
             self._entries = entries
-
-
-def free_space(directory: Path) -> int:
-    """Bytes an ordinary process may still write there; 0 when nobody can say."""
-    try:
-        status = os.statvfs(directory)
-    except OSError:
-        return 0
-    # a tmpfs or btrfs without inode limit reports 0 of 0 free inodes
-    return 0 if status.f_files and not status.f_favail else status.f_bavail * status.f_frsize

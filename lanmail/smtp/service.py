@@ -5,8 +5,8 @@ import functools
 import os
 import ssl
 
-from lanmail import accounts, daemon, log, metrics, passwords, proxy, settings, sittings, sockets, spool, tls
-from lanmail.smtp import connection, disk, limits, lmtp, policy, session
+from lanmail import accounts, daemon, log, metrics, passwords, policy, proxy, settings, sittings, sockets, spool, tls
+from lanmail.smtp import connection, disk, limits, lmtp, session
 
 PATIENCE = daemon.DRAIN - 5.0  # for mail that is under way when the program is to end
 TICK = 1.0  # how often time-outs are looked at

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from aiosmtpd.smtp import syntax
 
-from lanmail import log, sockets
+from lanmail import acceptance, log, policy, sockets
 from lanmail.address import Address
 from lanmail.errors import MailError, Permanent, Temporary
-from lanmail.smtp import auth, data, hello, intake, parameters, policy
+from lanmail.smtp import auth, data, hello, intake, parameters
 from lanmail.smtp.dialogue import Dialogue
 from lanmail.smtp.transaction import Transaction
 
@@ -29,7 +29,7 @@ class Session(Dialogue):
         super().__init__(service, listener, proxied_for)
         self.transaction: Transaction | None = None
         self._mails = 0
-        self._rules: intake.Rules | None = None
+        self._rules: acceptance.Rules | None = None
         self._swallow = 0  # octets of a refused BDAT chunk
 
     def greet(self) -> None:
@@ -106,7 +106,7 @@ class Session(Dialogue):
         if said.extended and not self.client.esmtp:
             raise Permanent("Parameters need EHLO", 555, "5.5.4")
         if said.size > service.smtpd.max_size:
-            raise Permanent(f"Message larger than {service.smtpd.max_size} octets", 552, "5.3.4")
+            raise policy.too_large(service.smtpd.max_size)
         service.room.check(said.size, service.smtpd)
         self.transaction = Transaction(self._sender(said.sender), said.carried, said.utf8, self.heard, said.size)
         self.reply(b"250 2.1.0 Ok")
@@ -152,7 +152,7 @@ class Session(Dialogue):
         """Less may go outside than within the office: the others of this mail still get it."""
         limit = policy.outside_limit(self.service.settings, self.client.account)
         if transaction.declared > limit:
-            raise Permanent(f"Message larger than the {limit} octets that may go outside", 552, "5.3.4")
+            raise policy.too_large_outside(limit)
 
     def _refuse_recipient(self, address: Address, error: MailError) -> None:
         """Not an error like others, for a list may hold many old addresses; but who tries on and on is sent away."""
@@ -286,7 +286,7 @@ class Session(Dialogue):
         rules = self._rules
         if rules is None or rules.settings is not service.settings:
             complete = self.client.account is not None or self.client.lan
-            rules = self._rules = intake.Rules(service.settings, complete, self._check_header)
+            rules = self._rules = acceptance.Rules(service.settings, complete, self._check_header)
         limit = rules.max_size
         if transaction.outside:
             limit = policy.outside_limit(service.settings, self.client.account)

@@ -19,6 +19,7 @@ from lanmail.web.api import (
     server,
     trials,
 )
+from lanmail.web.api import messages as messages_api
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
 from lanmail.web.pages import account, autoresponder, entrance, forwarding, password, programs
@@ -40,6 +41,7 @@ NOUNS = (  # of the API; their methods are in its table by now
     queue,
     server,
     trials,
+    messages_api,
 )
 PAGES = (
     account,

@@ -31,6 +31,7 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
+_AROUND = 1 << 20  # octets of a mail's recipients, and of what its size does not count
 CLIENT_NAMES = frozenset({"autoconfig", "autodiscover"})  # names before our domains that mail clients ask for
 
 
@@ -62,7 +63,7 @@ class Guard:
             if refusal is not None:
                 await _say(answer, *refusal)
             else:
-                await self.application(scope, _Body(receive, settings.httpd.max_body), answer)
+                await self.application(scope, _Body(receive, _most(scope, settings)), answer)
         except TooLarge:
             if not answered:
                 await _say(answer, 413, b"The request is too large.")
@@ -79,7 +80,7 @@ class Guard:
             length = int(header.get(b"content-length", b"0"))
         except ValueError:
             return 400, b"Content-Length is no number."
-        if length > settings.httpd.max_body:
+        if length > _most(scope, settings):
             return 413, b"The request is too large."
         if scheme != "https" and not among(client, settings.auth.cleartext_networks):
             if not settings.httpd.tls_port:
@@ -90,6 +91,13 @@ class Guard:
             there = f"https://{name}:{settings.server.port(settings.httpd.tls_port)}{scope['raw_path'].decode('latin-1')}"
             return 308, b"This server wants HTTPS.", (there + (f"?{query}" if query else "")).encode("latin-1")
         return None
+
+
+def _most(scope: Scope, settings: Settings) -> int:
+    """Octets that a body may have; a mail comes in base64, with some lines around it."""
+    if scope["path"] == "/api/v1/message.submit":
+        return max(settings.httpd.max_body, settings.smtpd.max_size * 4 // 3 * 79 // 76 + _AROUND)
+    return settings.httpd.max_body
 
 
 class TooLarge(Exception):

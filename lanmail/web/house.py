@@ -1,5 +1,6 @@
 """What all pages and methods share: the settings of the moment, the accounts, the log-ins, the counters."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ class House:
         self.directory = threadsafe.Directory(paths, settings)
         self.observer = condition.Observer(paths, settings, self.directory)
         self.buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()  # of callers of the API
+        self.few = asyncio.Semaphore(2)  # requests that hold a whole mail in memory
         self.checker = passwords.Checker(self.directory, settings(), state=paths.state / "auth")
 
     def reload(self) -> None:

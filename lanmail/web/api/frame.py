@@ -15,6 +15,7 @@ answer GET with a query, too. Nothing here skips the checks that files in conf/ 
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
 import re
 import time
@@ -102,16 +103,17 @@ class Method:
     work: Callable[[Call, Any], Any]
     about: str
     always: bool = False  # an account may do it even without self_service
+    large: bool = False  # its body may hold a whole mail
 
 
 METHODS: dict[str, Method] = {}
 
 
 def method(name: str, params: type[Params], *, needs: Right = "admin", reads: bool = False,
-           always: bool = False) -> Callable[[Any], Any]:
+           always: bool = False, large: bool = False) -> Callable[[Any], Any]:
     """Make a function a method; its docstring describes it."""
     def register(work: Callable[[Call, Any], Any]) -> Callable[[Call, Any], Any]:
-        METHODS[name] = Method(name, params, needs, reads, work, (work.__doc__ or "").strip(), always)
+        METHODS[name] = Method(name, params, needs, reads, work, (work.__doc__ or "").strip(), always, large)
         return work
 
     return register
@@ -137,9 +139,10 @@ async def call(name: str, request: Request) -> JSONResponse:
         caller = await _caller(house, request, client)
         _slow_down(house, caller.name, client)
         found = _allowed(house, caller, name)
-        params = await _params(found, request)
         doing = Call(house, caller, client, asyncio.get_running_loop())
-        return JSONResponse({"ok": True, "result": await run_in_threadpool(_done, found, doing, params)})
+        async with house.few if found.large else contextlib.nullcontext():
+            params = await _params(found, request)
+            return JSONResponse({"ok": True, "result": await run_in_threadpool(_done, found, doing, params)})
     except Refused as refused:
         return _no(refused, _verbs(METHODS.get(name)))
 
@@ -270,7 +273,9 @@ async def _params(wanted: Method, request: Request) -> Params:
         return _checked(wanted.params, dict(request.query_params), strict=False)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Refused("unsupported_media_type", "send Content-Type: application/json")
-    return _checked(wanted.params, _json(await request.body()), strict=True)
+    body = await request.body()
+    return await run_in_threadpool(lambda: _checked(wanted.params, _json(body), strict=True)) if wanted.large \
+        else _checked(wanted.params, _json(body), strict=True)
 
 
 def _json(body: bytes) -> dict[str, Any]:

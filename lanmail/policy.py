@@ -85,3 +85,13 @@ def outside_limit(settings_: "settings.Settings", account: "settings.Account | N
     """The most octets that a mail to somebody outside may have."""
     way = outgoing.of(settings_.outgoing, account.outgoing if account is not None else None)
     return min(settings_.smtpd.max_size, way.max_size or settings_.smtpd.max_size)
+
+
+def too_large(limit: int) -> Permanent:
+    """The answer to a mail that nobody gets."""
+    return Permanent(f"Message larger than {limit} octets", 552, "5.3.4")
+
+
+def too_large_outside(limit: int) -> Permanent:
+    """The answer to one that people here may get."""
+    return Permanent(f"Message larger than the {limit} octets that may go outside", 552, "5.3.4")
