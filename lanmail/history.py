@@ -2,7 +2,8 @@
 
 The log says `id=` in every line about a mail, so its history is the lines with its id, those with ids made from it
 (`ID-1` for a copy to the outside) and those of its bounces. A Message-ID leads to the ids through the lines that have
-`msgid=`. Searching is by bytes in mapped files, so that a month of logs takes a moment.
+`msgid=`, an address through those of mail that came in. Searching is by bytes in mapped files, so that a month of logs
+takes a moment.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from lanmail import spool
 from lanmail.paths import SPOOLS, Paths
 
 MAX_LINES = 100_000
+COMING = ("accepted", "rejected")  # events of mail that comes in, or does not
 _LINE = re.compile(r"(?P<time>\d{4}-\d\d-\d\dT\S+) (?P<program>\S+) (?P<event>\S+)(?: (?P<rest>.*))?")
 _COPY = re.compile(r"-(?:\d+|postmaster)$")  # what deliver appends to the id of a mail for a copy of it
 _FIELD = re.compile(r'(?P<key>[A-Za-z_][\w-]*)=(?P<value>"(?:[^"\\]|\\.)*"|\S*)')
@@ -49,6 +51,8 @@ def trace(where: Paths, wanted: str, *, journal: bool = True) -> History:
     """The history of an id or a Message-ID; empty when nothing is known."""
     history = History()
     lines: dict[str, None] = {}
+    if not wanted.strip("<>/ ") or not wanted.isprintable():
+        return history
     if "@" in wanted or wanted.startswith("<"):
         bare = wanted.strip("<>")
         matching = (_parse(line) for line in _search(where, f"<{bare}>".encode(), journal))
@@ -74,6 +78,41 @@ def trace(where: Paths, wanted: str, *, journal: bool = True) -> History:
     history.places = sorted(places)
     history.ids = [one for one in history.ids if one in known or one in places.values()]
     return history
+
+
+def find(where: Paths, address: str, *, since: str = "", until: str = "", most: int = 100) -> list[Event]:
+    """Mails that came in, or were refused, from or to whoever has this in the address: the newest of the log files, the
+    newest first. `since` and `until` are the beginnings of times as the log writes them: 2026-11-22, 2026-11-22T12."""
+    pattern, folded = re.compile(re.escape(address.encode()), re.IGNORECASE), address.lower()
+    found: list[Event] = []
+    for path in sorted(where.log.glob("????-??-??.log"), reverse=True):
+        if len(found) >= most or (since and path.stem < since[:10]):
+            break
+        if until and path.stem > until[:10]:
+            continue
+        events = filter(None, map(_parse, _matching(path, pattern)))
+        fitting = [one for one in events if one.event in COMING and _names(one, folded)
+                   and one.time[: len(since)] >= since and (not until or one.time[: len(until)] <= until)]
+        found += reversed(fitting[-(most - len(found)):])
+    return found
+
+
+def _names(event: Event, address: str) -> bool:
+    return any(address in event.fields.get(key, "").lower() for key in ("from", "to"))
+
+
+def _matching(path: Path, pattern: re.Pattern[bytes]) -> Iterator[str]:
+    """The lines in which it is."""
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            at = 0
+            while match := pattern.search(data, at):
+                begin = data.rfind(b"\n", 0, match.start()) + 1
+                at = data.find(b"\n", match.end())
+                at = len(data) if at < 0 else at
+                yield data[begin:at].decode("utf-8", "replace")
+    except (OSError, ValueError):  # gone meanwhile, or empty
+        return
 
 
 def _is_about(event: Event, entry_id: str) -> bool:

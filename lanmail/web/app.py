@@ -26,6 +26,7 @@ from lanmail.web.pages import account, autoresponder, entrance, forwarding, pass
 from lanmail.web.pages import groups as groups_page
 from lanmail.web.pages import queue as queue_pages
 from lanmail.web.pages import status as status_page
+from lanmail.web.pages import trace as trace_pages
 from lanmail.web.pages.frame import handlers
 
 NOUNS = (  # of the API; their methods are in its table by now
@@ -53,6 +54,7 @@ PAGES = (
     programs,
     queue_pages,
     status_page,
+    trace_pages,
 )
 
 

@@ -1,4 +1,4 @@
-"""message.*: handing mail in; the rules are those of smtpd for whoever has logged in."""
+"""message.*: handing mail in, by the rules of smtpd for whoever has logged in; and what became of a mail."""
 
 import base64
 import binascii
@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from lanmail import address, submission
+from lanmail import address, history, submission
 from lanmail.errors import MailError, Permanent
 from lanmail.settings import Account
 from lanmail.web.api.frame import Call, Params, Refused, method
@@ -81,3 +81,42 @@ def _refused(error: MailError, field: str | None) -> Refused:
     if not isinstance(error, Permanent):
         return Refused("busy", str(error), field)
     return Refused("too_large" if error.code == _TOO_LARGE else "refused_by_rule", str(error), field)
+
+
+_TIME = r"\d{4}-\d\d-\d\d(T\d\d(:\d\d(:\d\d)?)?)?"
+
+
+class Traced(Params):
+    """A mail, by what is known of it."""
+
+    id: str = Field(min_length=3, max_length=998, description="an id of the log or queue, a file name, or a Message-ID")
+
+
+class Sought(Params):
+    """Mails, by whom they are from or to."""
+
+    address: str = Field(min_length=3, max_length=320, description="an address, or a part of one")
+    since: str | None = Field(None, pattern=f"^{_TIME}$", description="local time, like 2026-11-22 or 2026-11-22T12:30")
+    until: str | None = Field(None, pattern=f"^{_TIME}$", description="the same; what begins so counts, too")
+    limit: int = Field(100, ge=1, le=500)
+
+
+@method("message.trace", Traced, needs="read", reads=True)
+def trace(call: Call, given: Traced) -> dict[str, Any]:
+    """The life of one mail: the log lines about it and its bounces, and where its files lie now."""
+    found = history.trace(call.house.paths, given.id.strip())
+    if not found.ids:
+        raise Refused("not_found", f"nothing is known of {given.id[:200]}", "id")
+    return {"ids": found.ids, "events": [_event(one) for one in found.events], "places": found.places}
+
+
+@method("message.find", Sought, needs="read", reads=True)
+def find(call: Call, given: Sought) -> dict[str, Any]:
+    """Mails that came in, or were refused, from or to an address; the newest first."""
+    found = history.find(call.house.paths, given.address.strip(), since=given.since or "", until=given.until or "",
+                         most=given.limit + 1)
+    return {"found": [_event(one) for one in found[: given.limit]], "more": len(found) > given.limit}
+
+
+def _event(one: history.Event) -> dict[str, Any]:
+    return {"time": one.time, "program": one.program, "event": one.event, "fields": one.fields}
