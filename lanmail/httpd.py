@@ -19,9 +19,9 @@ must name the server as it is known: server.hostname, httpd.hosts, the host of h
 autodiscover before a local domain, localhost or an IP address; a page elsewhere cannot make a browser talk to us under
 a name of its own (DNS rebinding).
 
-Reads: conf/, state/, the spools.
+Reads: conf/, state/, the spools, archive/.
 
-Writes: state/, conf/ as the `lanmail` command does, spool/queue.
+Writes: state/, conf/ as the `lanmail` command does, spool/queue, Maildirs of new accounts and with what is restored.
 
 Signals: SIGTERM finishes what is asked for, SIGHUP reads the settings again.
 

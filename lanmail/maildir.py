@@ -361,3 +361,12 @@ def sweep(directory: str) -> None:
                 status = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(status.st_mode) and max(status.st_mtime, status.st_ctime) < limit:
                     os.unlink(entry.path)
+
+
+def files_in(path: str) -> dict[str, tuple[str, str]]:
+    """Base name → (sub-directory, file name) of all messages; one that is moved while we look counts once."""
+    found: dict[str, tuple[str, str]] = {}
+    for sub in ("new", "cur"):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found.update({base_of(name): (sub, name) for name in list_names(f"{path}/{sub}")})
+    return found

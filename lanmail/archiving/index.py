@@ -32,7 +32,7 @@ from lanmail.paths import Paths
 NAME = "index.sqlite"
 COLUMNS = ("subject", "sender", "recipients", "envelope", "body", "attachments")
 HIDDEN = "envelope"  # its recipients: only who sent a mail may know of blind copies
-STAMP = f"archive 2 {words.VERSION} {unicodedata.unidata_version}"
+STAMP = f"archive 3 {words.VERSION} {unicodedata.unidata_version}"
 _NUMBERS = 1 << 62
 LOOSE = 5_000  # mails that came in, or one that went, until it is made tidy
 _PAGES = 500  # that one step of that writes
@@ -225,7 +225,7 @@ class Writer(_File):
         arrived, date = int(filed.arrived), found.date
         sent = int(date) if date is not None and 0 <= date <= arrived + _FUTURE else arrived
         columns = (found.subject, f"{found.author}\n{casemap.fold(filed.sender)}", found.recipients,
-                   casemap.fold("\n".join(filed.recipients)), found.body, found.attachments)
+                   casemap.fold("\n".join((*filed.recipients, found.blind))), found.body, found.attachments)
         copies = [(one, filed.seq, "in") for one in filed.receivers]
         copies += [(filed.submitter, filed.seq, "out")] if filed.submitter else []
         row = (filed.seq, filed.id, filed.form, filed.file, sent, arrived, filed.size, len(found.names),

@@ -19,7 +19,7 @@ SHOWN = 300  # characters of what a list shows
 
 _SUBJECT = (headers.SUBJECT,)
 _AUTHOR = (headers.FROM, headers.SENDER, headers.REPLY_TO)
-_RECIPIENTS = (headers.TO, headers.CC, headers.BCC)
+_RECIPIENTS, _BLIND = (headers.TO, headers.CC), (headers.BCC,)
 _MARKUP = (b"html", b"xml", b"xhtml")
 
 
@@ -30,6 +30,7 @@ class Texts:
     subject: str
     author: str
     recipients: str
+    blind: str  # what a mail program left in the header, for the sender only
     body: str
     attachments: str
     shown_subject: str
@@ -47,7 +48,8 @@ def of(data: bytes) -> Texts:
     if not attached and filenames.is_attachment(nodes[0]):
         attached = [filenames.of(nodes[0].content)]  # a mail that is nothing but a file
     return Texts(_folded(fields.text(_SUBJECT), MAX_HEAD), _folded(fields.text(_AUTHOR), MAX_HEAD),
-                 _folded(fields.text(_RECIPIENTS), MAX_HEAD), _body(data, nodes),
+                 _folded(fields.text(_RECIPIENTS), MAX_HEAD), _folded(fields.text(_BLIND), MAX_HEAD),
+                 _body(data, nodes),
                  _folded("\n".join(attached), MAX_HEAD), fields.shown(_SUBJECT), fields.shown((headers.FROM,)),
                  fields.shown((headers.TO, headers.CC)), attached, fields.date())
 

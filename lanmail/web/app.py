@@ -19,10 +19,12 @@ from lanmail.web.api import (
     server,
     trials,
 )
+from lanmail.web.api import archive as archive_api
 from lanmail.web.api import messages as messages_api
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
 from lanmail.web.pages import account, autoresponder, entrance, forwarding, password, programs
+from lanmail.web.pages import archive as archive_pages
 from lanmail.web.pages import groups as groups_page
 from lanmail.web.pages import queue as queue_pages
 from lanmail.web.pages import status as status_page
@@ -42,6 +44,7 @@ NOUNS = (  # of the API; their methods are in its table by now
     queue,
     server,
     trials,
+    archive_api,
     messages_api,
 )
 PAGES = (
@@ -54,6 +57,7 @@ PAGES = (
     programs,
     queue_pages,
     status_page,
+    archive_pages,
     trace_pages,
 )
 

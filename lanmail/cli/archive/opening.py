@@ -85,13 +85,3 @@ def moment(seconds: float) -> str:
         return f"{datetime.datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
     except (ValueError, OverflowError, OSError):
         return "?"
-
-
-def data(mail: finding.Found) -> dict[str, Any]:
-    """One mail for --json; times are seconds since 1970."""
-    return {
-        "id": mail.id, "date": mail.date, "arrived": mail.arrived, "direction": mail.direction, "from": mail.author,
-        "to": mail.recipients, "subject": mail.subject, "sender": mail.sender, "size": mail.size,
-        "attachments": list(mail.attachments), "message_id": mail.message_id,
-        "accounts": [{"account": name, "direction": direction} for name, direction in mail.accounts],
-    }

@@ -6,7 +6,7 @@ from itertools import islice
 
 import click
 
-from lanmail.archiving import finding, index, query
+from lanmail.archiving import finding, index, query, reading
 from lanmail.cli import command, values
 from lanmail.cli.archive import opening
 from lanmail.cli.mailbox import progress
@@ -57,7 +57,7 @@ def search(where: Paths, words: tuple[str, ...], accounts: tuple[str, ...], subs
             found = finding.search(reader, asked, scope, limit=limit + 1, offset=offset, relevance=relevance)
     more, found = len(found) > limit, found[:limit]
     if as_json:
-        command.print_json({"found": [opening.data(mail) for mail in found], "more": more, "offset": offset})
+        command.print_json({"found": [reading.data(mail) for mail in found], "more": more, "offset": offset})
     else:
         command.print_table(_HEAD, [_row(mail) for mail in found], "nothing found", right=(6, 7))
         if not found and asked.phrases and not substring:

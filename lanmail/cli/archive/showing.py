@@ -1,19 +1,14 @@
 """`lanmail archive show`: read one mail."""
 
 import os
-from typing import Any
 
 import click
 
-from lanmail import charset, envelope, message, printable
-from lanmail.archiving import finding, index, store
+from lanmail import envelope, printable
+from lanmail.archiving import finding, index, reading
 from lanmail.cli import command, values
 from lanmail.cli.archive import opening
-from lanmail.mime import decoding, htmltext, textparts, textsearch, tree
 from lanmail.paths import Paths
-
-_SHOWN = ("From", "To", "Cc", "Reply-To", "Subject", "Date", "Message-ID")
-_LONGEST = 1 << 20  # characters of text
 
 
 @click.command(short_help="Show one mail: what its header says, and its text.")
@@ -31,14 +26,14 @@ def show(where: Paths, id: str, raw: bool, with_envelope: bool, sent: bool, acco
         mail = opening.find(reader, id, opening.scope_of(accounts))
         if (with_envelope or sent) and not mail.is_own:
             command.fail("that is only shown to who sent the mail, or without --account", os.EX_NOPERM)
-        head, data = _read(where, _file(reader, mail, sent))
+        head, data = _read(where, mail, _file(reader, mail, sent))
     if raw:
         click.echo(data, nl=False)
         return
     if as_json:
-        found = {**opening.data(mail), "text": _text(data)}
+        found = {**reading.data(mail), "text": reading.texts(data)}
         if mail.is_own:
-            found["envelope"] = _envelope(head)
+            found["envelope"] = reading.envelope_of(head)
         command.print_json(found)
         return
     for name, value in _facts(mail, data):
@@ -47,7 +42,7 @@ def show(where: Paths, id: str, raw: bool, with_envelope: bool, sent: bool, acco
         for name, value in _envelope_facts(head):
             click.echo(f"{name + ':':<13}{printable.lines(value)}")
     click.echo()
-    click.echo(printable.lines(_text(data)).rstrip("\n"))
+    click.echo(printable.lines(reading.texts(data)).rstrip("\n"))
 
 
 def _file(reader: index.Reader, mail: finding.Found, sent: bool) -> str:
@@ -59,47 +54,21 @@ def _file(reader: index.Reader, mail: finding.Found, sent: bool) -> str:
     return forms[-1]
 
 
-def _read(where: Paths, file: str) -> tuple[envelope.Envelope, bytes]:
+def _read(where: Paths, mail: finding.Found, file: str) -> tuple[envelope.Envelope, bytes]:
     try:
-        return store.read(where.archive, {"file": file})
+        return reading.read(where, mail, file)
     except (FileNotFoundError, ValueError) as error:
         command.fail(f"the archive has no sound file {file} ({error}); see: lanmail archive verify", os.EX_DATAERR)
 
 
 def _facts(mail: finding.Found, data: bytes) -> list[tuple[str, str]]:
-    header = data[: message.header_end(data)]
-    found = [(name, " ".join(message.decode_words(textsearch.unfolded(value)).split()))
-             for name in _SHOWN for value in message.fields(header, name.encode())]
     names = ", ".join(name or "(without a name)" for name in mail.attachments)
     accounts = ", ".join(f"{name} ({direction})" for name, direction in mail.accounts)
-    return [*found, *([("Attachments", names)] if names else []), ("Archived", opening.moment(mail.arrived)),
-            ("Accounts", accounts), ("Size", values.size(mail.size)), ("Id", mail.id)]
-
-
-def _envelope(head: envelope.Envelope) -> dict[str, Any]:
-    return {"sender": "" if head.sender is None else str(head.sender),
-            "recipients": [str(one.address) for one in head.recipients]}
+    return [*reading.facts(data), *([("Attachments", names)] if names else []),
+            ("Archived", opening.moment(mail.arrived)), ("Accounts", accounts), ("Size", values.size(mail.size)),
+            ("Id", mail.id)]
 
 
 def _envelope_facts(head: envelope.Envelope) -> list[tuple[str, str]]:
-    said = _envelope(head)
+    said = reading.envelope_of(head)
     return [("Sender", f"<{said['sender']}>"), *(("Recipient", f"<{one}>") for one in said["recipients"])]
-
-
-def _text(data: bytes) -> str:
-    """The texts of a message one behind the other; of alternatives the plain one."""
-    found = []
-    nodes = [tree.outline(data)]
-    for node in nodes:
-        plain = [one for one in node.parts if _subtype(one) == b"plain"]
-        alternatives = node.kind == tree.MULTIPART and _subtype(node) == b"alternative"
-        nodes += plain if alternatives and plain else node.parts
-        if textparts.is_searched(node):
-            body = decoding.decode(data[node.middle : node.end], node.content.encoding)
-            text = charset.decode(body, node.content.charset)
-            found.append(htmltext.visible(text, _LONGEST) if _subtype(node) == b"html" else text)
-    return "\n".join(found)[:_LONGEST]
-
-
-def _subtype(node: tree.Node) -> bytes:
-    return node.content.subtype.lower() if node.content.type else b"plain"

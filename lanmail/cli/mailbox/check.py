@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from lanmail import printable
+from lanmail import maildir, printable
 from lanmail.cli import command
-from lanmail.cli.mailbox import caches, contents, home, layout, leftovers, progress, records, rights, tally
+from lanmail.cli.mailbox import caches, contents, home, layout, leftovers, progress, records, rights
 from lanmail.cli.mailbox.damage import Damage
 from lanmail.paths import Paths
 
@@ -83,7 +83,7 @@ def _chosen(where: Paths, account: str | None, folder: str | None, everybody: bo
 
 
 def _messages(homes: list[Path]) -> int:
-    return sum(len(tally.files_in(path)) for root in homes for _, path in layout.folders(str(root)))
+    return sum(len(maildir.files_in(path)) for root in homes for _, path in layout.folders(str(root)))
 
 
 def examine(

@@ -9,7 +9,7 @@ import click
 
 from lanmail import atomic, folder, keywords, maildir, mbox, subscriptions, uidlist
 from lanmail.cli import command
-from lanmail.cli.mailbox import count, home, outputs, progress, rights, tally
+from lanmail.cli.mailbox import count, home, outputs, progress, rights
 from lanmail.cli.mailbox.count import Count
 from lanmail.cli.mailbox.outputs import Output
 from lanmail.cli.mailbox.progress import Progress
@@ -45,7 +45,7 @@ def export(where: Paths, account: str, folders: tuple[str, ...], to: str, form: 
     done: list[Count] = []
     problems: list[str] = []
     with progress.shown() as line, rights.of_owner(where.maildirs):
-        line.total = sum(len(tally.files_in(maildir.path_of(str(root), name))) for name in names)
+        line.total = sum(len(maildir.files_in(maildir.path_of(str(root), name))) for name in names)
         path = os.path.abspath(to)
         if single:
             with outputs.new_file(path) as stream:

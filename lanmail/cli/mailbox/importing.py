@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lanmail import imapclient, maildir, mbox, smtplogin
+from lanmail import imapclient, maildir, mbox, messagefile, smtplogin
 from lanmail.cli import command
 from lanmail.cli.mailbox import copying, count, home, intake, journal, naming, progress, remote, rights, server
 from lanmail.errors import Temporary
@@ -62,7 +62,7 @@ def import_(
             _run(where, root, paths, at, into, wishes, line, again=again, dry_run=dry_run, as_json=as_json)
         except journal.Running as error:
             command.fail(f"{error}; wait until it is done", os.EX_TEMPFAIL)
-        except intake.Unable as error:
+        except messagefile.Unable as error:
             command.fail(f"{error}; what came so far stays, and the same command goes on from here", os.EX_IOERR)
         except KeyboardInterrupt:
             line.clear()

@@ -8,85 +8,19 @@ import contextlib
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from lanmail import atomic, changes, folder, keywords, maildir, message, spool, subscriptions, uidlist
-from lanmail.cli.mailbox import tally
+from lanmail import atomic, changes, folder, keywords, maildir, message, subscriptions, uidlist
 from lanmail.cli.mailbox.journal import Journal, prefix_of
+from lanmail.messagefile import Draft, able
 
 _MESSAGES = 200
 _OCTETS = 32 << 20
 _HEADER = 64 << 10
 _FLUSHERS = 8
 Identity = tuple[bytes, int]  # Message-ID, or what stands for it, and size on the wire
-
-
-class Unable(Exception):
-    """The account cannot take mail now. The run must end: what its journal announced did not all come."""
-
-
-@contextlib.contextmanager
-def _able(where: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Unable(f"{where}: {error.strerror or error}") from error
-
-
-class Draft:
-    """A message being written to tmp/, its line ends made LF."""
-
-    def __init__(self, directory: str) -> None:
-        self.path = f"{directory}/{maildir.SUBDIRS[0]}/{spool.new_id()}"
-        self.size = self.lines = 0
-        self._held = b""
-        with _able(directory):
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | atomic.SAFE, 0o660)
-
-    def write(self, data: bytes) -> None:
-        """More of the message, with CRLF, LF or both."""
-        if self._held:
-            data = self._held + data
-        self._held = b"\r" if data.endswith(b"\r") else b""
-        self._put((data[:-1] if self._held else data).replace(b"\r\n", b"\n"))
-
-    def _put(self, data: bytes) -> None:
-        with _able(self.path):
-            atomic.write_all(self._descriptor, data)
-        self.size += len(data)
-        self.lines += data.count(b"\n")
-
-    @property
-    def wire_size(self) -> int:
-        return self.size + self.lines
-
-    def finish(self, date: float | None) -> None:
-        """All is written."""
-        self._put(self._held)
-        self._held = b""
-        if date is not None:
-            with contextlib.suppress(OverflowError, OSError):
-                os.utime(self._descriptor, (date, date))
-
-    def flush(self) -> None:
-        if self._descriptor >= 0:
-            os.fsync(self._descriptor)
-
-    def settle(self) -> None:
-        """Flush and close it; it waits in tmp/ for what else belongs to it."""
-        self.flush()
-        os.close(self._descriptor)
-        self._descriptor = -1
-
-    def drop(self) -> None:
-        """Close it, and remove it if it is still in tmp/."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-        with contextlib.suppress(OSError):
-            os.unlink(self.path)
 
 
 @dataclass(slots=True)
@@ -210,7 +144,7 @@ class Intake:
     def placed(self, target: Target) -> None:
         """All messages that keep their UIDs have come: put them in place."""
         if target.kept is not None:
-            with _able(target.folder.path):
+            with able(target.folder.path):
                 self._put(target)
             target.kept = None
 
@@ -240,12 +174,12 @@ class Intake:
         """Put all that waits in place, durably."""
         for target in self._targets.values():
             if target.batch and target.kept is None:
-                with _able(target.folder.path):
+                with able(target.folder.path):
                     self._put(target)
         self._waiting = self._octets = 0
 
     def _settle(self, batch: Sequence[tuple[Draft, changes.Source]]) -> None:
-        with _able(batch[0][0].path):
+        with able(batch[0][0].path):
             list(self._pool.map(Draft.settle, [draft for draft, _ in batch]))
 
     def _put(self, target: Target) -> None:
@@ -297,7 +231,7 @@ def _list_of(target: Target) -> uidlist.UidList | None:
 
 def _is_untouched(target: Target, there: uidlist.UidList | None) -> bool:
     """Whether no message ever had a UID in a folder with this list, and none waits for one."""
-    return not tally.files_in(target.folder.path) and (there is None or there.uidnext == 1)
+    return not maildir.files_in(target.folder.path) and (there is None or there.uidnext == 1)
 
 
 def clean(flags: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lanmail import atomic, maildir, uidlist
-from lanmail.cli.mailbox import tally
 
 Record = tuple[str, str, str]  # folder, key, base name
 
@@ -94,7 +93,7 @@ def prefix_of(key: str) -> str:
 def _bases_of(root: str, folder: str) -> set[str]:
     """Base names of all messages that a folder has or had lately."""
     path = maildir.path_of(root, folder)
-    found = set(tally.files_in(path))
+    found = set(maildir.files_in(path))
     with contextlib.suppress(OSError, uidlist.Corrupt):
         found.update(uidlist.read(f"{path}/{uidlist.NAME}")[0].uids)
     return found

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lanmail import imapclient, imapwire
+from lanmail import imapclient, imapwire, messagefile
 from lanmail.cli.mailbox import intake
 from lanmail.cli.mailbox.copying import Copying
 from lanmail.cli.mailbox.count import Count
@@ -250,7 +250,7 @@ class _Folder:
             self._wanted.pop(uid, None)
 
     async def _receive(self, tag: str) -> None:
-        draft: intake.Draft | None = None
+        draft: messagefile.Draft | None = None
 
         def sink(piece: bytes) -> None:
             nonlocal draft
@@ -279,7 +279,7 @@ class _Folder:
             if draft is not None:
                 draft.drop()
 
-    def _take(self, row: Row, draft: intake.Draft) -> None:
+    def _take(self, row: Row, draft: messagefile.Draft) -> None:
         self._account.add(self._target, draft, self._key(row.uid), row.flags, row.date)
         self._copied(row)
 

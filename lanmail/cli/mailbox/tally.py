@@ -47,7 +47,7 @@ def total(name: str, parts: Iterable[Tally]) -> Tally:
 def of_folder(root: str, name: str, special: str | None = None) -> Tally:
     """One folder."""
     path = maildir.path_of(root, name)
-    files = files_in(path)
+    files = maildir.files_in(path)
     uids = _uidlist(path)
     known = uids.uids if uids else {}
     size = sum([_size(path, place, base, uids) for base, place in files.items()])
@@ -59,15 +59,6 @@ def of_folder(root: str, name: str, special: str | None = None) -> Tally:
         with contextlib.suppress(OSError):
             newest = os.lstat("/".join((path, *files[last]))).st_mtime
     return Tally(name, len(files), unseen, size, newest, uids.uidvalidity if uids else None, special)
-
-
-def files_in(path: str) -> dict[str, tuple[str, str]]:
-    """Base name → (sub-directory, file name) of all messages; one that is moved while we look counts once."""
-    found: dict[str, tuple[str, str]] = {}
-    for sub in ("new", "cur"):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            found.update({maildir.base_of(name): (sub, name) for name in maildir.list_names(f"{path}/{sub}")})
-    return found
 
 
 def _uidlist(path: str) -> uidlist.UidList | None:
