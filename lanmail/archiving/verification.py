@@ -23,6 +23,7 @@ from lanmail.paths import Paths
 
 THREADS = 4
 AHEAD = 64  # messages that are read at the same time or wait to be
+_HEAD = re.compile(r"([1-9][0-9]{0,17}):([0-9a-f]{64})")
 MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 
 CHANGED, MISSING, ADDED, CHAIN, CUT, UNPURGED = "changed", "missing", "added", "journal", "cut-off", "not-purged"
@@ -61,6 +62,25 @@ class Expected:
 
 
 Step = Callable[[int, int, int], None]  # (messages done, octets done, messages in all)
+
+
+def data(report: Report) -> dict[str, Any]:
+    """As JSON."""
+    return {
+        "sound": not report.findings, "messages": report.messages, "octets": report.octets, "purged": report.purged,
+        "lines": report.lines, "head": f"{report.end.seq}:{report.end.hash}" if report.lines else None,
+        "findings": [{"kind": one.kind, "text": one.text, "file": one.file or None, "line": one.line}
+                     for one in report.findings],
+        "notes": report.notes,
+    }
+
+
+def kept(text: str) -> journal.Place:
+    """The line that `lanmail archive head` printed. ValueError with a sentence."""
+    match = _HEAD.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not what `lanmail archive head` prints: a number, a colon, 64 hex digits")
+    return journal.Place(int(match[1]), match[2])
 
 
 def verify(where: Paths, *, kept: journal.Place | None = None, step: Step = lambda *_: None) -> Report:

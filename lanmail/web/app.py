@@ -20,6 +20,7 @@ from lanmail.web.api import (
     trials,
 )
 from lanmail.web.api import archive as archive_api
+from lanmail.web.api import archivecare as archivecare_api
 from lanmail.web.api import messages as messages_api
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
@@ -46,6 +47,7 @@ NOUNS = (  # of the API; their methods are in its table by now
     trials,
     archive_api,
     messages_api,
+    archivecare_api,
 )
 PAGES = (
     account,

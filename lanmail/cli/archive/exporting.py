@@ -1,6 +1,5 @@
 """`lanmail archive export`: messages with the lines of the journal that prove them, for auditors."""
 
-import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import click
 
 from lanmail import mbox
-from lanmail.archiving import journal, retention, store
+from lanmail.archiving import exporting, journal, retention, store
 from lanmail.cli import command, values
 from lanmail.cli.archive import choosing
 from lanmail.cli.mailbox import outputs, progress, rights
@@ -70,9 +69,7 @@ def _each(where: Paths, chosen: Mails, line: progress.Progress, missing: list[st
 def _messages(where: Paths, chosen: Mails, output: Output, line: progress.Progress, missing: list[str]) -> None:
     """YYYY-MM/NUMBER-ID.eml"""
     def write(data: dict[str, Any], raw: bytes) -> None:
-        form = "" if data["form"] == store.ACCEPTED else f"-{data['form']}"
-        name = f"{str(data['file'])[:7]}/{data['seq']:08}-{data['id']}{form}.eml"
-        with output.open(name, journal.moment(data["arrived"])) as stream:
+        with output.open(exporting.name_of(data), journal.moment(data["arrived"])) as stream:
             stream.write(raw)
 
     _each(where, chosen, line, missing, write)
@@ -99,17 +96,13 @@ def _mbox(where: Paths, chosen: Mails, output: Output, line: progress.Progress, 
 
 def _journal(where: Paths, chosen: Mails, output: Output) -> None:
     """The lines of these messages as they stand in the journal, and the last one, to which all are chained."""
-    last, path = None, journal.path(where)
-    with open(path, "rb") as source, output.open("journal.jsonl", os.stat(path).st_mtime) as stream:
-        for one in journal.lines(path):
-            last = one
-            if one.seq in chosen:
-                source.seek(one.offset)
-                stream.write(source.read(one.place.offset - one.offset))
-    if last is not None:
-        facts = {"exported": len(chosen), "head": f"{last.seq}:{last.place.hash}", "time": last.data["time"]}
+    ends: list[journal.Line] = []
+    with output.open("journal.jsonl", os.stat(journal.path(where)).st_mtime) as stream:
+        for line in exporting.lines(where, chosen, ends):
+            stream.write(line)
+    for last in ends:
         with output.open("head.json", 0.0) as stream:
-            stream.write(json.dumps(facts, indent=1).encode() + b"\n")
+            stream.write(exporting.end(last, len(chosen)))
 
 
 _WRITERS = {"eml": _messages, "maildir": _maildir, "mbox": _mbox}

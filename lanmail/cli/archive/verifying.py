@@ -1,7 +1,6 @@
 """`lanmail archive verify` and `head`: whether everything is as it was archived, and what to keep to prove it."""
 
 import os
-import re
 import time
 from collections import deque
 from typing import Any
@@ -13,8 +12,6 @@ from lanmail.archiving import journal, verification
 from lanmail.cli import command, values
 from lanmail.cli.mailbox import progress, rights
 from lanmail.paths import Paths
-
-_HEAD = re.compile(r"([1-9][0-9]{0,17}):([0-9a-f]{64})")
 
 
 @click.command(short_help="Compare every message with the journal, and name what is not as it was.")
@@ -35,7 +32,7 @@ def verify(where: Paths, kept: str | None, as_json: bool) -> None:
             line.step()
         report = verification.verify(where, kept=place, step=step)
     if as_json:
-        command.print_json(_data(report))
+        command.print_json(verification.data(report))
     else:
         _tell(report)
     if report.findings:
@@ -43,11 +40,10 @@ def verify(where: Paths, kept: str | None, as_json: bool) -> None:
 
 
 def _kept(text: str) -> journal.Place:
-    match = _HEAD.fullmatch(text.strip())
-    if not match:
-        command.fail(f"{text!r} is not what `lanmail archive head` prints: a number, a colon, 64 hex digits",
-                     os.EX_USAGE)
-    return journal.Place(int(match[1]), match[2])
+    try:
+        return verification.kept(text)
+    except ValueError as error:
+        command.fail(str(error), os.EX_USAGE)
 
 
 def _tell(report: verification.Report) -> None:
@@ -72,16 +68,6 @@ def _message(line: dict[str, Any]) -> str:
     form = "" if line.get("form") == "accepted" else f" ({line.get('form')})"
     return (f"line {line['seq']}, id {line.get('id')}{form}, <{line.get('sender')}> to <{to[0]}>{more}, "
             f"{line.get('arrived')}, {line.get('message_id') or 'no Message-ID'}")
-
-
-def _data(report: verification.Report) -> dict[str, Any]:
-    return {
-        "sound": not report.findings, "messages": report.messages, "octets": report.octets, "purged": report.purged,
-        "lines": report.lines, "head": f"{report.end.seq}:{report.end.hash}" if report.lines else None,
-        "findings": [{"kind": one.kind, "text": one.text, "file": one.file or None, "line": one.line}
-                     for one in report.findings],
-        "notes": report.notes,
-    }
 
 
 @click.command(short_help="Print where the journal ends, to be kept elsewhere.")

@@ -64,7 +64,7 @@ def search(call: Call, given: Search) -> dict[str, Any]:
         raise Refused("invalid_field", f"query: {error}", "query") from None
     if not journal.path(call.house.paths).exists():
         return {"found": [], "more": False, "complete": True, "empty": True}
-    with _reader(call) as reader:
+    with opened(call) as reader:
         if given.substring:
             found, complete = _scan(reader, asked, scope, given.offset, given.limit + 1)
         else:
@@ -80,8 +80,8 @@ def search(call: Call, given: Search) -> dict[str, Any]:
 def get(call: Call, given: One) -> dict[str, Any]:
     """One mail: its header in short, its text, the names of what is attached; who sent it sees the envelope, too."""
     scope = _scope(call, given.account)
-    with _reader(call) as reader:
-        mail = _find(reader, given.id, scope)
+    with opened(call) as reader:
+        mail = find(reader, given.id, scope)
         forms = finding.sent_forms(reader, mail) if mail.is_own else []
     if given.form == "sent" and not forms:
         raise Refused("not_found", "it went out as it is, not at all, or is not yours", "form")
@@ -101,8 +101,8 @@ def restore(call: Call, given: Restore) -> dict[str, Any]:
     """Put mails into a mailbox again: as they came, unread, with their old date. No rule is asked."""
     scope, name = _scope(call, given.account), call.only(given.to or call.caller.account or "")
     _has_room(call, name)
-    with _reader(call) as reader:
-        mails = [_find(reader, one, scope) for one in dict.fromkeys(given.ids)]
+    with opened(call) as reader:
+        mails = [find(reader, one, scope) for one in dict.fromkeys(given.ids)]
     try:
         place = restoring.target(str(call.house.paths.maildirs / name), given.folder)
     except ValueError as error:
@@ -133,7 +133,7 @@ def _scope(call: Call, account: str | None) -> finding.Scope:
 
 
 @contextlib.contextmanager
-def _reader(call: Call) -> Iterator[index.Reader]:
+def opened(call: Call) -> Iterator[index.Reader]:
     """The index, with what is new in it as far as that is quick; archived keeps it up to date."""
     where, until = call.house.paths, time.monotonic() + _CATCH_UP
     with contextlib.suppress(following.Busy, OSError):
@@ -169,7 +169,7 @@ def _scan(reader: index.Reader, asked: query.Query, scope: finding.Scope, offset
     return found, True
 
 
-def _find(reader: index.Reader, text: str, scope: finding.Scope) -> finding.Found:
+def find(reader: index.Reader, text: str, scope: finding.Scope) -> finding.Found:
     try:
         return finding.one(reader, text, scope)
     except LookupError as error:

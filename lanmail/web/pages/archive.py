@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from lanmail import printable
+from lanmail.archiving import verification
 from lanmail.web.api import frame
 from lanmail.web.pages.frame import ADMIN, POLICY, Form, Visit, Visitor
 
@@ -22,6 +23,10 @@ _SAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _SHOWN = 200_000  # characters of a mail's text
 WORDS = {"From": "Von", "To": "An", "Cc": "Kopie", "Reply-To": "Antwort an", "Subject": "Betreff", "Date": "Datum"}
+KINDS = {verification.CHANGED: ("changed", "verändert"), verification.MISSING: ("missing", "fehlt"),
+         verification.ADDED: ("put there", "hinzugefügt"), verification.CHAIN: ("journal", "Journal"),
+         verification.CUT: ("journal cut off", "Journal abgeschnitten"),
+         verification.UNPURGED: ("should be gone", "müsste weg sein")}
 DIRECTIONS = {"in": ("received", "empfangen"), "out": ("sent", "gesendet"), "both": ("sent and received", "beides")}
 
 
@@ -61,6 +66,38 @@ def _query(asked: dict[str, str]) -> str:
     words += [f"before:{asked['before']}"] if asked["before"] else []
     words += ["has:attachment"] if asked["attachment"] else []
     return " ".join(word for word in words if word)
+
+
+@router.get("/admin/archive/check")
+def check(visit: Visitor) -> Response:
+    """Whether the archive is as it was: how far the last look is, and what it found."""
+    return visit.page("archive-check.html", known=visit.call("archive.verify"), kinds=KINDS, problem="", head="")
+
+
+@router.post("/admin/archive/check")
+def start(visit: Visitor, form: Form) -> Response:
+    """Look anew."""
+    head = str(form.get("head", "")).strip()[:100]
+    try:
+        visit.call("archive.verify", start=True, head=head or None)
+    except frame.Refused as refused:
+        return visit.page("archive-check.html", known=visit.call("archive.verify"), kinds=KINDS, head=head,
+                          problem=refused.message.removeprefix("head: "), status=frame.STATUS[refused.code])
+    return visit.done("/admin/archive/check")
+
+
+@router.get("/admin/archive/export.zip")
+def export(visit: Visitor, q: str = "", account: str = "", after: str = "", before: str = "",
+           attachment: str = "") -> Response:
+    """What was found, with its proof, as a file."""
+    asked = {"q": q.strip()[:800], "after": after if _DAY.fullmatch(after) else "",
+             "before": before if _DAY.fullmatch(before) else "", "attachment": attachment}
+    text = _query(asked)
+    if name := _SAFE.sub("", account):
+        text = f"{text} account:{name}".strip()
+    found = visit.call("archive.export", query=text)
+    return Response(base64.b64decode(found["data"]), media_type="application/zip", headers={
+        **POLICY, "Content-Disposition": 'attachment; filename="archive.zip"', "Content-Security-Policy": "sandbox"})
 
 
 @router.get("/my/archive/{id}")
