@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lanmail import address, envelope, paths, spool
-from tests import browsing
+from tests import archiveroot, browsing
 
 EVIL = '"><svg onload=alert(1)>'
 TOML_EVIL = EVIL.replace('"', '\\"')
@@ -15,6 +15,9 @@ def lay_out(root: Path, *, accounts: int = 3) -> paths.Paths:
     where = browsing.lay_out(root, **more)
     for account in ("chef", "meier"):
         wait(where, account)
+    archived = archiveroot.Archive(root)
+    archived.add(archiveroot.mail(EVIL, EVIL, author=f"{EVIL} <x@far.example>"), receivers=("chef", "meier"))
+    archived.flush()
     return where
 
 

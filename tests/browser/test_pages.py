@@ -28,7 +28,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webserver.Web]:
 
 @pytest.fixture(scope="module")
 def site(web: webserver.Web) -> sitemap.Sitemap:
-    return sitemap.look(web.url, "chef")
+    return sitemap.look(web.url, "chef", more=("/admin/archive?account=chef",))
 
 
 def test_each_page_can_be_reached(site: sitemap.Sitemap) -> None:
