@@ -19,15 +19,14 @@ from typing import Any, Literal
 from lanmail import certificates, counterfile, incoming, programs, spool
 from lanmail.accounts import Directory
 from lanmail.counterfile import Slot
-from lanmail.errors import MailError, Temporary
+from lanmail.errors import Temporary
 from lanmail.metrics import Key
-from lanmail.oauth import store
+from lanmail.oauth import health as oauth
 from lanmail.paths import SPOOLS, Paths
 from lanmail.settings import Settings
 from lanmail.sources import health, status
 
 FRESH = 5.0  # seconds that a look is good for
-LATE = 300.0  # seconds that a token may be over
 SILENT = 60.0  # seconds without a sign of life after which a program that is there hangs
 
 State = Literal["running", "silent", "stopped", "killed", "never", "off"]
@@ -72,18 +71,6 @@ class Mailbox:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """A log-in at a provider. `level`: 0 it works, 1 somebody should look, 2 it does not work."""
-
-    app: str
-    address: str
-    state: str
-    renewed: float = 0.0
-    level: int = 0
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Condition:
     """Everything. Times are those of time.time()."""
 
@@ -97,7 +84,7 @@ class Condition:
     disk_total: int
     certificate: float | None  # its end; None when it cannot be read
     mailboxes: tuple[Mailbox, ...] = ()
-    grants: tuple[Grant, ...] = ()
+    grants: tuple[oauth.Row, ...] = ()
     totals: dict[tuple[str, Key], float] = field(default_factory=dict)
 
     def total(self, name: str, *labels: str) -> float:
@@ -131,7 +118,7 @@ class Observer:
             time.time(), tuple(_programs(slots, loaded)), slots, {name: waiting(self.paths, name) for name in SPOOLS},
             len(self.directory.names()), tuple(broken), disk.free, disk.total,
             _certificate(self.paths.conf / loaded.tls.cert), tuple(mailboxes),
-            tuple(_grants(self.paths)), counterfile.totals(list(slots)))
+            tuple(oauth.rows(self.paths)), counterfile.totals(list(slots)))
 
     def _mailboxes(self, loaded: Settings) -> tuple[list[Mailbox], list[str]]:
         """The external mailboxes of all accounts, and the accounts that cannot be read."""
@@ -148,34 +135,6 @@ class Observer:
                 known = status.load(self.paths, name, source)
                 found.append(Mailbox(name, source, health.of(incoming.of(loaded.incoming, own), known, now), known))
         return found, broken
-
-
-def _grants(paths: Paths) -> Iterator[Grant]:
-    """What readers of tokens would find; `lanmail oauth status` looks deeper."""
-    kept, now = store.Store(paths), time.time()
-    for app, address in kept.all():
-        try:
-            record = kept.read(app, address, decrypt=False)
-            there = kept.access(app, address, store.MAIL, decrypt=False) if record else None
-        except (MailError, OSError) as error:
-            yield Grant(app, address, "broken", level=2, problem=str(error))
-            continue
-        if record is not None:
-            yield Grant(app, address, record.state, record.refreshed, *_judged(record, there, now))
-
-
-def _judged(record: store.Record, there: store.Access | None, now: float) -> tuple[int, str]:
-    if record.state == store.NEEDS_CONSENT:
-        return 2, f"somebody has to log in again ({record.why or 'the provider wants it'})"
-    if record.state == store.PAUSED:
-        return 1, f"paused ({record.why})" if record.why else "paused"
-    if there is not None and there.state == store.APP_ERROR:
-        return 2, f"no token: {there.error.get('text', '')}"
-    if there is not None and there.expires < now - LATE:
-        return 2, "its token is too old; does lanmail-tokend run?"
-    if record.failing:
-        return 1, f"no fresh token: {record.error.get('text', '')}"
-    return 0, ""
 
 
 def _programs(slots: tuple[Slot, ...], loaded: Settings) -> Iterator[Running]:
@@ -246,7 +205,8 @@ def described(seen: Condition) -> dict[str, Any]:
                        "mails": one.status.fetched}
                       for one in seen.mailboxes],
         "tokens": [{"app": one.app, "address": one.address, "state": one.state, "level": one.level,
-                    "renewed": one.renewed, "problem": one.problem} for one in seen.grants],
+                    "renewed": one.record.refreshed if one.record else 0.0, "problem": said(one)}
+                   for one in seen.grants],
     }
 
 
@@ -256,3 +216,8 @@ def _program(one: Running) -> dict[str, Any]:
     if one.slots and "connections" in one.slots[0].gauges:
         found["connections"] = int(one.gauge("connections"))
     return found
+
+
+def said(grant: oauth.Row) -> str:
+    """What is wrong with a log-in at a provider."""
+    return "; ".join(one.text for one in grant.findings if one.level)

