@@ -187,3 +187,11 @@ async def test_nobody_overwrites_what_he_has_not_seen(web: webserver.Web) -> Non
     assert page.form().fields["autoresponder.text"].strip() == "mine"
     await send(browser, page)
     assert kept(web).text == "mine"
+
+
+async def test_an_account_whose_file_is_broken(web: webserver.Web) -> None:
+    browser = await logged_in(web, "chef")
+    (web.paths.accounts / "meier.toml").write_text("quota = 'much'\n")
+    page = await browser.go(THERE)
+    assert page.status == 503
+    assert "has to be mended first" in page.problems[0]

@@ -115,6 +115,10 @@ async def test_callers_of_the_api_are_asked_the_same(web: webserver.Web) -> None
     for section in ({"max_per_hour": 100}, {"envelope": "account"}, {"max_age": "99d"}, {"domain": "bank.example"},
                     {"domain": ["x"]}):
         assert await call("autoresponder", **section) == (403, f"autoresponder.{next(iter(section))}")
+    many = [f"x{number}@far.example" for number in range(51)]
+    assert await call("forwarding", to=many) == (422, "forward.to")
+    assert await call("autoresponder", forward=many) == (422, "autoresponder.forward")
+    assert await call("forwarding", to=many[:50]) == (200, "")
     assert await call("autoresponder", domain="office.lan", text="Weg") == (200, "")
     config.edit(web.paths.accounts / "meier.toml", {"send_as": ["*@firma.example"]})
     assert await call("autoresponder", domain="firma.example") == (200, "")

@@ -16,6 +16,7 @@ from lanmail.autoanswer import memory
 from lanmail.settings import Account
 from lanmail.web.api.frame import Call, Params, Refused, method
 
+MOST = 50  # targets that an account gives its own mail: each mail goes to all of them
 GUARDED = ("envelope", "max_per_hour", "max_age")  # of an autoresponder; `domain` see _may_answer_as
 
 
@@ -79,7 +80,10 @@ def _may_answer_as(call: Call, account: Account, domain: Any) -> bool:
 
 
 def _check_targets(call: Call, account: Account, given: Any, field: str) -> None:
-    for target in _targets(given):
+    targets = list(_targets(given))
+    if len(targets) > MOST and call.caller.account is not None:
+        raise Refused("refused_by_rule", f"more than {MOST} targets are for administrators, or for a group", field)
+    for target in targets:
         refused = forwards.refusal(call.house.directory, account, target)
         if refused is not None:
             raise Refused("not_found" if refused[1] == os.EX_NOUSER else "refused_by_rule", refused[0], field)

@@ -66,7 +66,7 @@ FREQUENCIES = {
     "7d": Word("once a week", "einmal in der Woche"),
 }
 _GERMAN = {
-    "forward": "Eines davon gibt es hier nicht, oder dieses Konto darf dorthin nichts senden.",
+    "forward": "Eines davon gibt es hier nicht, dieses Konto darf dorthin nichts senden, oder es sind mehr als 50.",
     "from": "Das ist kein Tag und keine Uhrzeit, oder das Ende liegt vor dem Anfang.",
     "until": "Das ist kein Tag und keine Uhrzeit, oder das Ende liegt vor dem Anfang.",
     "sender": "Das ist keine Mailadresse.",

@@ -14,7 +14,7 @@ from lanmail.settings import Account
 from lanmail.web import fields
 from lanmail.web.api.frame import Refused
 from lanmail.web.fields import Field
-from lanmail.web.pages import answering
+from lanmail.web.pages import answering, forwarding
 from lanmail.web.pages.frame import Form, Visit, Visitor
 
 router = APIRouter()
@@ -39,7 +39,7 @@ class Shown:
 @router.get("/admin/accounts/{name}/autoresponder")
 def show(visit: Visitor, name: str = "") -> Response:
     """What is set, and the form."""
-    known = visit.call("account.get", name=visit.about(name))
+    known = forwarding.account_of(visit, visit.about(name))
     return _page(visit, known, _shown(visit, known["settings"]))
 
 
@@ -47,7 +47,7 @@ def show(visit: Visitor, name: str = "") -> Response:
 @router.post("/admin/accounts/{name}/autoresponder")
 def change(visit: Visitor, form: Form, name: str = "") -> Response:
     """Save it, or only try it."""
-    known = visit.call("account.get", name=visit.about(name))
+    known = forwarding.account_of(visit, visit.about(name))
     shown = _shown(visit, known["settings"])
     typed = _typed(shown, form)
     try:

@@ -31,14 +31,14 @@ WORDS = {
 @router.get(HERE)
 def show(visit: Visitor) -> Response:
     """What is set, and the form."""
-    known = _known(visit)
+    known = account_of(visit, visit.account)
     return _page(visit, known, _fields(visit, known["settings"]))
 
 
 @router.post(HERE)
 def change(visit: Visitor, form: Form) -> Response:
     """Set it. The button "off" empties the list and leaves the rest as it was."""
-    known = _known(visit)
+    known = account_of(visit, visit.account)
     shown = _fields(visit, known["settings"])
     settings = {"to": None} if "off" in form else fields.changes(shown, form).get("forward", {})
     try:
@@ -52,8 +52,11 @@ def change(visit: Visitor, form: Form) -> Response:
     return visit.done(HERE, visit.say("Saved; it counts from now on.", "Gespeichert; es gilt ab jetzt."))
 
 
-def _known(visit: Visit) -> dict[str, Any]:
-    found: dict[str, Any] = visit.call("account.get", name=visit.account)
+def account_of(visit: Visit, name: str) -> dict[str, Any]:
+    """The account with its settings. Refused, when its file is broken."""
+    found: dict[str, Any] = visit.call("account.get", name=name)
+    if "settings" not in found:
+        raise Refused("busy", f"the file of this account has to be mended first: {found['problem']}")
     return found
 
 
@@ -67,8 +70,8 @@ def _problem(visit: Visit, refused: Refused) -> str:
         return visit.say(*CHANGED)
     return visit.say(refused.message, {
         "not_found": "Das gibt es hier nicht. Es muss ein Konto oder eine Gruppe sein, oder eine Adresse außerhalb.",
-        "refused_by_rule": "Dorthin kann dieses Konto nicht weiterleiten: Es ist das Konto selbst, oder es darf nichts "
-                           "ins Internet senden.",
+        "refused_by_rule": "Dorthin kann dieses Konto nicht weiterleiten: Es ist das Konto selbst, es darf nichts ins "
+                           "Internet senden, oder es sind mehr als 50 Ziele.",
         "invalid_field": "Das ist weder ein Name wie meier noch eine Adresse wie eva@example.org.",
     }.get(refused.code, refused.message))
 
