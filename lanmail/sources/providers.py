@@ -30,7 +30,12 @@ class Provider:
     domains: tuple[str, ...] = ()
     mx: tuple[str, ...] = ()
     advice: str = ""
+    german: str = ""  # the same
     app: bool = False  # passwords are refused
+
+    def told(self, language: str) -> str:
+        """What people must do there first."""
+        return self.german if language == "de" else self.advice
 
 
 @functools.cache
@@ -52,7 +57,7 @@ def of_address(domain: str) -> Provider | None:
 
 def of_server(host: str) -> Provider | None:
     """Whose server it is."""
-    return next((one for one in known().values() if host.lower() in (one.imap, one.pop3)), None)
+    return next((one for one in known().values() if host and host.lower() in (one.imap, one.pop3)), None)
 
 
 async def by_mx(domain: str, resolver: Resolver) -> Provider | None:

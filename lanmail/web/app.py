@@ -24,8 +24,19 @@ from lanmail.web.api import archivecare as archivecare_api
 from lanmail.web.api import messages as messages_api
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
-from lanmail.web.pages import account, autoresponder, entrance, forwarding, password, programs
+from lanmail.web.pages import (
+    account,
+    apps,
+    autoresponder,
+    entrance,
+    forwarding,
+    offices,
+    password,
+    programs,
+    sources,
+)
 from lanmail.web.pages import archive as archive_pages
+from lanmail.web.pages import consents as consents_page
 from lanmail.web.pages import groups as groups_page
 from lanmail.web.pages import queue as queue_pages
 from lanmail.web.pages import status as status_page
@@ -51,13 +62,17 @@ NOUNS = (  # of the API; their methods are in its table by now
 )
 PAGES = (
     account,
+    apps,
+    consents_page,
     autoresponder,
     entrance,
     forwarding,
     groups_page,
+    offices,
     password,
     programs,
     queue_pages,
+    sources,
     status_page,
     archive_pages,
     trace_pages,

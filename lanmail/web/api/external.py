@@ -38,6 +38,7 @@ class Owned(Params):
 class Which(Owned):
     """Which account, or all of them, and a page of the list."""
 
+    level: int = Field(0, ge=0, le=2, description="1: only those with a problem; 2: only those that need somebody")
     offset: int = Field(0, ge=0, le=10_000_000)
     limit: int = Field(100, ge=1, le=500)
 
@@ -119,12 +120,14 @@ def known(call: Call, found: Place) -> dict[str, Any]:
     return {
         "account": found.account, "name": found.name, "protocol": found.source.protocol, "host": found.source.host,
         "port": incoming.port_of(found.source), "user": found.source.user, "state": judged.word,
-        "problem": judged.text or None, "advice": explain.advice(judged.text, found.source.host), "level": judged.level,
+        "problem": judged.text or None, "advice": explain.advice(judged.text, found.source.host),
+        "level": _level(call, found),
         "status": asdict(state), "consent": _consent(call, found),
         "settings": {key: value for key, value in settings.items() if not mine or key in selfservice.MAY},
         "own": sorted(key for key in remote.given(found.own) if not mine or key in selfservice.MAY),
         "changeable": not (mine and found.own.multidrop),
-        "password": None, "password_set": bool(found.source.password), "version": conffile.version(found.file)}
+        "password": None, "password_set": bool(found.source.password), "proxy_password": None,
+        "proxy_password_set": bool(found.source.proxy_password) and not mine, "version": conffile.version(found.file)}
 
 
 def _consent(call: Call, found: Place) -> dict[str, Any] | None:
@@ -139,13 +142,26 @@ def _consent(call: Call, found: Place) -> dict[str, Any] | None:
 
 @method("external.list", Which, needs="self", reads=True)
 def list_(call: Call, given: Which) -> dict[str, Any]:
-    """External mailboxes and how fetching from them goes; of one account, or for administrators of all."""
+    """External mailboxes and how fetching from them goes, the worst first; of one account, or for administrators all.
+
+    `levels` counts those that are well (0), that cannot be reached now (1), and that need somebody (2).
+    """
     account = account_of(call, given.account) if given.account or call.caller.account else ""
     broken: list[str] = []
-    found = list(register.all_of(call.house.paths, call.house.settings(), account,
-                                 lambda path, _error: broken.append(path.stem)))
-    page = found[given.offset : given.offset + given.limit]
-    return {"total": len(found), "mailboxes": [known(call, one) for one in page], "broken": broken}
+    judged = [(_level(call, one), one) for one in register.all_of(
+        call.house.paths, call.house.settings(), account, lambda path, _error: broken.append(path.stem))]
+    levels = [sum(1 for level, _ in judged if level == wanted) for wanted in (health.OK, health.WARNING, health.BROKEN)]
+    found = sorted((one for one in judged if one[0] >= given.level), key=lambda one: -one[0])
+    page = [one for _, one in found[given.offset : given.offset + given.limit]]
+    return {"total": len(found), "levels": levels, "mailboxes": [known(call, one) for one in page], "broken": broken}
+
+
+def _level(call: Call, found: Place) -> int:
+    consent = _consent(call, found)
+    if consent is not None and consent["state"] in ("none", "needs_consent"):
+        return health.BROKEN
+    state = status.load(call.house.paths, found.account, found.name)
+    return health.of(found.source, state, time.time()).level
 
 
 @method("external.get", One, needs="self", reads=True)
@@ -159,9 +175,9 @@ def get(call: Call, given: One) -> dict[str, Any]:
 def providers_(call: Call, given: Nothing) -> dict[str, Any]:
     """Well-known providers, and the apps by which people log in at one."""
     del given
-    return {"providers": [{"name": one.name, "title": one.title, "imap": one.imap, "pop3": one.pop3,
-                           "advice": one.advice, "app": one.app} for one in providers.known().values()],
-            "apps": oauthapps.for_people(call.house.paths)}
+    found = [{"name": one.name, "title": one.title, "imap": one.imap, "pop3": one.pop3, "advice": one.advice,
+              "german": one.german, "app": one.app} for one in providers.known().values()]
+    return {"providers": found, "apps": oauthapps.for_people(call.house.paths)}
 
 
 @method("external.create", New, needs="self")

@@ -51,6 +51,7 @@ def _told(call: Call, row: Row) -> dict[str, Any]:
         title, revocable, page = row.app, False, ""
     return {"app": row.app, "title": title, "address": row.address, "account": record.account if record else "",
             "state": row.state, "level": row.level, "findings": [one.text for one in row.findings],
+            "german": [one.german for one in row.findings],
             "again": any(one.again for one in row.findings),
             "granted": record.granted or None if record else None,
             "refreshed": record.refreshed or None if record else None,
