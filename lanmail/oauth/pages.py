@@ -83,6 +83,7 @@ _TEXTS: dict[str, dict[str, tuple[str, str, tuple[str, ...]]]] = {
             "Er wurde schon benutzt oder ist zu alt. Bitten Sie den Administrator um einen neuen.",)),
     },
 }
+_BACK = {"en": "Back to your pages", "de": "Zurück zu Ihren Seiten"}
 _GO = {"en": "Go on to {provider}", "de": "Weiter zu {provider}"}
 
 
@@ -101,11 +102,13 @@ def language(accepted: str) -> str:
     return best
 
 
-def page(name: str, tongue: str, link: str = "", **words: str) -> bytes:
-    """A page by its name (a key of _TEXTS); what is filled in is shown as text, never as HTML."""
+def page(name: str, tongue: str, link: str = "", *, back: str = "", **words: str) -> bytes:
+    """A page by its name (of _TEXTS); what is filled in is shown as text, never as HTML. `back` is a path of ours."""
     kind, title, sentences = _TEXTS[name][tongue]
     safe = {key: html.escape(value) for key, value in words.items()}
     text = "".join(f"<p>{sentence.format(**safe)}</p>" for sentence in sentences)
     if link:
         text += f'<p><a class="go" href="{html.escape(link)}">{_GO[tongue].format(**safe)}</a></p>'
+    if back:
+        text += f'<p><a class="go" href="{html.escape(back)}">{_BACK[tongue]}</a></p>'
     return _PAGE.substitute(lang=tongue, title=title, style=STYLE, kind=kind, text=text).encode()

@@ -82,7 +82,7 @@ def _for_another(wish: Wish, word: str, tongue: str, who: str) -> Page:
 
 async def callback(paths: Paths, settings: Settings, query: str, tongue: str, who: str = "") -> Page:
     """What came of it. OSError."""
-    folder = Folder(paths)
+    folder, back = Folder(paths), ""
     try:
         answer = authorization.read("?" + query)
         done = folder.done(answer.state or "")
@@ -91,6 +91,7 @@ async def callback(paths: Paths, settings: Settings, query: str, tongue: str, wh
         found = folder.of_state(answer.state or "")
         if found.wish.by and found.wish.by != who:
             return _page(403, "another", tongue, account=found.wish.by)
+        back = place_of(found.wish)
         app = apps.load(paths, found.wish.app)
         pending, code = consent.answered(paths, app, "?" + query)
         await finish(paths, settings, app, pending, code)
@@ -99,9 +100,17 @@ async def callback(paths: Paths, settings: Settings, query: str, tongue: str, wh
     except Foreign as error:
         return _page(400, "foreign", tongue, reason=error.text)
     except MailError as error:
-        return _page(200, "failed", tongue, reason=error.text)
+        return _page(200, "failed", tongue, back=back, reason=error.text)
     page = _page(200, "done", tongue, address=pending.wish.address)
     return Page(page.status, page.headers, page.body, pending.wish)
+
+
+def place_of(wish: Wish) -> str:
+    """Our page from which it was begun; empty for links that were sent."""
+    if not wish.by or not wish.source:
+        return ""
+    mine = wish.by == wish.account
+    return f"/my/sources/{wish.source}" if mine else f"/admin/accounts/{wish.account}/sources/{wish.source}"
 
 
 async def finish(paths: Paths, settings: Settings, app: App, pending: Pending, code: str) -> list[trial.Result]:
@@ -119,5 +128,5 @@ async def finish(paths: Paths, settings: Settings, app: App, pending: Pending, c
     return results
 
 
-def _page(status: int, name: str, tongue: str, onward: str = "", **words: str) -> Page:
-    return Page(status, pages.HEADERS, pages.page(name, tongue, onward, **words))
+def _page(status: int, name: str, tongue: str, onward: str = "", *, back: str = "", **words: str) -> Page:
+    return Page(status, pages.HEADERS, pages.page(name, tongue, onward, back=back, **words))

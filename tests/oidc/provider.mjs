@@ -18,7 +18,7 @@ const provider = new Provider(issuer, {
       redirect_uris: ['http://localhost', 'http://127.0.0.1'], response_types: ['code'],
       grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'] },
     { client_id: 'secret', client_secret: 'a~b+c d&e', token_endpoint_auth_method: 'client_secret_post',
-      redirect_uris: ['http://localhost/callback'], application_type: 'native',
+      redirect_uris: ['http://localhost/callback', 'http://localhost/oauth2/callback'], application_type: 'native',
       grant_types: ['authorization_code', 'refresh_token', 'client_credentials'] },
     { client_id: 'basic', client_secret: 'a~b+c d&e', token_endpoint_auth_method: 'client_secret_basic',
       redirect_uris: ['http://localhost/callback'], application_type: 'native',
