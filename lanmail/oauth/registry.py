@@ -14,15 +14,15 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lanmail import atomic, conffile, httpclient, tlsclient
-from lanmail.oauth import apps, store, uses
+from lanmail.oauth import apps, store
 from lanmail.oauth.apps import App
+from lanmail.oauth.uses import Use
 from lanmail.paths import Paths
 from lanmail.secret import NONE, Secret
-from lanmail.settings import Settings
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 # what a provider tells of itself (RFC 8414 §2) → our key
@@ -64,10 +64,10 @@ def change(paths: Paths, name: str, changes: Mapping[str, Any], secret: Secret =
     return apps.load(paths, name)
 
 
-def users(paths: Paths, settings: Settings, name: str) -> tuple[list[str], list[str]]:
-    """The addresses that have tokens by an app, and the places in conf/ that name it."""
-    settings_ = [f"{use.address} ({use.where})" for use in uses.of(paths, settings) if use.app == name]
-    return [address for _, address in store.Store(paths).all(name)], settings_
+def users(paths: Paths, known: Iterable[Use], name: str) -> tuple[list[str], list[str]]:
+    """The addresses that have tokens by an app, and those of the places in conf/ (uses.of) that name it."""
+    places = [f"{use.address} ({use.where})" for use in known if use.app == name]
+    return [address for _, address in store.Store(paths).all(name)], places
 
 
 def remove(paths: Paths, name: str) -> list[str]:

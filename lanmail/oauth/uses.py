@@ -1,8 +1,9 @@
 """The places in conf/ that log in by a token, and the servers at which one can be tried."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from lanmail import config, incoming, outgoing, remote, tlsclient, tunnel
 from lanmail.errors import ConfigError
@@ -26,14 +27,14 @@ class Use:
     source: str = ""  # the name of the source, where mail is fetched
 
 
-def of(paths: Paths, settings: Settings) -> Iterator[Use]:
-    """All places; those in broken files of accounts are left out."""
+def of(paths: Paths, settings: Settings, read: Callable[[Path], Account] | None = None) -> Iterator[Use]:
+    """All places; those in broken files of accounts are left out. `read` as in sources/register.py."""
     hostname = settings.server.hostname
     if _by_token(settings.outgoing):
         yield _sending(paths, settings.outgoing, "", hostname)
     for path in config.account_files(paths):
         try:
-            account = config.load_account(path, settings.account_defaults)
+            account = read(path) if read else config.load_account(path, settings.account_defaults)
         except ConfigError:
             continue
         way = outgoing.of(settings.outgoing, account.outgoing)

@@ -22,7 +22,7 @@ from lanmail.errors import ConfigError
 from lanmail.incoming import Source
 from lanmail.paths import Paths
 from lanmail.secret import Secret
-from lanmail.settings import Settings
+from lanmail.settings import Account, Settings
 from lanmail.sources import place
 
 
@@ -45,17 +45,21 @@ class Place:
 
 
 def all_of(paths: Paths, loaded: Settings, account: str = "",
-           broken: Callable[[Path, ConfigError], None] = lambda _path, _error: None) -> Iterator[Place]:
-    """All sources of all accounts, or of one; `broken` hears of files that cannot be read, which are left out."""
+           broken: Callable[[Path, ConfigError], None] = lambda _path, _error: None,
+           read: Callable[[Path], Account] | None = None) -> Iterator[Place]:
+    """All sources of all accounts, or of one; `broken` hears of files that cannot be read, which are left out.
+
+    `read` is how whoever knows accounts already finds one by its file. ConfigError.
+    """
     for path in config.account_files(paths):
         if account and path.stem != account.lower():
             continue
         try:
-            read = config.load_account(path, loaded.account_defaults)
+            found = read(path) if read else config.load_account(path, loaded.account_defaults)
         except ConfigError as error:
             broken(path, error)
             continue
-        for name, own in sorted(read.sources.items()):
+        for name, own in sorted(found.sources.items()):
             yield Place(path.stem, name, path, own, incoming.of(loaded.incoming, own))
 
 

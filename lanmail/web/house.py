@@ -1,12 +1,15 @@
 """What all pages and methods share: the settings of the moment, the accounts, the log-ins, the counters."""
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 
-from lanmail import condition, passwords, threadsafe
+from lanmail import condition, config, passwords, threadsafe
+from lanmail.errors import Temporary
 from lanmail.paths import Paths
-from lanmail.settings import Settings
+from lanmail.settings import Account, Settings
 
 
 class House:
@@ -19,6 +22,13 @@ class House:
         self.buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()  # of callers of the API
         self.few = asyncio.Semaphore(2)  # requests that hold a whole mail in memory
         self.checker = passwords.Checker(self.directory, settings(), state=paths.state / "auth")
+
+    def read(self, path: Path) -> Account:
+        """An account by its file, from memory as long as that is as it was. ConfigError."""
+        found = None
+        with contextlib.suppress(Temporary):
+            found = self.directory.account(path.stem)
+        return found or config.load_account(path, self.settings().account_defaults)
 
     def reload(self) -> None:
         """The settings have changed."""

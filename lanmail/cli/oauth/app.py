@@ -13,7 +13,7 @@ import click
 from lanmail.cli import command
 from lanmail.cli.oauth import finding
 from lanmail.errors import ConfigError, MailError
-from lanmail.oauth import apps, registry, store
+from lanmail.oauth import apps, registry, store, uses
 from lanmail.oauth.apps import App
 from lanmail.paths import Paths
 from lanmail.secret import Secret
@@ -213,7 +213,7 @@ def remove(where: Paths, name: str, force: bool) -> None:
     path = apps.file_of(where, name)
     if not path.exists():
         command.fail(f"there is no app {name!r}", os.EX_DATAERR)
-    users, settings = registry.users(where, command.settings_of(where), name)
+    users, settings = registry.users(where, uses.of(where, command.settings_of(where)), name)
     for user in [*users, *(one for one in settings if one not in users)]:
         click.echo(f"used by {user}")
     if (users or settings) and not force:

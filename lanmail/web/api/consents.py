@@ -52,7 +52,7 @@ def authorize(call: Call, given: Begun) -> dict[str, Any]:
     app = _app(call, found)
     mine = call.caller.account is not None
     if mine:
-        selfservice.may_log_in(call.house.paths, call.house.settings(), app.name, found.source.user, found.account)
+        selfservice.may_log_in(call.house, app.name, found.source.user, found.account)
     before = Store(call.house.paths).read(app.name, found.source.user, decrypt=False)
     wish = Wish(app.name, found.source.user.lower(), found.account,
                 before.login_as if before and not mine else "", before.mailbox if before and not mine else "",

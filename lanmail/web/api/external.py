@@ -149,7 +149,8 @@ def list_(call: Call, given: Which) -> dict[str, Any]:
     account = account_of(call, given.account) if given.account or call.caller.account else ""
     broken: list[str] = []
     judged = [(_level(call, one), one) for one in register.all_of(
-        call.house.paths, call.house.settings(), account, lambda path, _error: broken.append(path.stem))]
+        call.house.paths, call.house.settings(), account, lambda path, _error: broken.append(path.stem),
+        call.house.read)]
     levels = [sum(1 for level, _ in judged if level == wanted) for wanted in (health.OK, health.WARNING, health.BROKEN)]
     found = sorted((one for one in judged if one[0] >= given.level), key=lambda one: -one[0])
     page = [one for _, one in found[given.offset : given.offset + given.limit]]

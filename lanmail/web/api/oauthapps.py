@@ -8,8 +8,9 @@ from pydantic import Field
 
 from lanmail import conffile, secret
 from lanmail.errors import ConfigError
-from lanmail.oauth import apps, registry, store
+from lanmail.oauth import apps, registry, store, uses
 from lanmail.oauth.apps import App
+from lanmail.oauth.uses import Use
 from lanmail.paths import Paths
 from lanmail.secret import Secret
 from lanmail.web.api.frame import Call, Params, Refused, method
@@ -64,9 +65,13 @@ def for_people(paths: Paths) -> list[dict[str, Any]]:
     return found
 
 
-def _known(call: Call, name: str) -> dict[str, Any]:
+def _uses(call: Call) -> list[Use]:
+    return list(uses.of(call.house.paths, call.house.settings(), call.house.read))
+
+
+def _known(call: Call, name: str, known: list[Use] | None = None) -> dict[str, Any]:
     paths = call.house.paths
-    users, places = registry.users(paths, call.house.settings(), name)
+    users, places = registry.users(paths, _uses(call) if known is None else known, name)
     row: dict[str, Any] = {"name": name, "problem": None, "addresses": users, "places": places,
                            "version": conffile.version(apps.file_of(paths, name))}
     try:
@@ -96,7 +101,8 @@ def presets(call: Call, given: Nothing) -> dict[str, Any]:
 def list_(call: Call, given: Nothing) -> dict[str, Any]:
     """All apps: what they are for, who has tokens by them, what is wrong."""
     del given
-    return {"apps": [_known(call, name) for name in apps.names(call.house.paths)]}
+    known = _uses(call)
+    return {"apps": [_known(call, name, known) for name in apps.names(call.house.paths)]}
 
 
 @method("oauth_app.get", Named, needs="read", reads=True)
@@ -137,7 +143,7 @@ def modify(call: Call, given: Changed) -> dict[str, Any]:
 def delete(call: Call, given: Removed) -> dict[str, Any]:
     """Remove an app. While it is in use only with force: whoever has tokens by it needs another log-in."""
     name = _name(call, given.name)
-    users, places = registry.users(call.house.paths, call.house.settings(), name)
+    users, places = registry.users(call.house.paths, _uses(call), name)
     if (users or places) and not given.force:
         raise Refused("refused_by_rule", f"app {name} is used by {', '.join([*users, *places])[:1000]}", "force")
     registry.remove(call.house.paths, name)

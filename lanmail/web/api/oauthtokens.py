@@ -37,7 +37,7 @@ def list_(call: Call, given: Which) -> dict[str, Any]:
     account = external.account_of(call, given.account) if given.account or call.caller.account else ""
     found = [row for row in health.rows(paths) if not account or (row.record and row.record.account == account)]
     used: dict[tuple[str, str], list[str]] = {}
-    for use in uses.of(paths, call.house.settings()) if call.caller.account is None else ():
+    for use in uses.of(paths, call.house.settings(), call.house.read) if not account else ():
         used.setdefault((use.app, use.address.lower()), []).append(use.where)
     return {"tokens": [_told(call, row) | {"used": used.get((row.app, row.address), [])} for row in found]}
 
@@ -75,7 +75,8 @@ def _mine(call: Call, given: One) -> str:
 def _only_mine(call: Call, given: One, address: str) -> None:
     """Refused when other people's mail stands still afterwards."""
     mine = call.caller.account
-    if mine is not None and any(use.account != mine for use in uses.of(call.house.paths, call.house.settings())
+    known = uses.of(call.house.paths, call.house.settings(), call.house.read)
+    if mine is not None and any(use.account != mine for use in known
                                 if use.app == given.app and use.address.lower() == address):
         raise Refused("refused_by_rule", "this log-in is used elsewhere here, too; ask the administrator")
 

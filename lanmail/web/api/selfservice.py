@@ -21,6 +21,7 @@ from lanmail.paths import Paths
 from lanmail.settings import Settings
 from lanmail.sources.register import Place
 from lanmail.web.api.frame import Refused
+from lanmail.web.house import House
 
 MAY = ("interface", "protocol", "host", "port", "tls", "auth", "user", "password", "app", "every", "window", "push",
        "delete", "delete_after", "delete_older", "move_to", "mark_seen", "max_size", "small_first", "folders",
@@ -167,10 +168,10 @@ def is_own_grant(paths: Paths, app: str, address: str, account: str) -> bool:
     return record is not None and record.account == account
 
 
-def may_log_in(paths: Paths, loaded: Settings, app: str, address: str, account: str) -> None:
+def may_log_in(house: House, app: str, address: str, account: str) -> None:
     """Refused when a log-in by this account would take the place of one that is not its own."""
-    record = Store(paths).read(app, address, decrypt=False)
+    record = Store(house.paths).read(app, address, decrypt=False)
     others = any(use.app == app and use.address.lower() == address.lower() and use.account != account
-                 for use in uses.of(paths, loaded))
+                 for use in uses.of(house.paths, house.settings(), house.read))
     if others or (record is not None and record.account != account):
         raise Refused("refused_by_rule", f"{address} is used elsewhere here; ask the administrator", "user")
