@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from lanmail import config, daemon, errors, grants, imapd, pop3d, settings, sittings, smtpd
+from lanmail import config, daemon, errors, grants, imapd, policy, pop3d, settings, sittings, smtpd
 from lanmail.grants import OFFLINE, SCOPES, Client, Register
-from lanmail.smtp import policy
 from tests import imapserver, smtp_host
 from tests.test_pop3d import Host as Pop3Host
 

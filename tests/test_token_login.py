@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from lanmail import policy
 from lanmail.grants import OFFLINE, SCOPES, Register
-from lanmail.smtp import policy
 from tests import imapserver, smtp_host
 from tests.test_pop3d import Host as Pop3Host
 
