@@ -65,7 +65,8 @@ def find(where: Paths, text: str) -> Item:
     """The entry with this id, file name or unambiguous start of an id. LookupError with a sentence."""
     wanted = spool.parse_name(text.removesuffix(".why").rpartition("/")[2]).id
     found = [(name, place, file) for name in SPOOLS for place in _places(name)
-             for file in _names(where.spool / name / place) if wanted and spool.parse_name(file).id.startswith(wanted)]
+             for file in _names(where.spool / name / place)
+             if wanted and file.startswith(wanted) and spool.parse_name(file).id.startswith(wanted)]
     exact = [one for one in found if spool.parse_name(one[2]).id == wanted]
     chosen = exact or found
     if len({spool.parse_name(one[2]).id for one in chosen}) > 1:
