@@ -23,11 +23,12 @@ check_author = true
 
 @pytest.fixture
 async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    where = browsing.lay_out(tmp_path, LIMITS, httpd='max_body = "20KB"',
-                             inside="deny_internet = true\n", old="disabled = true\n")
+    where = browsing.lay_out(tmp_path, LIMITS, httpd='max_body = "20KB"', inside="deny_internet = true\n",
+                             old="disabled = true\n", reader='services = ["imap"]\n')
     (where.conf / "groups.toml").write_text('[team]\nmembers = ["chef"]\nmay_post = ["chef"]\n')
     keys = {name: apikeys.add(where.conf / "api.toml", name, rights, []) for name, rights in (
-        ("admin", "admin"), ("read", "read"), ("meier", "account:meier"), ("inside", "account:inside"))}
+        ("admin", "admin"), ("read", "read"), ("meier", "account:meier"), ("inside", "account:inside"),
+        ("reader", "account:reader"))}
     async with webserver.serving(where) as web:
         made = Api(where, web.port)
         made.keys = keys
@@ -94,6 +95,7 @@ async def test_a_mail(api: Api) -> None:
     ({"account": "chef"}, 403, ""), ({"to": ()}, 400, ""), ({"to": ("a b@x",)}, 400, "to[0]: "),
     ({"to": ("x@far.example\nX-Receiver: <y@far.example>",)}, 400, "to[0]: "), ({"sender": "<>"}, 400, "from: "),
     ({"key": "admin", "sender": "x@far.example"}, 400, "account: "), ({"key": "admin", "account": "none"}, 404, ""),
+    ({"key": "reader", "sender": "reader@office.lan"}, 422, "may not send"),
     ({"key": "admin", "account": "old", "sender": "old@office.lan"}, 422, "disabled"),
 ])
 async def test_what_is_refused(api: Api, given: dict[str, object], status: int, words: str) -> None:

@@ -74,6 +74,8 @@ def _account(call: Call, given: Submit, sender: address.Address | None) -> Accou
         raise Refused("not_found", f"there is no account {name}", "account")
     if account.disabled:
         raise Refused("refused_by_rule", f"the account {name} is disabled", "account")
+    if "smtp" not in account.services:
+        raise Refused("refused_by_rule", f"{name} may not send: smtp is none of the account's services", "account")
     return account
 
 
