@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,21 +88,25 @@ def _line(text: str) -> Any:
 
 def points(state: Path, begin: float, step: float, many: int) -> list[Point]:
     """So many spans of `step` seconds from `begin` on."""
-    made = [Point(begin + number * step, dict.fromkeys((*COUNTED, *MEASURED))) for number in range(many)]
+    grouped: dict[int, list[list[float]]] = {}
     before: list[float] | None = None
     for line in read(state, begin - GAP):
         place = int((line[0] - begin) // step)
-        if 0 <= place < many:
-            _add(made[place].values, before, line)
+        if place not in grouped:  # begins with the line before, for what was counted since
+            grouped[place] = [before or line]
+        grouped[place].append(line)
         before = line
-    return made
+    return [Point(begin + place * step, _values(grouped.get(place))) for place in range(many)]
 
 
-def _add(values: dict[str, float | None], before: list[float] | None, line: list[float]) -> None:
-    known = before is not None and line[0] - before[0] <= GAP
-    for number, name in enumerate(FIELDS[1:], 1):
-        now = values[name]
-        if name in MEASURED:
-            values[name] = line[number] if now is None else max(now, line[number])
-        elif known and before is not None:
-            values[name] = (now or 0.0) + max(0.0, line[number] - before[number])
+def _values(lines: list[list[float]] | None) -> dict[str, float | None]:
+    """Of the lines of a span, and one before."""
+    if lines is None:
+        return dict.fromkeys((*COUNTED, *MEASURED))
+    columns = dict(zip(FIELDS, zip(*lines, strict=True), strict=True))
+    known = [now - then <= GAP for then, now in pairwise(columns["at"])]
+    found: dict[str, float | None] = {}
+    for name in COUNTED:
+        steps = [max(0.0, now - then) for (then, now), good in zip(pairwise(columns[name]), known, strict=True) if good]
+        found[name] = sum(steps) if steps else None
+    return found | {name: max(columns[name][1:]) for name in MEASURED}

@@ -1,7 +1,11 @@
 """/metrics, as Prometheus reads it; server.status and server.stats of the API."""
 
+import asyncio
 import datetime
 import json
+import re
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -74,6 +78,14 @@ async def test_from_elsewhere_with_a_key(web: webserver.Web, rights: str, status
     assert answer.status_code == 401, "a wrong key is told, also where none is needed"
 
 
+async def test_through_a_proxy_that_nobody_named(tmp_path: Path) -> None:
+    """It is on this machine, and so would be everybody who comes through it."""
+    async with webserver.serving(browsing.lay_out(tmp_path)) as web:
+        assert (await web.get("/metrics")).status_code == 200
+        assert (await web.get("/metrics", headers={"X-Forwarded-For": "192.0.2.7"})).status_code == 401
+        assert (await web.get("/metrics", headers={"X-Forwarded-For": "127.0.0.1, 192.0.2.7"})).status_code == 401
+
+
 async def test_no_names_of_people(web: webserver.Web) -> None:
     with counting.living(web.paths.state, "imapd"):
         assert "meier" not in (await web.get("/metrics")).text
@@ -85,6 +97,19 @@ async def test_the_howto_names_them_all(web: webserver.Web) -> None:
     assert len(names) > 40
     names |= {f"lanmail_{one}" for one in metrics.HISTOGRAMS}
     assert sorted(name for name in names if f"`{name}" not in text) == []
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="not installed: prometheus (promtool)")
+async def test_prometheus_itself_finds_nothing_wrong(web: webserver.Web, tmp_path: Path) -> None:
+    """With what is served, nor with the alerts that the howto has."""
+    rules = tmp_path / "rules.yml"
+    blocks = re.findall(r"```\n(.*?)```", (HERE / "docs/howto/monitoring.md").read_text(), re.S)
+    rules.write_text(next(block for block in blocks if block.startswith("groups:")))
+    text = (await web.get("/metrics")).text
+    for words, given in ((("check", "metrics"), text), (("check", "rules", str(rules)), "")):
+        done = await asyncio.to_thread(subprocess.run, ["promtool", *words], input=given, capture_output=True,
+                                       text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), words
 
 
 async def test_server_status(web: webserver.Web) -> None:

@@ -69,6 +69,19 @@ async def test_charts_say_what_they_show(web: webserver.Web) -> None:
     assert (await browser.go("/admin/status?span=../x")).status == 200
 
 
+async def test_who_has_the_most_mail(web: webserver.Web) -> None:
+    day = web.paths.state / "traffic" / time.strftime("%Y-%m-%d")
+    day.mkdir(parents=True)
+    (day / "deliver.0.json").write_text(json.dumps({"meier": [3, 3072, 0, 0], "eva": [9, 100, 0, 0]}))
+    (day / "smtpd.0.json").write_text(json.dumps({"meier": [0, 0, 7, 2048]}))
+    browser = Browser(web)
+    await browser.login("chef")
+    page = await browser.go("/admin/status")
+    rows = [[" ".join(cell.text_content().split()) for cell in row.iter("td")] for row in page.tree.iter("tr")]
+    assert ["meier", "3 (3.0 KB)", "7 (2.0 KB)"] in rows
+    assert rows.index(["eva", "9 (100 B)", "0 (0 B)"]) > rows.index(["meier", "3 (3.0 KB)", "7 (2.0 KB)"])
+
+
 async def test_in_german(web: webserver.Web) -> None:
     browser = Browser(web, "de")
     await browser.login("chef")

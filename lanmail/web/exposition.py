@@ -46,6 +46,9 @@ def _may(house: House, request: Request, client: str) -> bool:
     if kind.lower() == "bearer":
         found = apikeys.owner(house.paths.conf / "api.toml", word.strip(), client)
         return found is not None and found[1].rights in ("read", "admin")
+    forwarded = request.headers.get("x-forwarded-for", client).rpartition(",")[2].strip()
+    if forwarded != client:  # through a proxy that nobody named: everybody would be this machine
+        return False
     return guard.among(client, house.settings().httpd.metrics_networks)
 
 

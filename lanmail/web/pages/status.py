@@ -42,6 +42,7 @@ HEALTH = {
     "refused": ("refuse the log-in", "lehnen die Anmeldung ab"), "stopped": ("are stopped", "angehalten"),
     "incomplete": ("are not complete", "unvollständig"), "off": ("are switched off", "ausgeschaltet"),
 }
+BUSY = 10  # accounts that are shown
 LEVELS = (("work", "in Ordnung"), ("need attention soon", "brauchen bald Aufmerksamkeit"),
           ("are broken", "funktionieren nicht"))
 
@@ -66,10 +67,12 @@ def _words(visit: Visit, asked: str) -> dict[str, Any]:
     points = visit.call("server.history", span=span)["points"]
     for one in known["troubles"]:
         one["page"] = one["page"] if _is_there(visit, one["page"]) else ""
-    return {"known": known, "span": span, "now": time.time(), "charts": _charts(visit, points, span),
-            "there": {one.path for one in visit.office}, "does": DOES, "states": STATES, "spools": SPOOLS,
-            "health": HEALTH, "levels": LEVELS, "boxes": _count(one["state"] for one in known["mailboxes"]),
-            "grants": _count(one["level"] for one in known["tokens"])}
+    return {
+        "known": known, "span": span, "now": time.time(), "charts": _charts(visit, points, span),
+        "busy": _busy(visit.call("server.stats")["days"]), "there": {one.path for one in visit.office}, "does": DOES,
+        "states": STATES, "spools": SPOOLS, "health": HEALTH, "levels": LEVELS,
+        "boxes": _count(one["state"] for one in known["mailboxes"]),
+        "grants": _count(one["level"] for one in known["tokens"])}
 
 
 def _is_there(visit: Visit, path: str) -> bool:
@@ -78,6 +81,17 @@ def _is_there(visit: Visit, path: str) -> bool:
     served = (page.split("/") for page in visit.request.app.state.pages)
     return any(len(page) == len(parts) and all(one == mine or one.startswith("{") for one, mine in zip(
         page, parts, strict=True)) for page in served)
+
+
+def _busy(days: list[dict[str, Any]]) -> list[tuple[str, dict[str, int]]]:
+    """The accounts with the most mail of these days."""
+    total: dict[str, dict[str, int]] = {}
+    for day in days:
+        for name, row in day["accounts"].items():
+            mine = total.setdefault(name, dict.fromkeys(row, 0))
+            for key, value in row.items():
+                mine[key] += value
+    return sorted(total.items(), key=lambda one: (-one[1]["received"] - one[1]["sent"], one[0]))[:BUSY]
 
 
 def _count(words: Any) -> dict[Any, int]:
