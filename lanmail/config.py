@@ -116,7 +116,34 @@ def account_files(paths: Paths) -> Iterator[Path]:
                 yield paths.accounts / name
 
 
-def check(paths: Paths) -> list[Problem]:
+LoadAccount = Callable[[Path, AccountDefaults | None], Account]
+
+
+class Remembered:
+    """load_account that opens a file again only when it has changed, for whoever checks many of them often."""
+
+    def __init__(self) -> None:
+        self._found: dict[Path, tuple[tuple[int, ...], AccountDefaults | None, Account | ConfigError]] = {}
+
+    def __call__(self, path: Path, defaults: AccountDefaults | None) -> Account:
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return load_account(path, defaults)
+        stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+        known = self._found.get(path)
+        if known is None or known[0] != stamp or known[1] != defaults:
+            try:
+                found: Account | ConfigError = load_account(path, defaults)
+            except ConfigError as error:
+                found = error
+            known = self._found[path] = (stamp, defaults, found)
+        if isinstance(known[2], ConfigError):
+            raise ConfigError(known[2].problems)
+        return known[2]
+
+
+def check(paths: Paths, read: LoadAccount = load_account) -> list[Problem]:
     """Everything wrong in conf/, accounts, aliases and groups included."""
     problems: list[Problem] = []
     loaded: Settings | None = None
@@ -127,17 +154,18 @@ def check(paths: Paths) -> list[Problem]:
     accounts: dict[str, Account] = {}
     for path in account_files(paths):
         try:
-            accounts[path.stem] = load_account(path, loaded.account_defaults if loaded else None)
+            accounts[path.stem] = read(path, loaded.account_defaults if loaded else None)
         except ConfigError as error:
             problems += error.problems
         problems += _account_file_problems(path)
+    names_ = {path.stem for path in account_files(paths)}
     problems += _postmasters(paths, accounts)
-    problems += _member_problems(paths, accounts, {path.stem for path in account_files(paths)})
+    problems += _member_problems(paths, accounts, names_)
     problems += _einvoice_problems(paths, accounts)
     if loaded:
         problems += _forward_problems(paths, loaded, accounts)
-        problems += _alias_problems(paths, loaded, {path.stem for path in account_files(paths)})
-        problems += _group_problems(paths, loaded, {path.stem for path in account_files(paths)})
+        problems += _alias_problems(paths, loaded, names_)
+        problems += _group_problems(paths, loaded, names_)
     return list(dict.fromkeys(problems))
 
 

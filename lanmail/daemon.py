@@ -3,7 +3,8 @@
 A program is one coroutine, `serve(context)`: it starts its servers on `context.bound`, calls `context.ready()`, waits
 for `context.stopping`, finishes what is on the wire and returns. Everything around it is here.
 
-Signals: SIGTERM and SIGINT stop in good order, SIGHUP reads the settings again (a broken file keeps the old ones).
+Signals: SIGTERM and SIGINT stop in good order, SIGHUP reads the settings again (a broken file keeps the old ones), as
+they are when somebody asks all programs for it (asking.py).
 Exit codes are those of sysexits(3): 64 usage, 69 cannot listen, 70 our bug, 75 try again, 77 no permission, 78 config.
 With `workers` above one the listening sockets are opened once and inherited; a worker that dies is started again.
 """
@@ -26,7 +27,7 @@ import click
 import uvloop
 
 import lanmail
-from lanmail import config, counterfile, log, manpage, paths, settings, sockets
+from lanmail import asking, config, counterfile, log, manpage, paths, settings, sockets
 from lanmail.errors import ConfigError
 
 DRAIN = 25.0  # seconds that a stopping program has for what is on the wire; systemd and `lanmail up` give 30
@@ -211,6 +212,7 @@ class _Runner:
             return await self.once(context)
         watchdog = asyncio.create_task(_watchdog())
         beating = asyncio.create_task(_beat(keeper))
+        heeding = asyncio.create_task(asking.heed(self.where, context.reload))
         work = asyncio.ensure_future(self.serve(context))
         stop = asyncio.create_task(context.stopping.wait())
         try:
@@ -222,7 +224,7 @@ class _Runner:
             else:
                 log.event("drain-timeout", level=logging.WARNING, seconds=int(DRAIN))
         finally:
-            for task in (watchdog, beating, stop, work):
+            for task in (watchdog, beating, heeding, stop, work):
                 task.cancel()
         return os.EX_OK
 

@@ -366,3 +366,20 @@ def test_what_does_not_count_in_an_e_invoice_mailbox_is_told(tmp_path: Path) -> 
 ])
 def test_a_new_key_stands_behind_the_others_of_its_section(before: str, after: str) -> None:
     assert conffile.render(Path("x.toml"), before, {("a", "new"): 2}) == after
+
+
+def test_accounts_that_are_remembered_are_read_again_when_they_change(tmp_path: Path) -> None:
+    path, once = tmp_path / "meier.toml", config.Remembered()
+    path.write_text("quota = '1GB'\n")
+    first = once(path, None)
+    assert once(path, None) is first
+    assert once(path, AccountDefaults(sent_copy=True)).sent_copy is True
+    path.write_text("quota = 'x'\n")
+    for _ in range(2):
+        with pytest.raises(ConfigError):
+            once(path, None)
+    path.write_text("quota = '2GB'\n")
+    assert once(path, None).quota == 2 << 30
+    path.unlink()
+    with pytest.raises(ConfigError):
+        once(path, None)

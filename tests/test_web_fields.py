@@ -33,7 +33,7 @@ def form(all_of: list[fields.Field], **changed: Any) -> FormData:
             sent.append((one.key, "" if one.inherited else "yes" if one.value else "no"))
         elif one.kind == "many":
             sent += [(one.key, item) for item in one.value]
-        elif one.kind == "lines":
+        elif one.kind in fields.LINES:
             sent.append((one.key, "\r\n".join(one.value)))
         else:
             sent.append((one.key, "" if one.kind == "secret" else str(one.value).replace("\n", "\r\n")))

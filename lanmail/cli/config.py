@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
+from lanmail import asking, schema
 from lanmail import config as config_
-from lanmail import schema
 from lanmail.cli import command, values
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 
-_RELOAD = "running programs take it over when they are reloaded (SIGHUP, or systemctl reload 'lanmail-*')"
+_RELOAD = "running programs take it over when they are asked to: lanmail config reload"
 
 
 @click.group(cls=command.Group, short_help="Check, show and change the settings.")
@@ -98,6 +98,18 @@ def unset(where: Paths, key: str) -> None:
     loaded = command.settings_of(where)
     click.echo(f"{key} = {schema.toml(_flat(loaded, False)[key])} (the default)")
     click.echo(_RELOAD)
+
+
+@config.command()
+@command.rooted
+def reload(where: Paths) -> None:
+    """Have all running programs take over what stands in the files; refused when it is broken.
+
+    Ports, addresses and numbers of processes count when the programs are started again.
+    """
+    command.settings_of(where)
+    asking.ask(where)
+    click.echo("asked; running programs take the settings over within seconds")
 
 
 @config.command("schema")

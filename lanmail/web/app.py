@@ -7,6 +7,7 @@ from lanmail.web import authorize, clientsetup, consent, device, exposition, gua
 from lanmail.web.api import (
     accounts,
     clients,
+    config,
     consents,
     external,
     frame,
@@ -39,6 +40,7 @@ from lanmail.web.pages import archive as archive_pages
 from lanmail.web.pages import consents as consents_page
 from lanmail.web.pages import groups as groups_page
 from lanmail.web.pages import queue as queue_pages
+from lanmail.web.pages import settings as settings_pages
 from lanmail.web.pages import status as status_page
 from lanmail.web.pages import trace as trace_pages
 from lanmail.web.pages.frame import handlers
@@ -46,6 +48,7 @@ from lanmail.web.pages.frame import handlers
 NOUNS = (  # of the API; their methods are in its table by now
     accounts,
     clients,
+    config,
     consents,
     external,
     groups,
@@ -72,6 +75,7 @@ PAGES = (
     password,
     programs,
     queue_pages,
+    settings_pages,
     sources,
     status_page,
     archive_pages,

@@ -9,6 +9,7 @@ whether a value is right is for the API to say.
 """
 
 import dataclasses
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
@@ -20,7 +21,9 @@ from starlette.datastructures import FormData
 from lanmail import schema
 from lanmail.settings import Account, AccountDefaults
 
-Kind = Literal["check", "three", "choice", "many", "number", "text", "lines", "long", "secret"]
+Kind = Literal["check", "three", "choice", "many", "number", "text", "lines", "long", "secret",
+               "pairs", "tables", "numbers"]
+LINES = ("lines", "pairs", "tables", "numbers")  # several lines: a list, a mapping, a list of tables or numbers
 _PLACES = ": file:secrets/NAME or credential:NAME"  # a secret is typed on pages
 _LONG = 1000  # a text that may be longer gets a field of several lines
 
@@ -80,7 +83,7 @@ def changes(fields: Sequence[Field], form: FormData) -> dict[str, Any]:
             continue
         value = _typed(one, form)
         before = ("" if one.inherited else one.value) if one.kind == "three" else one.value
-        if value != before:
+        if value != before and not (one.kind == "many" and set(value) == set(before)):
             _put(made, one.key, None if value in ("", []) and one.kind != "many" else _plain(one, value))
     return made
 
@@ -95,8 +98,11 @@ def _field(key: str, info: FieldInfo, value: Any, word: Word | None, language: s
         kind = "secret"
     elif isinstance(value, bool):
         kind = "three" if inherits else "check"
+    elif isinstance(value, dict):
+        kind, value = "pairs", [f"{name} = {said}" for name, said in value.items()]
     elif isinstance(value, list):
-        kind = "many" if choices else "lines"
+        kind = "many" if choices else _of_list(info.annotation)
+        value = [_in_line(item) for item in value]
     elif choices:
         kind = "choice"
     elif isinstance(value, int):
@@ -110,6 +116,20 @@ def _field(key: str, info: FieldInfo, value: Any, word: Word | None, language: s
     called = {value: said[language == "de"] for value, said in word.values.items()} if word else {}
     usual = "" if default is None or default == [] else str(default)
     return Field(key, kind, label, sentence, shown, choices, called, usual, inherits and not own)
+
+
+def _of_list(annotation: Any) -> Kind:
+    """What kind of lines a list is."""
+    inner = get_args(annotation)[0] if get_origin(annotation) is list else str
+    if isinstance(inner, type) and issubclass(inner, BaseModel):
+        return "tables"
+    return "numbers" if inner is int else "lines"
+
+
+def _in_line(item: Any) -> str:
+    """A table as it stands in an inline table of TOML, anything else as a text."""
+    return ", ".join(f"{key} = {schema.toml(value)}" for key, value in item.items()) if isinstance(item, dict) \
+        else str(item)
 
 
 def _info(model: type[BaseModel], key: str) -> FieldInfo:
@@ -143,13 +163,32 @@ def _typed(one: Field, form: FormData) -> Any:
     said = str(form.get(one.key, "")).replace("\r\n", "\n")
     if one.kind == "three":
         return said if said == "" else said == "yes"
-    if one.kind == "lines":
+    if one.kind in LINES:
         return [line.strip() for line in said.split("\n") if line.strip()]
     return said if one.kind == "long" else said.strip()
 
 
 def _plain(one: Field, value: Any) -> Any:
-    return int(value) if one.kind == "number" and value.isascii() and value.isdigit() else value
+    """The value of what was typed; what cannot be one is left for the API to refuse."""
+    if one.kind == "pairs":
+        split = (line.partition("=") for line in value)
+        return {name.strip(): said.strip() for name, _, said in split}
+    if one.kind == "tables":
+        return [_table(line) for line in value]
+    if one.kind == "numbers":
+        return [_number(line) for line in value]
+    return _number(value) if one.kind == "number" else value
+
+
+def _number(text: str) -> Any:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text
+
+
+def _table(line: str) -> Any:
+    try:
+        return tomllib.loads(f"table = {{ {line} }}")["table"]
+    except tomllib.TOMLDecodeError:
+        return line
 
 
 def _put(made: dict[str, Any], key: str, value: Any) -> None:
