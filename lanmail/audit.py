@@ -7,15 +7,28 @@ log says so.
 """
 
 import datetime
+import itertools
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from lanmail import atomic, log
+from lanmail import atomic, backwards, history, log
 from lanmail.paths import Paths
 
 DIRECTORY = "audit"
-_LAST = 256 << 10  # octets of a year's end that `last` looks at
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One of them: when (ISO 8601), who, from where, the method, what it was about, the keys that were given."""
+
+    time: str
+    by: str
+    client: str
+    what: str
+    about: str
+    keys: tuple[str, ...]
 
 
 def note(where: Paths, *, by: str, client: str, what: str, about: str, keys: list[str]) -> None:
@@ -37,28 +50,24 @@ def note(where: Paths, *, by: str, client: str, what: str, about: str, keys: lis
 
 
 def last(where: Paths, count: int) -> Iterator[str]:
-    """The newest lines, the newest first; no more than a file's end is read."""
+    """The newest lines, the newest first."""
+    return itertools.islice(_lines(where), max(0, count))
+
+
+def changes(where: Paths) -> Iterator[Change]:
+    """All that is noted, the newest first."""
+    for line in _lines(where):
+        moment, _, rest = line.partition(" ")
+        found = history.fields(rest)
+        yield Change(moment, found.get("by", ""), found.get("client", ""), found.get("what", ""),
+                     found.get("about", ""), tuple(filter(None, found.get("keys", "").split(","))))
+
+
+def _lines(where: Paths) -> Iterator[str]:
     try:
         files = sorted((where.state / DIRECTORY).iterdir(), reverse=True)
     except OSError:
         return
     for path in files:
-        if path.suffix != ".log":
-            continue
-        for line in reversed(_end(path)):
-            if count <= 0:
-                return
-            count -= 1
-            yield line
-
-
-def _end(path: os.PathLike[str]) -> list[str]:
-    try:
-        descriptor = atomic.open_regular(path)
-    except OSError:
-        return []
-    with open(descriptor, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _LAST))
-        lines = file.read().decode("utf-8", "replace").splitlines()
-    return lines[1:] if size > _LAST else lines
+        if path.suffix == ".log":
+            yield from backwards.lines(path)

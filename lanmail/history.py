@@ -55,7 +55,7 @@ def trace(where: Paths, wanted: str, *, journal: bool = True) -> History:
         return history
     if "@" in wanted or wanted.startswith("<"):
         bare = wanted.strip("<>")
-        matching = (_parse(line) for line in _search(where, f"<{bare}>".encode(), journal))
+        matching = (parse(line) for line in _search(where, f"<{bare}>".encode(), journal))
         todo = list(dict.fromkeys(one.fields["id"] for one in matching
                                   if one and one.fields.get("msgid", "").strip("<>") == bare and "id" in one.fields))
     else:
@@ -67,12 +67,12 @@ def trace(where: Paths, wanted: str, *, journal: bool = True) -> History:
             continue
         history.ids.append(one)
         for line in _search(where, one.encode(), journal):
-            event = _parse(line)
+            event = parse(line)
             if event and _is_about(event, one):
                 lines[line] = None
                 if event.fields.get("bounce"):
                     todo.append(event.fields["bounce"])
-    history.events = sorted(filter(None, map(_parse, lines)), key=lambda event: event.time)
+    history.events = sorted(filter(None, map(parse, lines)), key=lambda event: event.time)
     known = {event.fields["id"] for event in history.events if "id" in event.fields}
     places = dict(_places(where, {*history.ids, *known}))
     history.places = sorted(places)
@@ -90,7 +90,7 @@ def find(where: Paths, address: str, *, since: str = "", until: str = "", most: 
             break
         if until and path.stem > until[:10]:
             continue
-        events = filter(None, map(_parse, _matching(path, pattern)))
+        events = filter(None, map(parse, _matching(path, pattern)))
         fitting = [one for one in events if one.event in COMING and _names(one, folded)
                    and one.time[: len(since)] >= since and (not until or one.time[: len(until)] <= until)]
         found += reversed(fitting[-(most - len(found)):])
@@ -149,20 +149,27 @@ def _search_file(path: Path, needle: bytes) -> Iterator[str]:
         return
 
 
-def _parse(line: str) -> Event | None:
+def parse(line: str) -> Event | None:
+    """One log line; None for what is none."""
     match = _LINE.fullmatch(line)
     if not match:
         return None
     rest = match["rest"] or ""
+    values = fields(rest)
+    text = re.sub(r"(?:^| )id=\S+", "", rest, count=1).strip()
+    return Event(match["time"], match["program"], match["event"], values, text)
+
+
+def fields(text: str) -> dict[str, str]:
+    """The keys and values of a logfmt line."""
     values = {}
-    for one in _FIELD.finditer(rest):
+    for one in _FIELD.finditer(text):
         value = one["value"]
         if value.startswith('"'):
             with contextlib.suppress(ValueError):
                 value = str(json.loads(value))
         values[one["key"]] = value
-    text = re.sub(r"(?:^| )id=\S+", "", rest, count=1).strip()
-    return Event(match["time"], match["program"], match["event"], values, text)
+    return values
 
 
 def _places(where: Paths, ids: Iterable[str]) -> Iterator[tuple[str, str]]:

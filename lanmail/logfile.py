@@ -22,6 +22,10 @@ from lanmail import atomic, metrics
 _PLAIN = re.compile(r"[!#-<>-~\u00a1-\u2027\u202a-\ud7ff\ue000-\U0010fffd]+")  # no blank, quote, "=" or control
 
 
+_MARKS = {number: f" level={logging.getLevelName(number).lower()}"  # at the end of lines that are not as usual
+          for number in (logging.DEBUG, logging.WARNING, logging.ERROR, logging.CRITICAL)}
+
+
 class _Sink:
     """Where lines go: the day's file, and stderr for what people should see at once."""
 
@@ -57,7 +61,7 @@ class _Sink:
         if level < self.level:
             return
         day, stamp = self.stamp()
-        full = f"{stamp} {self.program} {text}\n"
+        full = f"{stamp} {self.program} {text}{_MARKS.get(level, '')}\n"
         if self.collected is not None:
             self.collected.append(full)
         else:

@@ -12,6 +12,7 @@ from lanmail.web.api import (
     external,
     frame,
     groups,
+    logs,
     oauthapps,
     oauthtokens,
     overview,
@@ -37,6 +38,7 @@ from lanmail.web.pages import (
     sources,
 )
 from lanmail.web.pages import archive as archive_pages
+from lanmail.web.pages import changes as changes_pages
 from lanmail.web.pages import consents as consents_page
 from lanmail.web.pages import groups as groups_page
 from lanmail.web.pages import queue as queue_pages
@@ -52,6 +54,7 @@ NOUNS = (  # of the API; their methods are in its table by now
     consents,
     external,
     groups,
+    logs,
     oauthapps,
     oauthtokens,
     overview,
@@ -66,6 +69,7 @@ NOUNS = (  # of the API; their methods are in its table by now
 PAGES = (
     account,
     apps,
+    changes_pages,
     consents_page,
     autoresponder,
     entrance,
