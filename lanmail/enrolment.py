@@ -118,6 +118,15 @@ def is_postmaster(path: Path) -> bool:
         return False
 
 
+def _close_mailboxes_elsewhere(where: Paths, name: str) -> None:
+    """Who comes under this name opens none of them."""
+    from lanmail.oauth import owners  # what few programs that make accounts need
+    from lanmail.sources import register as mailboxes
+
+    mailboxes.forget_passwords(where, name)
+    owners.end(where, name)
+
+
 def others(where: Paths, loaded: Settings, name: str) -> list[str]:
     """All accounts but this one."""
     return [other for other in Directory(where, lambda: loaded).names() if other != name]
@@ -127,6 +136,7 @@ def remove(where: Paths, name: str, *, delete_mail: bool) -> Path:
     """Remove an account, with its mail or without; where its Maildir lies or lay. OSError."""
     conffile.remove(file_of(where, name))
     memory.path_of(where, name).unlink(missing_ok=True)  # who comes under this name has answered nobody
+    _close_mailboxes_elsewhere(where, name)
     lastlogins.forget(where.state, name)
     register = grants.Register(where.state)
     for client in register.clients(name):  # nor let any mail program in

@@ -136,6 +136,7 @@ class Store:
         while True:
             try:
                 lock.acquire(timeout=0)
+                _for_programs(Path(lock.lock_file))
                 break
             except filelock.Timeout:
                 if time.monotonic() > limit:
@@ -298,3 +299,12 @@ def _head(path: Path) -> dict[str, Any] | None:
 def _write(path: Path, head: dict[str, Any], mode: int) -> None:
     path.parent.mkdir(mode=0o700 if mode == 0o600 else 0o750, parents=True, exist_ok=True)
     atomic.write(path, json.dumps(head, ensure_ascii=False, indent=1) + "\n", mode=mode)
+    _for_programs(path)
+
+
+def _for_programs(path: Path) -> None:
+    """What root makes here belongs to whom its directory belongs: else tokend could not read it."""
+    if os.geteuid() == 0:
+        owner, mine = path.parent.stat(), path.stat()
+        if (owner.st_uid, owner.st_gid) != (mine.st_uid, mine.st_gid):
+            os.chown(path, owner.st_uid, owner.st_gid)

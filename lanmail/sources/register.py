@@ -8,6 +8,7 @@
 A source is a table [sources.NAME] of conf/accounts/ACCOUNT.toml; what lies about it in state/ is in place.py.
 """
 
+import contextlib
 import os
 import re
 import secrets
@@ -116,6 +117,18 @@ def forget_password(paths: Paths, reference: str) -> None:
         (paths.conf / path).unlink(missing_ok=True)
         if paths.secrets.is_dir() and os.access(paths.secrets, os.W_OK):
             atomic.sync_dir(paths.secrets)
+
+
+def forget_passwords(paths: Paths, account: str) -> None:
+    """Remove the passwords of an account that is gone. One that got its name elsewhere may still use them."""
+    used: set[str] = set()
+    for file in config.account_files(paths):
+        with contextlib.suppress(ConfigError):
+            for own in config.load_account(file).sources.values():
+                used |= {own.password, own.proxy_password}
+    for path in sorted(paths.secrets.glob(f"source-{account}..*")):
+        if f"file:secrets/{path.name}" not in used:
+            forget_password(paths, f"file:secrets/{path.name}")
 
 
 def remembered(paths: Paths, account: str, name: str) -> dict[str, int]:
