@@ -4,11 +4,13 @@ import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from lanmail import condition, httpd, samples
-from lanmail.sources import place
+from lanmail import condition, httpd, paths, programs, samples
+from lanmail.sources import health, place
+from lanmail.web.pages import status
 from tests import browsing, counting, webserver
 from tests.browsing import Browser
 
@@ -102,6 +104,13 @@ async def test_the_part_that_is_fetched_again(web: webserver.Web) -> None:
     assert "<main" not in fetched.text
     assert "The last week" in fetched.text
     assert fetched.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_there_are_words_for_everything() -> None:
+    assert set(status.HEALTH) == set(get_args(health.Word))
+    assert set(status.STATES) == set(get_args(condition.State))
+    assert set(status.DOES) == {program.name for program in programs.DAEMONS}
+    assert set(status.SPOOLS) == set(paths.SPOOLS)
 
 
 async def test_it_is_for_administrators(web: webserver.Web) -> None:

@@ -37,14 +37,13 @@ SPOOLS = {
     "pickup": ("dropped files", "abgelegte Dateien"),
 }
 HEALTH = {
-    "ok": ("work", "in Ordnung"), "new": ("not visited yet", "noch nicht besucht"),
-    "waiting": ("wait", "warten"), "late": ("are late", "verspätet"), "failing": ("fail", "schlagen fehl"),
-    "refused": ("refuse the log-in", "lehnen die Anmeldung ab"), "stopped": ("are stopped", "angehalten"),
-    "incomplete": ("are not complete", "unvollständig"), "off": ("are switched off", "ausgeschaltet"),
+    "ok": ("all right", "in Ordnung"), "new": ("not visited yet", "noch nicht besucht"),
+    "waiting": ("waiting", "wartend"), "late": ("late", "verspätet"), "failing": ("failing", "fehlgeschlagen"),
+    "refused": ("log-in refused", "Anmeldung abgelehnt"), "stopped": ("stopped", "angehalten"),
+    "incomplete": ("incomplete", "unvollständig"), "off": ("switched off", "ausgeschaltet"),
 }
+LEVELS = (("all right", "in Ordnung"), ("to be looked at", "bald anzusehen"), ("broken", "gestört"))
 BUSY = 10  # accounts that are shown
-LEVELS = (("work", "in Ordnung"), ("need attention soon", "brauchen bald Aufmerksamkeit"),
-          ("are broken", "funktionieren nicht"))
 
 
 @router.get("/admin/status")
