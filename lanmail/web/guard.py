@@ -8,7 +8,7 @@ Every answer carries headers that forbid framing, foreign content, sniffing and 
 
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -133,6 +133,15 @@ def is_ours(host: str, settings: Settings) -> bool:
         first, _, rest = name.partition(".")  # mail clients look for autoconfig.DOMAIN
         return bool(name) and (name in known or (first in CLIENT_NAMES and rest in settings.server.local_domains))
     return True
+
+
+def foreign(headers: Mapping[str, str], settings: Settings) -> bool:
+    """Whether a page of another site sent this, as far as browsers say (Fetch Metadata, else Origin)."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = headers.get("origin")
+    return origin is not None and not is_ours(urlsplit(origin).netloc, settings)
 
 
 def _header(scope: Scope) -> dict[bytes, bytes]:

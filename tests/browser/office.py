@@ -1,44 +1,64 @@
 """An office with something on every page, and hostile words wherever words come from mail or people."""
 
+import json
 import time
 from pathlib import Path
 
-from lanmail import address, config, envelope, paths, spool
+from lanmail import address, audit, backlog, envelope, grants, paths, spool
 from lanmail.oauth import store
+from lanmail.secret import Secret
 from lanmail.sources import status
 from tests import archiveroot, browsing
 
-EVIL = '"><svg onload=alert(1)>'
-TOML_EVIL = EVIL.replace('"', '\\"')
+EVIL = '"><svg onload=alert(1)><img src=x onerror=alert(2)>+ADw-script+AD4-'
+_TOML = json.dumps(EVIL)
+ADDRESS = "meier@firma.example"
+_SOURCES = f"""
+[sources.gmx]
+protocol = "imap"
+host = "imap.gmx.example"
+user = {json.dumps(ADDRESS)}
+password = "file:secrets/gmx"
+[sources.firma]
+protocol = "imap"
+host = "127.0.0.1"
+auth = "oauth2"
+app = "own"
+user = {json.dumps(ADDRESS)}
+[autoresponder]
+subject = {_TOML}
+text = {_TOML}
+"""
+_APP = f"""
+client_id = "id"
+title = {_TOML}
+token_url = "http://127.0.0.1:9/token"
+authorize_url = "http://127.0.0.1:9/auth"
+"""
 
 
 def lay_out(root: Path, *, accounts: int = 3) -> paths.Paths:
-    """chef is administrator; meier, and some more."""
-    more = {f"user{number:03}": f'full_name = "Person {number} {TOML_EVIL}"\n' for number in range(accounts)}
-    where = browsing.lay_out(root, **more)
+    """chef is administrator; meier has everything that one can have; and some more."""
+    more = {f"user{number:03}": f"full_name = {_TOML}\n" for number in range(accounts)}
+    where = browsing.lay_out(root, **more,
+                             meier=f"full_name = {_TOML}\narchive = true\n{_SOURCES}",
+                             chef=f"postmaster = true\nadministrator = true\narchive = true\n{_SOURCES}")
+    (where.conf / "groups.toml").write_text('[verkauf]\nmembers = ["meier", "chef"]\n')
+    (where.conf / "aliases.toml").write_text('info = ["meier", "x@far.example"]\n')
+    (where.conf / "secrets").mkdir(mode=0o700)
+    (where.conf / "secrets" / "gmx").write_text("word of the mailbox\n")
+    (where.conf / "secrets" / "gmx").chmod(0o600)
+    (where.conf / "apps").mkdir()
+    (where.conf / "apps" / "own.toml").write_text(_APP)
     for account in ("chef", "meier"):
         wait(where, account)
-        mailboxes(where, account)
-    archived = archiveroot.Archive(root)
-    archived.add(archiveroot.mail(EVIL, EVIL, author=f"{EVIL} <x@far.example>"), receivers=("chef", "meier"))
-    archived.flush()
+        let_in(where, account)
+        fail(where, account)
+    hold(where)
+    consent(where)
+    archived(root)
+    audit.note(where, by=EVIL, client="192.0.2.7", what="account.modify", about=EVIL, keys=[EVIL])
     return where
-
-
-def mailboxes(where: paths.Paths, account: str) -> None:
-    """External mailboxes of an account: one that is refused, one that needs a log-in at a provider; and its app."""
-    apps = where.conf / "apps"
-    apps.mkdir(exist_ok=True)
-    (apps / "azure.toml").write_text('preset = "microsoft-business"\nclient_id = "4711"\n')
-    config.edit(where.accounts / f"{account}.toml", {("sources", name, key): value for name, keys in {
-        "gmx": {"interface": "standard", "host": "imap.gmx.net", "user": EVIL, "password": "file:secrets/none"},
-        "azure": {"interface": "standard", "host": "outlook.office365.com", "auth": "oauth2", "app": "azure",
-                  "user": f"{account}@firma.example"}}.items() for key, value in keys.items()})
-    now = time.time()
-    status.save(where, account, "gmx", status.Status(tried=now, failures=1, refused=1, error=f"refused: {EVIL}"))
-    kept = store.Store(where)
-    kept.prepare()
-    kept.save(store.Record("azure", f"{account}@firma.example", account=account, state=store.NEEDS_CONSENT, why=EVIL))
 
 
 def wait(where: paths.Paths, account: str, to: str = "x@far.example") -> str:
@@ -47,3 +67,51 @@ def wait(where: paths.Paths, account: str, to: str = "x@far.example") -> str:
                              origin=envelope.Origin("submission", (("account", account),)))
     text = f"Return-Path: <{account}@office.lan>\nFrom: {EVIL}\nSubject: {EVIL}\n\n{EVIL}\n"
     return spool.parse_name(spool.outbound(where).put(head, text.encode())).id
+
+
+def hold(where: paths.Paths) -> None:
+    """A mail that somebody must look at."""
+    held = wait(where, "meier", "held@far.example")
+    backlog.hold(where, backlog.find(where, held), EVIL)
+
+
+def let_in(where: paths.Paths, account: str) -> None:
+    """A mail program that was let in."""
+    register = grants.Register(where.state)
+    scopes = [*grants.SCOPES.values(), grants.OFFLINE]
+    client, _ = register.add_client(account, EVIL, scopes, redirect_uris=["http://localhost/"])
+    register.grant(client.id, account, scopes, time.time())
+
+
+def fail(where: paths.Paths, account: str) -> None:
+    """A server that says no with hostile words."""
+    now = time.time()
+    status.save(where, account, "gmx", status.Status(tried=now - 60, succeeded=now - 7200, failing_since=now - 3600,
+                                                     next=now + 600, failures=3, error=f"535 {EVIL}"))
+
+
+def consent(where: paths.Paths) -> None:
+    """A log-in at a provider."""
+    kept = store.Store(where)
+    kept.prepare()
+    now = time.time()
+    kept.save(store.Record("own", ADDRESS, account="meier", generation=1, granted=now - 7200, refreshed=now - 7200,
+                           refresh=Secret("refresh word")))
+
+
+def archived(root: Path) -> None:
+    """Mails in the archive, with attachments and names that no file should have."""
+    kept = archiveroot.Archive(root)
+    for number, account in enumerate(("chef", "meier", "chef")):
+        kept.add(_letter(number), to=(f"{account}@office.lan",), receivers=(account,))
+    kept.fill()
+
+
+def _letter(number: int) -> str:
+    name = EVIL.replace('"', "")
+    more = "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n"
+    body = (f"--b\nContent-Type: text/html; charset=utf-8\n\n<p>{EVIL}</p><script>alert(3)</script>\n"
+            f'--b\nContent-Type: application/pdf; name="{name}"\n'
+            f'Content-Disposition: attachment; filename="{name}"\n\nx\n--b--\n')
+    author = EVIL.replace("<", "").replace(">", "")
+    return archiveroot.mail(f"{number} {EVIL}", body, author=f"{author} <a@far.example>", more=more)

@@ -24,7 +24,8 @@ def httpd(where: paths.Paths) -> Iterator[webserver.Web]:
     thread = threading.Thread(target=lambda: asyncio.run(work()))
     thread.start()
     try:
-        assert up.wait(30), "httpd does not start"
+        while not up.wait(0.1):
+            assert thread.is_alive(), "httpd does not start"
         yield found[0][0]
     finally:
         for _, loop, stop in found:

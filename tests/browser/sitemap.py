@@ -20,11 +20,10 @@ class Sitemap:
 
     pages: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)  # downloads
+    moved: set[str] = field(default_factory=set)  # that only lead on
     broken: list[str] = field(default_factory=list)  # links that lead nowhere, with where they stand
 
-    @property
-    def missing(self) -> list[str]:
-        return sorted(path for path in routes() if path not in self.pages and path not in self.files)
+    missing: list[str] = field(default_factory=list)
 
 
 def routes() -> dict[str, re.Pattern[str]]:
@@ -53,14 +52,19 @@ def look(url: str, user: str, *, more: tuple[str, ...] = ()) -> Sitemap:
             if route in site.pages or route in site.files or (way in seen):
                 continue
             seen.add(way)
-            answer = session.get(url + way, timeout=20)
-            if answer.status_code >= 400:
+            answer = session.get(url + way, timeout=20, allow_redirects=False)
+            if answer.is_redirect:
+                site.moved.add(route)
+                ways.append((answer.headers["location"], way))
+            elif answer.status_code >= 400:
                 site.broken += [f"{way}: {answer.status_code}, linked from {source}"] if source else []
             elif "text/html" not in answer.headers.get("content-type", ""):
                 site.files[route] = way
             else:
                 site.pages[route] = way
             ways += [(there, way) for there in links(answer) if there not in seen]
+    there = {*site.pages, *site.files, *site.moved}
+    site.missing = sorted(path for path in known if path not in there)
     return site
 
 

@@ -80,7 +80,8 @@ class Tab:
 
     def barriers(self, *only: str) -> list[str]:
         """What axe-core calls serious or critical on the page that is open; `only` these rules."""
-        self.page.evaluate(browser.axe())  # DevTools carry it in: the page's own policy is neither asked nor changed
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(browser.axe())  # by DevTools: the page's own policy is neither asked nor changed
         found = self.page.evaluate(_AXE, list(only))
         return [f"{one['id']} ({one['impact']}): {one['where'][:3]} {one['why']}" for one in found
                 if one["impact"] in GRAVE]

@@ -31,6 +31,7 @@ from fastapi.responses import JSONResponse
 
 from lanmail import apikeys, audit, conffile, sasl
 from lanmail.errors import ConfigError, MailError, Temporary
+from lanmail.web import guard
 from lanmail.web.house import House
 
 T = TypeVar("T")
@@ -136,6 +137,8 @@ async def call(name: str, request: Request) -> JSONResponse:
     house: House = request.app.state.house
     client = request.client.host if request.client else ""
     try:
+        if guard.foreign(request.headers, house.settings()):
+            raise Refused("forbidden", "calls from pages of other servers are not taken")
         caller = await _caller(house, request, client)
         _slow_down(house, caller.name, client)
         found = _allowed(house, caller, name)

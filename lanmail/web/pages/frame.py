@@ -22,7 +22,7 @@ import asyncio
 import secrets
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
@@ -163,13 +163,9 @@ Form = Annotated[FormData, Depends(form)]
 
 
 def foreign(request: Request) -> bool:
-    """Whether another site sent this (Fetch Metadata, else Origin); browsers that say neither are told by the token."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    origin = request.headers.get("origin")
+    """Whether another site sent this; browsers that do not say are told by the token."""
     house: House = request.app.state.house
-    return origin is not None and not guard.is_ours(urlsplit(origin).netloc, house.settings())
+    return guard.foreign(request.headers, house.settings())
 
 
 def cookie(request: Request) -> str:
