@@ -37,10 +37,10 @@ authorize_url = "http://127.0.0.1:9/auth"
 """
 
 
-def lay_out(root: Path, *, accounts: int = 3) -> paths.Paths:
+def lay_out(root: Path, *, accounts: int = 3, httpd: str = "") -> paths.Paths:
     """chef is administrator; meier has everything that one can have; and some more."""
     more = {f"user{number:03}": f"full_name = {_TOML}\n" for number in range(accounts)}
-    where = browsing.lay_out(root, **more,
+    where = browsing.lay_out(root, httpd=httpd, **more,
                              meier=f"full_name = {_TOML}\narchive = true\n{_SOURCES}",
                              chef=f"postmaster = true\nadministrator = true\narchive = true\n{_SOURCES}")
     (where.conf / "groups.toml").write_text('[verkauf]\nmembers = ["meier", "chef"]\n')
