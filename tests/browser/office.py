@@ -96,7 +96,7 @@ def consent(where: paths.Paths) -> None:
     kept.prepare()
     now = time.time()
     kept.save(store.Record("own", ADDRESS, account="meier", generation=1, granted=now - 7200, refreshed=now - 7200,
-                           refresh=Secret("refresh word")))
+                           refresh=Secret("refresh word"), state=store.NEEDS_CONSENT, why=EVIL))
 
 
 def archived(root: Path) -> None:
