@@ -17,6 +17,7 @@ authenticated, group, owner, user, group-override), several groups add up, and w
 can always see his folder and change its rights. Blocking; `read` remembers what it read while the file is the same.
 """
 
+import contextlib
 import os
 import re
 import threading
@@ -254,6 +255,22 @@ def change(directory: str, whose: Entry, rights: Iterable[str], mode: str = "=",
         if now or keep:
             lines.append(_line(Entry(whose.kind, whose.name, now, whose.negative)))
         _write(directory, lines)
+
+
+def rename(directory: str, old: str, new: str) -> bool:
+    """What one account may do, another of this name may from now on; whether the file named it. Busy, OSError."""
+    path = f"{directory}/{NAME}"
+    with dotlock.held(path):
+        lines, changed = [], False
+        for line in _text(path).split("\n"):
+            with contextlib.suppress(ValueError):
+                entry = _parse_line(line)
+                if entry is not None and entry.kind == "user" and entry.name == old:
+                    line, changed = _line(Entry("user", new, entry.rights, entry.negative)), True
+            lines += [line] if line else []
+        if changed:
+            _write(directory, lines)
+    return changed
 
 
 def _is_of(line: str, whose: Entry) -> bool:

@@ -79,6 +79,22 @@ def remove(path: Path, name: str) -> bool:
     return True
 
 
+def forget(path: Path, account: str) -> list[str]:
+    """Take away the keys of an account that is no more; their names. ConfigError."""
+    gone = [name for name, key in load(path).items() if key.rights == f"account:{account}"]
+    if gone:
+        conffile.edit(path, {("keys", name): None for name in gone}, _read)
+    return gone
+
+
+def move(path: Path, account: str, new: str) -> list[str]:
+    """The keys of an account are those of another name now. ConfigError."""
+    moved = [name for name, key in load(path).items() if key.rights == f"account:{account}"]
+    if moved:
+        conffile.edit(path, {("keys", name, "rights"): f"account:{new}" for name in moved}, _read)
+    return moved
+
+
 def owner(path: Path, given: str, client: str) -> tuple[str, Key] | None:
     """Whose key this is, if it may be used from `client`. A broken file lets nobody in."""
     try:

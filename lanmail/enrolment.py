@@ -13,8 +13,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from lanmail import conffile, config, grants, indexes, lastlogins, names, passwords, schema, scram
+from lanmail import apikeys, conffile, config, grants, indexes, lastlogins, names, passwords, schema, scram, secretfiles
 from lanmail.accounts import Directory
+from lanmail.address import Address
+from lanmail.archiving import closing
 from lanmail.autoanswer import memory
 from lanmail.errors import ConfigError
 from lanmail.paths import Paths
@@ -86,6 +88,14 @@ def addresses(loaded: Settings, name: str) -> list[str]:
     return [f"{name}@{domain}" for domain in (loaded.server.domain, *loaded.server.extra_domains)]
 
 
+def aliases_of(where: Paths, loaded: Settings, name: str) -> list[str]:
+    """The aliases that lead straight to an account. ConfigError."""
+    local = {"", *loaded.server.local_domains}
+    return sorted(f"{alias}@{domain}" if domain else alias
+                  for (alias, domain), targets in config.load_aliases(where.aliases).items()
+                  if any(target.lower() == name and host in local for target, host in targets))
+
+
 def make_maildir(where: Paths, name: str) -> Path:
     """An empty Maildir, owned like the directory it lies in when root makes it."""
     maildir = where.maildirs / name
@@ -132,8 +142,13 @@ def others(where: Paths, loaded: Settings, name: str) -> list[str]:
     return [other for other in Directory(where, lambda: loaded).names() if other != name]
 
 
-def remove(where: Paths, name: str, *, delete_mail: bool) -> Path:
-    """Remove an account, with its mail or without; where its Maildir lies or lay. OSError."""
+def remove(where: Paths, name: str, *, delete_mail: bool, archived_as: Address | None = None) -> Path:
+    """Remove an account, with its mail or without; where its Maildir lies or lay. OSError.
+
+    With its address in `archived_as` the mail goes into the archive before it is deleted.
+    """
+    maildir = where.maildirs / name
+    done = closing.hand_over(where, name, archived_as) if archived_as is not None and maildir.is_dir() else set()
     conffile.remove(file_of(where, name))
     memory.path_of(where, name).unlink(missing_ok=True)  # who comes under this name has answered nobody
     _close_mailboxes_elsewhere(where, name)
@@ -141,8 +156,11 @@ def remove(where: Paths, name: str, *, delete_mail: bool) -> Path:
     register = grants.Register(where.state)
     for client in register.clients(name):  # nor let any mail program in
         register.remove_client(client.id)
-    maildir = where.maildirs / name
-    if delete_mail and maildir.is_dir():
+    apikeys.forget(where.conf / "api.toml", name)  # nor any script
+    secretfiles.drop(where, name)
+    if archived_as is not None and maildir.is_dir():
+        closing.hand_over(where, name, archived_as, done)  # what came in meanwhile
+    if (delete_mail or archived_as is not None) and maildir.is_dir():
         shutil.rmtree(maildir)
         indexes.Indexes(where.indexes).forget(name)
     return maildir

@@ -23,7 +23,7 @@ import hmac
 import os
 import secrets
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from lanmail.grantfiles import ID, Files, digest
@@ -175,6 +175,13 @@ class Register:
     def save_client(self, client: Client) -> None:
         """Write it, durably."""
         self._files.write("clients", client.id, asdict(client))
+
+    def move(self, account: str, new: str) -> None:
+        """The clients of an account are those of another name; who is logged in has to log in anew, with that."""
+        for client in self.clients(account):
+            self.save_client(replace(client, account=new))
+        for consent in self.consents(account):
+            self.end(consent.id)
 
     def remove_client(self, client_id: str) -> None:
         """The client and all that was granted to it."""

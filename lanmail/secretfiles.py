@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from lanmail import atomic
@@ -64,9 +64,13 @@ def content(where: Paths, name: str) -> bytes | None:
 
 
 def drop(where: Paths, owner: str, key: Sequence[str] = ()) -> list[str]:
-    """Remove the secrets of a key and of all keys below it, which nothing in conf/ names any more. OSError."""
+    """Remove the secrets of a key and of all keys below it, which nothing in conf/ names any more. OSError.
+
+    Without a key all of the owner.
+    """
     named = name_of(owner, key)
-    found = [one for one in _names(where) if one == named or one.startswith(f"{named}.")]
+    beginnings = (f"{named}.",) if key else (f"{named}.", BY_COMMAND.format(owner))
+    found = [one for one in _names(where) if one == named or one.startswith(beginnings)]
     gone = [one for one in found if not _is_named(where, one)]
     for one in gone:
         (where.secrets / one).unlink(missing_ok=True)
@@ -75,8 +79,8 @@ def drop(where: Paths, owner: str, key: Sequence[str] = ()) -> list[str]:
     return gone
 
 
-def move(where: Paths, owner: str, new: str) -> dict[str, str]:
-    """Copy all files of an owner under the name of another: old reference → new one. OSError.
+def move(where: Paths, owner: str, new: str, named: Collection[str]) -> dict[str, str]:
+    """Copy the files of an owner that are `named` (references) for another: old reference → new one. OSError.
 
     The old files stay until `drop`: who reads the old reference at this moment still finds its secret.
     """
@@ -84,7 +88,8 @@ def move(where: Paths, owner: str, new: str) -> dict[str, str]:
     for one in list(_names(where)):
         for before, after in ((f"{_part(owner)}.", f"{_part(new)}."),
                               (BY_COMMAND.format(owner), BY_COMMAND.format(new))):
-            if one.startswith(before) and (data := content(where, one)) is not None:
+            if (one.startswith(before) and f"file:secrets/{one}" in named
+                    and (data := content(where, one)) is not None):
                 put(where, after + one.removeprefix(before), data)
                 moved[f"file:secrets/{one}"] = f"file:secrets/{after}{one.removeprefix(before)}"
     return moved

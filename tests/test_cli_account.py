@@ -138,6 +138,29 @@ def test_postmaster_is_exactly_one(run: Run, office: paths.Paths) -> None:
     assert marked == ["meier"]
 
 
+def test_rename(run: Run, office: paths.Paths) -> None:
+    run("account", "add", "meier")
+    run("alias", "add", "info", "meier")
+    (office.maildirs / "meier/new/1.a").write_text("x")
+    said = run("account", "rename", "Meier", "weber").stdout
+    assert said.startswith("account meier is weber now: weber@office.lan\n")
+    assert "aliases.toml names it anew" in said
+    assert (office.maildirs / "weber/new/1.a").exists()
+    assert "there is no account 'meier'" in run("account", "rename", "meier", "x", code=os.EX_DATAERR).stderr
+    run("account", "rename", "weber", "schmidt", "--no-alias")
+    assert "weber" not in office.aliases.read_text()
+
+
+def test_remove_into_the_archive(run: Run, office: paths.Paths) -> None:
+    run("account", "add", "meier")
+    run("account", "add", "schmidt")
+    (office.maildirs / "schmidt/new/1.a").write_text("Subject: x\n\nx\n")
+    said = run("account", "remove", "schmidt", "--archive-mail").stdout
+    assert "mail on its way into the archive, and deleted" in said
+    assert len(list((office.spool / "archive/new").iterdir())) == 1
+    assert not (office.maildirs / "schmidt").exists()
+
+
 def test_remove_keeps_the_mail(run: Run, office: paths.Paths) -> None:
     run("account", "add", "meier")
     run("account", "add", "schmidt")

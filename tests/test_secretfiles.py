@@ -54,7 +54,7 @@ def test_what_is_still_named_stays(where: paths.Paths) -> None:
 
 def test_nothing_there(where: paths.Paths) -> None:
     assert secretfiles.drop(where, "meier") == []
-    assert secretfiles.move(where, "meier", "weber") == {}
+    assert secretfiles.move(where, "meier", "weber", ["file:secrets/meier.x"]) == {}
     assert secretfiles.content(where, "meier.x") is None
 
 
@@ -62,8 +62,10 @@ def test_another_owner(where: paths.Paths) -> None:
     secretfiles.write(where, "meier", ("outgoing", "password"), "1")
     secretfiles.put(where, "source-meier-gmx", b"2\n")
     secretfiles.write(where, "meier2", ("outgoing", "password"), "3")
-    assert secretfiles.move(where, "meier", "eva.w") == {
+    secretfiles.put(where, "source-meier-x-gmx", b"4\n")  # perhaps that of meier-x
+    named = ["file:secrets/meier.outgoing.password", "file:secrets/source-meier-gmx", "file:secrets/meier2.x"]
+    assert secretfiles.move(where, "meier", "eva.w", named) == {
         "file:secrets/meier.outgoing.password": secretfiles.reference("eva.w", ("outgoing", "password")),
         "file:secrets/source-meier-gmx": "file:secrets/source-eva.w-gmx"}
     assert secret.read("file:secrets/source-eva.w-gmx", where.conf).reveal() == "2"
-    assert len(held(where)) == 5
+    assert len(held(where)) == 6

@@ -87,13 +87,18 @@ def _values(names: tuple[str, ...]) -> list[str]:
     return found
 
 
+def is_id(text: str) -> bool:
+    """Whether a mail in the archive can have this id."""
+    return bool(_ID.fullmatch(text)) and len(text.encode("utf-8", "replace")) <= _LONGEST_NAME
+
+
 def facts(head: envelope.Envelope) -> Facts:
     """What the origin says. ValueError when it is none of an entry for the archive."""
     said = head.origin
     if said is None or said.kind != KIND:
         raise ValueError("it does not come from deliver or relay: X-Origin is not that of an entry for the archive")
     form, mail_id = said.get("form"), unquote(said.get("id") or "")
-    if form not in (ACCEPTED, SENT) or not _ID.fullmatch(mail_id) or len(mail_id.encode()) > _LONGEST_NAME:
+    if form not in (ACCEPTED, SENT) or not is_id(mail_id):
         raise ValueError("X-Origin names no id, or no form that there is")
     receivers = tuple(sorted({name for key, value in said.fields if key == "receivers" for name in value.split(",")}))
     return Facts(mail_id, form, said.get("submitter") or "", receivers, said.get("how") or "")

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from lanmail import config, enrolment, naming, passwords, schema, units
+from lanmail import config, enrolment, naming, passwords, renaming, schema, units
 from lanmail.accounts import Directory
+from lanmail.address import Address
 from lanmail.cli import command, values
 from lanmail.errors import ConfigError
 from lanmail.paths import Paths
@@ -186,13 +187,35 @@ def _short(text: str) -> str:
     return text if len(text) <= 100 else f"{text[:99]}…"
 
 
+@account.command(short_help="Give an account another name.")
+@click.argument("name")
+@click.argument("new", metavar="NEW-NAME")
+@click.option("--no-alias", is_flag=True, help="Mail to the old name is refused from then on.")
+@command.rooted
+def rename(where: Paths, name: str, new: str, no_alias: bool) -> None:
+    """Give an account another name: its mail, settings and rights move, and what names it names it anew.
+
+    Groups, aliases, forwards, team mailboxes and API keys are changed. The old name becomes an alias, so that mail to
+    it still arrives; mail programs have to log in with the new one. What was archived stays under the old name.
+    """
+    loaded = command.settings_of(where)
+    try:
+        told = renaming.rename(where, loaded, name.lower(), new, alias=not no_alias)
+    except enrolment.Refused as error:
+        command.fail(str(error), os.EX_DATAERR)
+    click.echo(f"account {name.lower()} is {new.lower()} now: {', '.join(enrolment.addresses(loaded, new.lower()))}")
+    for line in told:
+        click.echo(f"  {line}")
+
+
 @account.command(short_help="Remove an account, with its mail or without.")
 @click.argument("name")
 @click.option("--delete-mail", is_flag=True, help="Delete the Maildir, too.")
+@click.option("--archive-mail", is_flag=True, help="Put its mail into the archive, then delete the Maildir.")
 @click.option("--force", is_flag=True, help="Remove even the postmaster.")
 @command.rooted
-def remove(where: Paths, name: str, delete_mail: bool, force: bool) -> None:
-    """Remove an account; its mail stays unless --delete-mail is given."""
+def remove(where: Paths, name: str, delete_mail: bool, archive_mail: bool, force: bool) -> None:
+    """Remove an account; its mail stays unless --delete-mail or --archive-mail is given."""
     path = existing(where, name)
     if enrolment.is_postmaster(path) and not force:
         command.fail(
@@ -201,12 +224,14 @@ def remove(where: Paths, name: str, delete_mail: bool, force: bool) -> None:
             os.EX_DATAERR,
         )
     there = (where.maildirs / path.stem).is_dir()
-    maildir = enrolment.remove(where, path.stem, delete_mail=delete_mail)
+    into = Address(path.stem, command.settings_of(where).server.domain) if archive_mail else None
+    maildir = enrolment.remove(where, path.stem, delete_mail=delete_mail, archived_as=into)
     click.echo(f"account {path.stem} removed")
     for line in naming.left(where, path.stem):
         click.echo(line)
     if there:
-        click.echo(f"mail deleted: {maildir}" if delete_mail else f"its mail stays in {maildir}")
+        told = "mail on its way into the archive, and deleted" if archive_mail else "mail deleted"
+        click.echo(f"{told}: {maildir}" if delete_mail or archive_mail else f"its mail stays in {maildir}")
 
 
 def read_password() -> str:

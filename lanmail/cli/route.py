@@ -6,10 +6,9 @@ from typing import Any
 
 import click
 
-from lanmail import accounts, address, outgoing, rewriting, transports
+from lanmail import accounts, address, transports, wayout
 from lanmail.cli import command
 from lanmail.errors import MailError
-from lanmail.outgoing import Outgoing
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 
@@ -55,55 +54,20 @@ def test(where: Paths, recipient: str, name: str | None, dry: bool, as_json: boo
 def _outside(where: Paths, loaded: Settings, directory: accounts.Directory, to: address.Address, name: str | None,
              report: "_Report", *, dry: bool) -> None:
     account = directory.account(name) if name is not None else None
-    way = outgoing.of(loaded.outgoing, account.outgoing if account is not None else None)
-    own = account is not None and bool(outgoing.given(account.outgoing)) if account is not None else False
-    report.put("settings of", name if own else "outgoing in lanmail.toml")
-    if account is not None and account.deny_internet:
-        report.end(f"521 5.7.1 User <{to}> not local; no forwarding address (deny_internet)", good=False)
-    report.put("transport", way.transport)
-    report.put("destination", outgoing.destination(way, to.domain))
-    for key, text in _changes(way, loaded, account is not None):
+    found = wayout.look(loaded, account, to)
+    report.put("settings of", name if found.own else "outgoing in lanmail.toml")
+    if found.denied:
+        report.end(found.denied, good=False)
+    report.put("transport", found.way.transport)
+    report.put("destination", found.destination)
+    for key, text in wayout.changes(found.way, loaded, account is not None):
         report.put(key, text)
     if dry:
         return
-    house = transports.House(where, lambda: loaded, report.step)
     try:
-        asyncio.run(_probe(house, way, name, to.domain, report))
+        asyncio.run(wayout.probe(transports.House(where, lambda: loaded, report.step), found, report.step))
     except MailError as error:
         report.end(str(error), good=False)
-
-
-async def _probe(house: transports.House, way: Outgoing, name: str | None, domain: str, report: "_Report") -> None:
-    transport = transports.make(way.transport, house)
-    try:
-        if way.transport == "mx":
-            await transport.probe(way, name, report.step, domain)  # type: ignore[call-arg]
-        else:
-            await transport.probe(way, name, report.step)
-    finally:
-        await transport.close()
-
-
-def _changes(way: Outgoing, loaded: Settings, ours: bool) -> list[tuple[str, str]]:
-    """What else happens to the mail."""
-    found = []
-    if way.overwrite_sender:
-        found.append(("sender", f"overwritten: {way.overwrite_sender}"))
-    if ours and way.smime.sign:
-        found.append(("S/MIME", f"signed with {way.smime.certificate}"))
-    if ours and way.smime.encrypt != "never":
-        found.append(("encrypted", f"{way.smime.encrypt} (conf/{rewriting.CERTIFICATES})"))
-    if loaded.dkim.keys:
-        found.append(("DKIM", "signed when From is in " + ", ".join(sorted({one.domain for one in loaded.dkim.keys}))))
-    if way.max_size:
-        found.append(("largest mail", f"{way.max_size} octets"))
-    if way.max_recipients:
-        found.append(("recipients", f"at most {way.max_recipients} a mail"))
-    if way.rate:
-        found.append(("rate", f"{way.rate} mails an hour"))
-    if way.hold:
-        found.append(("held back", f"{way.hold:g} s"))
-    return found
 
 
 class _Report:
