@@ -169,6 +169,12 @@ def check(paths: Paths, read: LoadAccount = load_account) -> list[Problem]:
     return list(dict.fromkeys(problems))
 
 
+def account_problems(paths: Paths, loaded: Settings, name: str) -> list[Problem]:
+    """What one account says that will not come true, though its file is well-formed. ConfigError."""
+    found = {name: load_account(paths.accounts / f"{name}.toml", loaded.account_defaults)}
+    return [*_einvoice_problems(paths, found), *_forward_problems(paths, loaded, found)]
+
+
 def _account_file_problems(path: Path) -> Iterator[Problem]:
     reason = names.account_problem(path.stem)
     if reason:

@@ -45,13 +45,21 @@ class Directory(accounts.Directory):
         with self._turn:
             return super().group(name)
 
-    def members(self, name: str) -> membership.Membership:
-        with self._turn:
-            return super().members(name)
-
     def groups(self) -> tuple[str, ...]:
         with self._turn:
             return super().groups()
+
+    def holds(self, name: str, account: Account) -> bool:
+        with self._turn:
+            return super().holds(name, account)
+
+    def valid_name(self, name: str) -> str | None:
+        with self._turn:
+            return super().valid_name(name)
+
+    def members(self, name: str) -> membership.Membership:
+        with self._turn:
+            return super().members(name)
 
     def people(self) -> Iterator[str]:
         with self._turn:

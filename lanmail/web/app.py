@@ -46,6 +46,7 @@ from lanmail.web.pages import settings as settings_pages
 from lanmail.web.pages import status as status_page
 from lanmail.web.pages import trace as trace_pages
 from lanmail.web.pages.frame import handlers
+from lanmail.web.pages.office import PAGES as OFFICE
 
 NOUNS = (  # of the API; their methods are in its table by now
     accounts,
@@ -67,6 +68,7 @@ NOUNS = (  # of the API; their methods are in its table by now
     archivecare_api,
 )
 PAGES = (
+    *OFFICE,
     account,
     apps,
     changes_pages,

@@ -1,18 +1,24 @@
-"""account.*: who has a mailbox here, and with which settings.
+"""account.get, create, modify, delete, password, verify: who has a mailbox here, and with which settings.
 
 Settings are those of conf/accounts/NAME.toml, sections as objects: {"forward": {"to": ["eva@example.org"]}}. null takes
 a setting away, so that the default counts again. Passwords go in and never come out.
 """
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from lanmail import conffile, config, enrolment, sasl, schema
+from lanmail import conffile, config, enrolment, forwards, renaming, sasl, schema, units
+from lanmail.address import Address
 from lanmail.errors import ConfigError, MailError
 from lanmail.settings import Account
+from lanmail.web.api import secrets
 from lanmail.web.api.frame import Call, Params, Refused, method
+from lanmail.web.api.ownrules import path_of
 
 Name = Field(min_length=1, max_length=200)
 _SECRET = {"password", "scram"}
@@ -25,18 +31,11 @@ class Named(Params):
     name: str = Name
 
 
-class Page(Params):
-    """A page of the list."""
-
-    offset: int = Field(0, ge=0, le=10_000_000)
-    limit: int = Field(100, ge=1, le=500)
-
-
 class New(Params):
     """A new account."""
 
     name: str = Name
-    password: str = Field(min_length=1, max_length=1024)
+    password: str | None = Field(None, min_length=1, max_length=1024, description="only a team mailbox needs none")
     settings: dict[str, Any] = Field(default_factory=dict, max_length=100)
 
 
@@ -44,15 +43,17 @@ class Changed(Params):
     """Settings to be changed; the others stay."""
 
     name: str = Name
-    settings: dict[str, Any] = Field(max_length=100)
+    settings: dict[str, Any] = Field(default_factory=dict, max_length=100)
     if_version: str | None = Field(None, max_length=64, description="refused with conflict if it has another by now")
+    new_name: str | None = Field(None, min_length=1, max_length=200, description="another name, to which all moves")
+    alias: bool = Field(True, description="with new_name: mail to the old name still arrives")
 
 
 class Removed(Params):
     """An account, and what becomes of its mail."""
 
     name: str = Name
-    mail: Literal["keep", "delete"] = "keep"
+    mail: Literal["keep", "delete", "archive"] = "keep"
     force: bool = Field(False, description="even the postmaster")
 
 
@@ -71,56 +72,60 @@ class Login(Params):
     password: str = Field(max_length=1024)
 
 
-def _path(call: Call, name: str) -> Path:
-    call.only(name)
-    path = enrolment.find(call.house.paths, name)
-    if path is None:
-        raise Refused("not_found", f"there is no account {name[:100]!r}", "name")
-    return path
-
-
-def _known(call: Call, path: Path) -> dict[str, Any]:
+def known(call: Call, path: Path, *, around: bool = True) -> dict[str, Any]:
+    """What callers see of an account. "own" settings stand in its file; `around`: what else concerns it."""
     loaded = call.house.settings()
-    known: dict[str, Any] = {"name": path.stem, "addresses": enrolment.addresses(loaded, path.stem)}
+    shown: dict[str, Any] = {"name": path.stem, "addresses": enrolment.addresses(loaded, path.stem)}
     try:
-        read = config.load_account(path, loaded.account_defaults)
+        document = conffile.read(path)
+        read = config.account(document, loaded.account_defaults)
+        more = _around(call, read) if around else {}
     except ConfigError as error:
-        return known | {"problem": str(error), "version": conffile.version(path)}
-    return known | {"settings": read.model_dump(mode="json", exclude=_SECRET), "password": None,
-                    "password_set": bool(read.password), "version": conffile.version(path)}
+        return shown | {"problem": str(error), "version": conffile.version(path)}
+    return shown | more | {"settings": read.model_dump(mode="json", exclude=_SECRET), "password": None,
+                           "password_set": bool(read.password), "own": sorted(set(own_keys(document.data)) - _SECRET),
+                           "version": conffile.version(path)}
 
 
-@method("account.list", Page, needs="read", reads=True)
-def list_(call: Call, given: Page) -> dict[str, Any]:
-    """All accounts with their settings, by name."""
-    paths = list(config.account_files(call.house.paths))
-    return {"total": len(paths),
-            "accounts": [_known(call, path) for path in paths[given.offset : given.offset + given.limit]]}
+def _around(call: Call, account: Account) -> dict[str, Any]:
+    """Aliases and groups, and what is written well and will not work."""
+    paths, loaded, directory = call.house.paths, call.house.settings(), call.house.directory
+    return {"aliases": enrolment.aliases_of(paths, loaded, account.name),
+            "member_of": [one for one in directory.groups() if directory.holds(one, account)],
+            "warnings": [one.text for one in config.account_problems(paths, loaded, account.name)]}
 
 
-@method("account.exists", Named, needs="read", reads=True)
-def exists(call: Call, given: Named) -> dict[str, Any]:
-    """Whether there is such an account."""
-    return {"exists": enrolment.find(call.house.paths, given.name) is not None}
+def own_keys(data: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[str]:
+    """The dotted keys that stand in a file."""
+    for key, value in data.items():
+        if isinstance(value, dict) and schema.section(Account, (*above, key)) is not None:
+            yield from own_keys(value, (*above, key))
+        else:
+            yield ".".join((*above, key))
 
 
 @method("account.get", Named, needs="self", reads=True)
 def get(call: Call, given: Named) -> dict[str, Any]:
-    """One account: its addresses, settings and version."""
-    return _known(call, _path(call, given.name))
+    """One account: its addresses, aliases and groups, settings and version."""
+    return known(call, path_of(call, given.name))
 
 
 @method("account.create", New)
 def create(call: Call, given: New) -> dict[str, Any]:
     """Make an account and its Maildir. The first one becomes postmaster."""
     house = call.house
-    changes = _flat(given.settings)
+    if given.password is None and given.settings.get("shared") is not True:
+        raise Refused("invalid_field", "password: must be given; only a team mailbox (shared) needs none", "password")
+    if enrolment.find(house.paths, given.name) is not None:
+        raise Refused("exists", f"there is an account {given.name!r} already", "name")
+    reason = house.directory.valid_name(given.name)
+    if reason:
+        raise Refused("invalid_field", reason, "name")
+    changes = flat(secrets.stored(call, given.name.lower(), given.settings))
     postmaster = changes.pop(("postmaster",), False) is True
     _may_set(changes)
-    if house.directory.account(given.name) is not None:
-        raise Refused("exists", f"there is an account {given.name!r} already", "name")
     try:
-        name = enrolment.create(house.paths, house.settings(), given.name, {}, given.password)
+        name = enrolment.create(house.paths, house.settings(), given.name, {}, given.password or "")
     except enrolment.Refused as error:
         there = enrolment.find(house.paths, given.name) is not None  # somebody else was faster
         raise Refused("exists" if there else "invalid_field", str(error), "name") from None
@@ -133,37 +138,52 @@ def create(call: Call, given: New) -> dict[str, Any]:
         raise
     if postmaster or not enrolment.others(house.paths, house.settings(), name):
         enrolment.make_postmaster(house.paths, name)
-    return _known(call, path)
+    return known(call, path)
 
 
 @method("account.modify", Changed)
 def modify(call: Call, given: Changed) -> dict[str, Any]:
-    """Change settings of an account; all of them or, if one is wrong, none."""
-    path = _path(call, given.name)
-    changes = _flat(given.settings)
+    """Change settings of an account; all of them or, if one is wrong, none. With `new_name`, rename it."""
+    path = path_of(call, given.name)
+    _check_forwards(call, path, given.settings)
+    changes = flat(secrets.stored(call, path.stem, given.settings))
     moved = changes.pop(("postmaster",), None) if changes.get(("postmaster",)) is True else None
     _may_set(changes)
     if changes or given.if_version is not None:
         config.edit(path, changes, version=given.if_version)
     if moved:
         enrolment.make_postmaster(call.house.paths, path.stem)
-    return _known(call, path)
+    if given.new_name is not None and given.new_name.lower() != path.stem:
+        path = _rename(call, path.stem, given)
+    return known(call, path)
+
+
+def _rename(call: Call, name: str, given: Changed) -> Path:
+    house, new = call.house, given.new_name or ""
+    if enrolment.find(house.paths, new) is not None:
+        raise Refused("exists", f"there is an account {new!r} already", "new_name")
+    try:
+        renaming.rename(house.paths, house.settings(), name, new, alias=given.alias)
+    except enrolment.Refused as error:
+        raise Refused("invalid_field", str(error), "new_name") from None
+    return enrolment.file_of(house.paths, new.lower())
 
 
 @method("account.delete", Removed)
 def delete(call: Call, given: Removed) -> dict[str, Any]:
-    """Remove an account; its mail stays unless mail is "delete"."""
-    path = _path(call, given.name)
+    """Remove an account; its mail stays, or it is deleted for ever, or after it went into the archive."""
+    path = path_of(call, given.name)
     if enrolment.is_postmaster(path) and not given.force:
         raise Refused("refused_by_rule", f"{path.stem} is the postmaster; make another one, or use force", "name")
-    enrolment.remove(call.house.paths, path.stem, delete_mail=given.mail == "delete")
+    into = Address(path.stem, call.house.settings().server.domain) if given.mail == "archive" else None
+    enrolment.remove(call.house.paths, path.stem, delete_mail=given.mail == "delete", archived_as=into)
     return {"name": path.stem, "mail": given.mail}
 
 
 @method("account.password", Passworded, needs="self", always=True)
 def password(call: Call, given: Passworded) -> dict[str, Any]:
     """Change a password. An account that changes its own must give the old one, too."""
-    path = _path(call, given.name)
+    path = path_of(call, given.name)
     if call.caller.account is not None and len(given.password) < LEAST:
         raise Refused("invalid_field", f"a password has at least {LEAST} characters", "password")
     if call.caller.account is not None and not _is_right(call, path.stem, given.old or ""):
@@ -175,7 +195,7 @@ def password(call: Call, given: Passworded) -> dict[str, Any]:
 @method("account.verify", Login)
 def verify(call: Call, given: Login) -> dict[str, Any]:
     """Whether this is the password of the account. Counts as a log-in: too many wrong ones have to wait."""
-    path = _path(call, given.name)
+    path = path_of(call, given.name)
     return {"name": path.stem, "right": _is_right(call, path.stem, given.password)}
 
 
@@ -191,16 +211,36 @@ def _is_right(call: Call, name: str, given: str) -> bool:
         raise Refused("busy", error.text) from None
 
 
-def _flat(settings: dict[str, Any], above: tuple[str, ...] = ()) -> dict[str | tuple[str, ...], Any]:
+def flat(settings: dict[str, Any], above: tuple[str, ...] = ()) -> dict[str | tuple[str, ...], Any]:
     """Settings as config.edit takes them: {("forward", "to"): […]}. Sections are objects, everything else a value."""
     found: dict[str | tuple[str, ...], Any] = {}
     for key, value in settings.items():
         inner = schema.section(Account, (*above, key))
         if isinstance(value, dict) and inner is not None:
-            found |= _flat(value, (*above, key))
+            found |= flat(value, (*above, key))
         else:
             found[*above, key] = value
     return found
+
+
+_FORWARDS = (("forward", "to"), ("autoresponder", "forward"), ("einvoice", "forward"), ("einvoice", "other_forward"))
+
+
+def _check_forwards(call: Call, path: Path, settings: dict[str, Any]) -> None:
+    """Targets that are new must lead somewhere."""
+    account = config.load_account(path, call.house.settings().account_defaults)
+    for section, key in _FORWARDS:
+        inner = settings.get(section)
+        if isinstance(inner, dict) and inner.get(key) != getattr(getattr(account, section), key):
+            _check_targets(call, account, inner.get(key), f"{section}.{key}")
+
+
+def _check_targets(call: Call, account: Account, given: Any, field: str) -> None:
+    with contextlib.suppress(ValueError):  # what cannot be read is told when the file is checked
+        for target in units.forward_list(given or []):
+            refused = forwards.refusal(call.house.directory, account, units.forward_to(target))
+            if refused is not None:
+                raise Refused("not_found" if refused[1] == os.EX_NOUSER else "refused_by_rule", refused[0], field)
 
 
 def _may_set(changes: dict[str | tuple[str, ...], Any]) -> None:
