@@ -20,10 +20,11 @@ from lanmail import certificates, counterfile, incoming, programs, spool
 from lanmail.accounts import Directory
 from lanmail.counterfile import Slot
 from lanmail.errors import Temporary
+from lanmail.incoming import Source
 from lanmail.metrics import Key
 from lanmail.oauth import health as oauth
 from lanmail.paths import SPOOLS, Paths
-from lanmail.settings import Settings
+from lanmail.settings import Account, Settings
 from lanmail.sources import health, status
 
 FRESH = 5.0  # seconds that a look is good for
@@ -99,6 +100,7 @@ class Observer:
         self.paths, self.settings, self.directory = paths, settings, directory
         self._turn = threading.Lock()
         self._seen: Condition | None = None
+        self._sources: dict[str, tuple[Account, Settings, dict[str, Source]]] = {}  # what holds, of whom, said by what
 
     def now(self, fresh: float = FRESH) -> Condition:
         """How everything is. Blocks for some milliseconds, longer with many waiting mails."""
@@ -131,10 +133,19 @@ class Observer:
             except Temporary:
                 broken.append(name)
                 continue
-            for source, own in sorted(account.sources.items()) if account else ():
+            for source, holds in self._of(account, loaded).items() if account else ():
                 known = status.load(self.paths, name, source)
-                found.append(Mailbox(name, source, health.of(incoming.of(loaded.incoming, own), known, now), known))
+                found.append(Mailbox(name, source, health.of(holds, known, now), known))
         return found, broken
+
+    def _of(self, account: Account, loaded: Settings) -> dict[str, Source]:
+        """The sources of an account with all defaults, kept as long as neither changes."""
+        kept = self._sources.get(account.name)
+        if kept is None or kept[0] is not account or kept[1] is not loaded:
+            kept = account, loaded, {name: incoming.of(loaded.incoming, own)
+                                     for name, own in sorted(account.sources.items())}
+            self._sources[account.name] = kept
+        return kept[2]
 
 
 def _programs(slots: tuple[Slot, ...], loaded: Settings) -> Iterator[Running]:
