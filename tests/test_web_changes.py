@@ -89,6 +89,7 @@ async def test_the_log_on_a_page(web: webserver.Web) -> None:
     assert [one.text_content().strip() for one in page.tree.xpath("//tbody/tr/td[3]")] == ["deferred", "accepted"]
     assert "svg onload" in page.words
     assert "<svg" not in page.text
+    assert "/admin/trace?q=17.M1" in page.links()
     page = await browser.go("/admin/log?search=17.M1&level=warning&program=relay")
     assert len(page.tree.findall(".//tbody/tr")) == 1
     assert "No line fits." in (await browser.go("/admin/log?search=nix-da")).words
