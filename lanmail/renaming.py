@@ -22,6 +22,7 @@ import filelock
 from lanmail import acl, apikeys, atomic, conffile, config, enrolment, grants, indexes, secretfiles, units
 from lanmail.accounts import Directory
 from lanmail.errors import ConfigError
+from lanmail.oauth import owners
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 from lanmail.sources import place
@@ -123,6 +124,7 @@ class _Work:
         self._move(fetched / place.safe(self.old), fetched / place.safe(self.new))
         indexes.Indexes(self.where.indexes).forget(self.old)  # filled again under the new name
         grants.Register(self.where.state).move(self.old, self.new)
+        owners.move(self.where, self.old, self.new)
 
     def _move(self, source: Path, target: Path) -> None:
         with contextlib.suppress(FileNotFoundError, FileExistsError):

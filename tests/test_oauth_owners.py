@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import config, enrolment, paths
+from lanmail import config, enrolment, paths, renaming
 from lanmail.oauth import owners, store
 from lanmail.oauth.store import Store
 from lanmail.secret import Secret
@@ -69,3 +69,10 @@ def test_another_name(where: paths.Paths) -> None:
     assert found is not None
     assert (found.account, found.refresh.reveal()) == ("weber", "refresh")
     assert owners.move(where, "meier", "weber") == []
+
+
+def test_an_account_with_another_name_keeps_its_log_ins(where: paths.Paths) -> None:
+    renaming.rename(where, config.load(where), "meier", "weber")
+    found = record(where)
+    assert found is not None
+    assert found.account == "weber"
