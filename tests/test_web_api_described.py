@@ -17,10 +17,11 @@ from tests import browsing, webserver
 from tests.browser import serving
 
 COMMAND = Path(sys.executable).with_name("schemathesis")
-# A run of all tests tries the edges of each parameter, `make fuzz` random values and methods one after another, too.
-WAYS = ["--phases", "coverage"]
+# GET goes the same way with the same models. A run of all tests tries the edges of each parameter, `make fuzz` random
+# values and methods one after another, too.
+WAYS = ["--include-method", "POST", "--phases", "coverage"]
 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz":
-    WAYS = ["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "100"]
+    WAYS = ["--include-method", "POST", "--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "100"]
 # Settings may be wrong and names unknown although they fit the schema.
 FILLS = {"settings": {}, "password": "x", "id": "1.x", "address": "chef@office.lan"}
 NOT_TRUE = "positive_data_acceptance"

@@ -119,6 +119,8 @@ def create(call: Call, given: New) -> dict[str, Any]:
     keys = {key: value for key, value in keys.items() if value is not None}
     try:
         if given.metadata:
+            if not given.metadata.startswith(("https://", "http://")):
+                raise Refused("invalid_field", "metadata: must be a URL like https://login.example", "metadata")
             keys = registry.described(given.metadata) | keys
         app = registry.create(call.house.paths, given.name, keys, typed)
     except registry.Refused as error:
