@@ -161,3 +161,15 @@ async def test_two_at_the_same_time_and_who_may(web: webserver.Web) -> None:
     assert (await other.go("/admin/settings/log")).status == 403
     assert (await other.post("/admin/settings/log", {"form": token, "log.keep_days": "1"},
                              headers={"Origin": web.url})).status == 403
+
+
+async def test_many_problems_are_counted(web: webserver.Web) -> None:
+    for number in range(60):
+        path = web.paths.accounts / f"x{number}.toml"
+        path.write_text("nothing = 1\n")
+        path.chmod(0o640)
+    browser = Browser(web)
+    await browser.login("chef")
+    page = await browser.go("/admin/settings")
+    assert page.text.count("unknown key") == 50
+    assert "And more: in all 60." in page.words
