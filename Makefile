@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 VENV := .venv/bin
 LOCKS := requirements.lock requirements-dev.lock
-WORKERS ?= 2
+WORKERS ?= 3
 
 .PHONY: run test check lint venv lock docs bench crash fuzz suites install clean
 .SUFFIXES:

@@ -3,6 +3,7 @@
 import re
 import socket
 import threading
+import time
 
 from lanmail.sms import gsm7
 
@@ -18,6 +19,12 @@ class Modem:
         self.port = self._server.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
+
+    def wait(self, count: int) -> None:
+        """Until so many messages have come, or half a minute."""
+        end = time.monotonic() + 30
+        while len(self.sent) < count and time.monotonic() < end:
+            time.sleep(0.05)
 
     def close(self) -> None:
         self._server.shutdown(socket.SHUT_RDWR)

@@ -41,6 +41,7 @@ def test_smstools_sends_what_was_meant_in_one_message_each(tmp_path) -> None:
                           stderr=subprocess.DEVNULL) as process:
         try:
             finished(tmp_path / "sent", len(TEXTS), process)
+            phone.wait(len(TEXTS))
         finally:
             process.terminate()
             process.wait(30)

@@ -37,7 +37,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "group.add_member": {"name": "verkauf", "members": ["chef"]},
     "group.delete": {"name": "verkauf"},
     "config.set": {"settings": {"server": {"hostname": "mail.office.lan"}}},
-    "alias.create": {"address": "info", "targets": ["meier"]},
+    "alias.create": {"address": "info", "to": ["meier"]},
 }
 SEVERAL = {  # more than one file: every state in between must be sound, and the call can be made again
     "account.create": {"name": "neu", "password": "ein gutes Passwort"},
