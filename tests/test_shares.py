@@ -57,6 +57,7 @@ def test_an_account_that_comes_while_somebody_looks_is_in_the_index(
 
 def test_an_account_file_that_is_still_empty_is_read_again(where: paths.Paths, index: shares.Shares) -> None:
     account(where, "info", "")
+    age(where, 0)
     index.rebuild()
     assert index.account("info") is None
     account(where, "info", 'shared = true\nmembers = ["meier"]\n')

@@ -120,15 +120,14 @@ def create(call: Call, given: New) -> dict[str, Any]:
         raise Refused("exists", f"there is an account {given.name!r} already", "name")
     reason = house.directory.valid_name(given.name)
     if reason:
-        raise Refused("invalid_field", reason, "name")
+        raise Refused(_taken(call, given.name), reason, "name")
     changes = flat(secrets.stored(call, given.name.lower(), given.settings))
     postmaster = changes.pop(("postmaster",), False) is True
     _may_set(changes)
     try:
         name = enrolment.create(house.paths, house.settings(), given.name, {}, given.password or "")
     except enrolment.Refused as error:
-        there = enrolment.find(house.paths, given.name) is not None  # somebody else was faster
-        raise Refused("exists" if there else "invalid_field", str(error), "name") from None
+        raise Refused(_taken(call, given.name), str(error), "name") from None
     path = enrolment.file_of(house.paths, name)
     try:
         if changes:
@@ -139,6 +138,11 @@ def create(call: Call, given: New) -> dict[str, Any]:
     if postmaster or not enrolment.others(house.paths, house.settings(), name):
         enrolment.make_postmaster(house.paths, name)
     return known(call, path)
+
+
+def _taken(call: Call, name: str) -> str:
+    """Why an account could not be made: somebody else was faster, or it may not be called that."""
+    return "exists" if enrolment.find(call.house.paths, name) is not None else "invalid_field"
 
 
 @method("account.modify", Changed)
