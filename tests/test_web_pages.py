@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lanmail import config, passwords
+from lanmail.web import sessions
 from tests import browsing, webserver
 from tests.browsing import PASSWORD, Browser
 
@@ -195,6 +196,27 @@ async def test_a_name_of_a_person_is_text(tmp_path: Path) -> None:
         page = await Browser(web).login()
         assert name in page.tree.find_class("who")[0].text_content()
         assert "<svg" not in page.text
+
+
+async def test_a_long_note_is_shown_once_and_ends_no_session(web: webserver.Web) -> None:
+    """It lay in the session's file, which then was too large to be read."""
+    browser = Browser(web)
+    await browser.login()
+    store, word = sessions.Store(web.paths), browser.session.cookies["lanmail"]
+    store.note(word, "ü" * 3000)
+    page = await browser.go("/my/account")
+    assert page.note.startswith("üüü")
+    assert (await browser.go("/my/account")).note == ""
+
+
+async def test_a_note_for_a_session_that_ended_brings_it_not_back(web: webserver.Web) -> None:
+    browser = Browser(web)
+    await browser.login()
+    store, word = sessions.Store(web.paths), browser.session.cookies["lanmail"]
+    await browser.post("/logout", {"form": await browser.token()})
+    store.note(word, "done")
+    browser.session.cookies.set("lanmail", word)
+    assert (await browser.go("/my/account")).title == "Log in"
 
 
 async def test_a_page_that_is_not_there(web: webserver.Web) -> None:

@@ -58,9 +58,8 @@ def _back(request: Request, done: Wish, tongue: str) -> Response:
     """To the page where it was begun, which says that it is done."""
     house: House = request.app.state.house
     kept, word = sessions.Store(house.paths), request.cookies.get(cookie(request), "")
-    session = kept.find(word, house.settings())
-    if session is not None:
-        kept.note(word, session, f"Die Anmeldung für {done.address} ist erfolgt." if tongue == "de" else
+    if kept.find(word, house.settings()) is not None:
+        kept.note(word, f"Die Anmeldung für {done.address} ist erfolgt." if tongue == "de" else
                   f"You are logged in for {done.address}.")
     mine = done.by == done.account
     return RedirectResponse("/my/sources" if mine else f"/admin/accounts/{done.account}/sources", 303,

@@ -2,7 +2,8 @@
 
 The cookie has 32 random octets; the file has their SHA-256 as its name. A session ends by log-out, after
 httpd.session_idle without a page, after httpd.session in any case, and when the account is disabled, removed or gets
-another password. The file's time is that of the last page, noted at most once a minute.
+another password. The file's time is that of the last page, noted at most once a minute. What the next page shall say
+lies beside it in HASH.note, so that a page which is slow never writes a session anew that has ended meanwhile.
 """
 
 import contextlib
@@ -19,17 +20,17 @@ from lanmail.paths import Paths
 from lanmail.settings import Account, Settings
 
 _NOTED = 60.0
+_LIMIT = 4096  # octets of a file
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One log-in. `form` must come back with every form; `note` is shown on the next page."""
+    """One log-in. `form` must come back with every form."""
 
     account: str
     proof: str  # changes with the password
     began: float
     form: str
-    note: str = ""
 
 
 class Store:
@@ -50,7 +51,7 @@ class Store:
         """The session of a cookie, if it has not ended by time; it counts as used now."""
         path = self._path(word)
         try:
-            data = atomic.read(path, 4096)
+            data = atomic.read(path, _LIMIT)
             seen = path.stat().st_mtime
             found = Session(**json.loads(data))
         except (OSError, ValueError, TypeError):
@@ -64,20 +65,30 @@ class Store:
                 os.utime(path)
         return found
 
-    def note(self, word: str, session: Session, text: str) -> None:
-        """What the next page shall say once; "" takes it back."""
-        if session.note != text and self._path(word).exists():
-            self._write(word, replace(session, note=text))
+    def note(self, word: str, text: str) -> None:
+        """What the next page shall say, once."""
+        if text:
+            data = text.encode("utf-8", "replace")[:_LIMIT]
+            atomic.write(self._path(word, "note"), data, mode=0o600, durable=False)
 
-    def renew(self, word: str, session: Session, account: Account) -> Session:
+    def noted(self, word: str) -> str:
+        """What this page shall say; the next one will not."""
+        path = self._path(word, "note")
+        try:
+            text = atomic.read(path, _LIMIT).decode("utf-8", "ignore")
+            path.unlink()
+        except OSError:
+            return ""
+        return text
+
+    def renew(self, word: str, session: Session, account: Account) -> None:
         """The account changed its password in this very session, which goes on: all others of it end."""
-        renewed = replace(session, proof=proof(account))
-        self._write(word, renewed)
-        return renewed
+        self._write(word, replace(session, proof=proof(account)))
 
     def end(self, word: str) -> None:
         """Log out."""
-        self._path(word).unlink(missing_ok=True)
+        for kind in ("json", "note"):
+            self._path(word, kind).unlink(missing_ok=True)
 
     def sweep(self, settings: Settings) -> None:
         """Take away what has ended by time."""
@@ -90,8 +101,8 @@ class Store:
     def _write(self, word: str, session: Session) -> None:
         atomic.write(self._path(word), json.dumps(asdict(session)), mode=0o600, durable=False)
 
-    def _path(self, word: str) -> Path:
-        return self.directory / f"{hashlib.sha256(word.encode('utf-8', 'surrogateescape')).hexdigest()}.json"
+    def _path(self, word: str, kind: str = "json") -> Path:
+        return self.directory / f"{hashlib.sha256(word.encode('utf-8', 'surrogateescape')).hexdigest()}.{kind}"
 
 
 def proof(account: Account) -> str:

@@ -116,16 +116,14 @@ class Visit:
 
     def page(self, template: str, *, status: int = 200, **words: Any) -> HTMLResponse:
         """A page with the frame around it; templates know `visit`, `note` and what is given."""
-        note, store = self.session.note, sessions.Store(self.house.paths)
-        if note:
-            store.note(self.word, self.session, "")
+        note = sessions.Store(self.house.paths).noted(self.word)
         answer = views.page(self.request, template, status=status, visit=self, note=note, **words)
         answer.headers.update(POLICY)
         return answer
 
     def done(self, where: str, note: str = "") -> Response:
         """On to a page that shows the note, after a form was carried out."""
-        sessions.Store(self.house.paths).note(self.word, self.session, note[:1000])
+        sessions.Store(self.house.paths).note(self.word, note)
         return RedirectResponse(where, 303, POLICY)
 
 

@@ -1,7 +1,5 @@
 """/my/password: a new password for oneself."""
 
-from dataclasses import replace
-
 from fastapi import APIRouter
 from fastapi.responses import Response
 
@@ -31,7 +29,7 @@ def change(visit: Visitor, form: Form) -> Response:
         return _page(visit, refused.field or "", _problem(visit, refused))
     changed = visit.house.directory.account(visit.account)
     if changed is not None:
-        visit = replace(visit, session=sessions.Store(visit.house.paths).renew(visit.word, visit.session, changed))
+        sessions.Store(visit.house.paths).renew(visit.word, visit.session, changed)
     return visit.done("/my/password", visit.say("The password is changed.", "Das Passwort ist geändert."))
 
 
