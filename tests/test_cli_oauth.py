@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -329,7 +330,7 @@ def test_status_says_how_bad_it_is(run: Run, where: paths.Paths, provider: Provi
     assert "the password was changed" in said
     assert f"oauth login {EVA} --app test" in said
     signed_in(where, app)
-    run("app", "edit", "test", "client_secret_expires=" + time.strftime("%Y-%m-%d", time.localtime(time.time() + 9e5)))
+    run("app", "edit", "test", f"client_secret_expires={date.today() + timedelta(days=10)}")
     assert "in 10 days" in run("status", code=1).stdout
     run("app", "edit", "test", "client_secret_expires=2020-01-01")
     run("status", code=2)
