@@ -181,9 +181,11 @@ class Client:
             text = Message.of_bytes(eightbit.to_seven(text.read()))
         size = text.size + text.size // 40
         limit = self.features.get("SIZE", "").strip()
-        if limit.isdigit() and 0 < int(limit) < text.size:
-            raise Permanent(f"{self.target.host} takes no mail above {limit} octets; this one has {text.size}",
-                            552, "5.3.4")
+        if limit.isdigit() and 0 < int(limit) < size:  # the guess would not do, the mail may
+            size = sum(map(len, smtptext.plain(text))) if text.size <= int(limit) else text.size
+            if int(limit) < size:
+                raise Permanent(f"{self.target.host} takes no mail above {limit} octets; this one has {size}",
+                                552, "5.3.4")
         results: list[Result] = []
         mail, usable, utf8 = self._mail_from(job, size, ascii_only, results)
         waiting = usable
@@ -261,6 +263,9 @@ class Client:
             final = await self._chunks(text)
         elif content is None and final is not None and final.code == 354:
             final = await self._data(text)
+        elif content is None and final is not None and final.ok:  # it has nothing of the text yet
+            self.wire.fail("the server takes DATA for a whole mail")
+            final = Reply(451, (f"4.5.0 said {final.code} to DATA",))
         assert final is not None
         self._finish(accepted, final, results)
         return later

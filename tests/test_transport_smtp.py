@@ -278,6 +278,19 @@ async def test_too_large_for_the_server_bounces_unsent(tmp_path: Path) -> None:
     assert b"5.3.4" in root.queued()[0][1]
 
 
+@pytest.mark.parametrize(("lines", "fits"), [(99, True), (100, True), (101, False)])
+async def test_the_size_that_is_told_near_the_limit_is_the_true_one(tmp_path: Path, lines: int, fits: bool) -> None:
+    """A guess above the limit made the server refuse a mail that it would have taken."""
+    text = b"From: a@office.lan\n\n" + (b"x" * 98 + b"\n") * lines
+    limit = len(b"From: a@office.lan\r\n\r\n") + 100 * 100
+    async with Peer("PIPELINING", f"SIZE {limit}") as peer:
+        root = Root(tmp_path, smarthost(peer.port))
+        root.put("x@far.example", message=text)
+        assert await root.once() == os.EX_OK
+    assert [mail.params for mail in peer.taken] == [f"SIZE={len(text) + text.count(10)}"] * fits
+    assert len(root.queued()) == (not fits)
+
+
 async def test_connections_are_kept_for_the_next_mail(tmp_path: Path) -> None:
     async with Peer(*ALL) as peer:
         root = Root(tmp_path, smarthost(peer.port, "connections = 3"))
@@ -383,6 +396,18 @@ async def test_refused_at_any_step(tmp_path: Path, at: str, code: int) -> None:
     assert (root.waiting() == [entry_id]) is not (bounced or sent)
     assert len(peer.taken) == sent
     assert "\x1b" not in logged(root) + "".join(text.decode() for _, text in root.queued())
+
+
+@pytest.mark.parametrize("features", [(), ("PIPELINING",)])
+@pytest.mark.parametrize("code", [220, 250])
+async def test_a_yes_to_data_itself_is_none_to_the_mail(tmp_path: Path, code: int, features: tuple[str, ...]) -> None:
+    """Nothing of the text has gone out yet: who believed it lost the mail."""
+    async with Peer(*features, script={"DATA": f"{code} 2.0.0 ok"}) as peer:
+        root = Root(tmp_path, smarthost(peer.port))
+        entry_id = root.put("x@far.example")
+        assert await root.once() == os.EX_TEMPFAIL
+    assert root.waiting() == [entry_id]
+    assert not root.queued()
 
 
 async def test_keywords_with_line_ends_and_rubbish(tmp_path: Path) -> None:
