@@ -19,7 +19,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
-from lanmail import imaplogin, mutf7, printable, smtplogin, tlsclient, tunnel
+from lanmail import imaplogin, mutf7, printable, sequenceset, smtplogin, tlsclient, tunnel
 from lanmail.errors import Temporary
 from lanmail.imapwire import Broken, Response, Sink, Value, Wire
 
@@ -246,7 +246,7 @@ class Client:
 
     def fetch(self, uids: Iterable[int], items: str) -> str:
         """Ask for items of messages by UID; the tag."""
-        return self.send(f"UID FETCH {compact(uids)} ({items})")
+        return self.send(f"UID FETCH {sequenceset.text(sorted(uids))} ({items})")
 
     async def idle(self, seconds: float) -> None:
         """Wait for new messages in the open mailbox (`selected.grown`), at most so long (RFC 2177). Denied, Broken.
@@ -274,17 +274,6 @@ class Client:
             async with asyncio.timeout(3):
                 await self.command("LOGOUT")
         self.wire.close()
-
-
-def compact(uids: Iterable[int]) -> str:
-    """A set of numbers as IMAP writes it: `1:3,7`."""
-    parts: list[list[int]] = []
-    for uid in sorted(uids):
-        if parts and uid == parts[-1][1] + 1:
-            parts[-1][1] = uid
-        else:
-            parts.append([uid, uid])
-    return ",".join(str(first) if first == last else f"{first}:{last}" for first, last in parts)
 
 
 def _mailbox(values: Sequence[Value]) -> Mailbox | None:

@@ -1,6 +1,7 @@
 """The rules of the house that a reader would otherwise have to know: who imports whom, what stands where."""
 
 import ast
+import graphlib
 import os
 import re
 import shlex
@@ -46,9 +47,13 @@ def names(paths: list[Path]) -> list[str]:
     return [str(path.relative_to(HERE)) for path in paths]
 
 
-def imported(path: Path) -> Iterator[str]:
-    """The modules of ours that a file imports, as `spool` or `imap.wire`."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+def imported(path: Path, types: bool = True) -> Iterator[str]:
+    """The modules of ours that a file imports, as `spool` or `imap.wire`; those only for their types if wished."""
+    tree = ast.parse(path.read_bytes())
+    for node in tree.body if not types else ():
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name.startswith("lanmail."):
@@ -82,6 +87,16 @@ def test_imports_go_one_way(path: Path) -> None:
     importer = ".".join(path.relative_to(HERE / "lanmail").with_suffix("").parts)
     bad = [f"{importer} → {target}: {why}" for target in imported(path) if (why := complaint(importer, target))]
     assert not bad
+
+
+def test_no_module_needs_itself() -> None:
+    """Nothing is imported in a circle; two that only name each other's types say so by TYPE_CHECKING."""
+    needs = {".".join(path.relative_to(HERE / "lanmail").with_suffix("").parts).removesuffix(".__init__"):
+             set(imported(path, types=False)) for path in CODE}
+    try:
+        graphlib.TopologicalSorter(needs).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" → ".join(reversed(error.args[1])))
 
 
 def test_import_rule_bites() -> None:

@@ -240,10 +240,6 @@ async def test_mailboxes_as_servers_name_them() -> None:
     assert found[1] == Mailbox(b"[Gmail]/Gesendet &APw-", ("[Gmail]", "Gesendet ü"), frozenset({"\\Sent"}))
 
 
-def test_sets() -> None:
-    assert imapclient.compact([5, 1, 2, 3, 9]) == "1:3,5,9"
-
-
 async def test_idle_ends_with_new_mail_and_may_be_given_up(tmp_path: Path) -> None:
     async with imapserver.running(tmp_path) as server:
         server.deliver(imapserver.message())

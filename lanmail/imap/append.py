@@ -13,8 +13,8 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from lanmail import atomic, changes, errors, keywords, maildir
-from lanmail.imap import binary, copy, dates, destination, filling, parser, quotas, section, store, wire
+from lanmail import atomic, changes, errors, keywords, maildir, sequenceset
+from lanmail.imap import binary, dates, destination, filling, parser, quotas, section, store, wire
 from lanmail.imap.session import Bad, No, Session
 
 MAX_MESSAGES = 1000
@@ -133,7 +133,7 @@ async def append(session: Session, arguments: Append) -> str:
     async with announced(session, message):
         found = await destination.find(session, arguments.mailbox)
     uids = await take(session, found, message)
-    return f"[APPENDUID {found.box.now.uidvalidity} {copy.compact(uids)}] APPEND completed."
+    return f"[APPENDUID {found.box.now.uidvalidity} {sequenceset.text(uids)}] APPEND completed."
 
 
 async def take(session: Session, into: destination.Destination, message: Message,

@@ -3,7 +3,7 @@
 import contextlib
 from dataclasses import dataclass
 
-from lanmail import changes, folder, keywords
+from lanmail import changes, folder, keywords, sequenceset
 from lanmail.imap import box, destination, expunge, filling, parser, quotas, rights
 from lanmail.imap.session import No, Session
 
@@ -78,7 +78,7 @@ async def _transfer(session: Session, arguments: Copy, *, move: bool) -> str:
         if giver:
             session.worker.stored(giver, -octets, -count)
     old, new = [pair[0] for pair in result], [pair[1] for pair in result]
-    return f"[COPYUID {target.now.uidvalidity} {compact(old)} {compact(new)}] "
+    return f"[COPYUID {target.now.uidvalidity} {sequenceset.text(old)} {sequenceset.text(new)}] "
 
 
 def transfer(
@@ -114,20 +114,3 @@ def transfer(
                 if attempt == ATTEMPTS - 1:
                     raise
         return [(entry.uid, uid) for entry, uid in zip(entries, there, strict=True)]
-
-
-def compact(uids: list[int]) -> str:
-    """Ascending numbers as a set: `3:5,8`."""
-    parts: list[str] = []
-    start = last = -1
-    for uid in uids:
-        if uid == last + 1 and parts:
-            last = uid
-            continue
-        if parts and last > start:
-            parts[-1] += f":{last}"
-        parts.append(str(uid))
-        start = last = uid
-    if parts and last > start:
-        parts[-1] += f":{last}"
-    return ",".join(parts)

@@ -9,8 +9,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Set
 from typing import TYPE_CHECKING
 
-from lanmail import changes
-from lanmail.imap import box, copy, parser, searchkeys
+from lanmail import changes, sequenceset
+from lanmail.imap import box, parser, searchkeys
 from lanmail.imap.session import EXPUNGED, Bad
 from lanmail.snapshot import Entry
 
@@ -151,7 +151,7 @@ class View:
         if not gone:
             return
         if session.qresync:
-            session.untagged(f"VANISHED {copy.compact(sorted(gone))}")
+            session.untagged(f"VANISHED {sequenceset.text(sorted(gone))}")
         else:  # highest first: then the numbers of the others still stand while we say it
             numbers = sorted(map(self.number, gone), reverse=True)
             session.connection.write(b"".join([b"* %d EXPUNGE\r\n" % number for number in numbers]))

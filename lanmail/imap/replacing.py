@@ -5,8 +5,8 @@ The new one is on disk, with its UID, before the old one goes: whatever happens,
 
 from dataclasses import dataclass
 
-from lanmail import changes
-from lanmail.imap import append, copy, destination, expunge, parser, rights
+from lanmail import changes, sequenceset
+from lanmail.imap import append, destination, expunge, parser, rights
 from lanmail.imap.session import Bad, No, Session
 
 
@@ -34,7 +34,7 @@ async def replace(session: Session, arguments: Replace) -> str:
     except OSError:
         await found.box.change(changes.expunge, uids)
         raise
-    session.untagged(f"OK [APPENDUID {found.box.now.uidvalidity} {copy.compact(uids)}] Replacement stored.")
+    session.untagged(f"OK [APPENDUID {found.box.now.uidvalidity} {sequenceset.text(uids)}] Replacement stored.")
     return ""
 
 

@@ -9,7 +9,8 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
-from lanmail.imap import copy, mailbox, parser, searchkeys
+from lanmail import sequenceset
+from lanmail.imap import mailbox, parser, searchkeys
 from lanmail.imap.session import Session
 
 
@@ -21,7 +22,7 @@ def vanished(session: Session, modseq: int, known: searchkeys.Ranges) -> None:
         ranges = [gap for low, high in known for gap in _gaps(view.uids, low, min(high, view.box.now.uidnext - 1))]
         text = ",".join(f"{low}:{high}" if high > low else f"{low}" for low, high in ranges)
     else:
-        text = copy.compact([uid for uid in sorted(set(gone)) if not view.number(uid) and _within(known, uid)])
+        text = sequenceset.text([uid for uid in sorted(set(gone)) if not view.number(uid) and _within(known, uid)])
     if text:
         session.untagged(f"VANISHED (EARLIER) {text}")
 

@@ -14,9 +14,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import TypeVar
 
-from lanmail import atomic, maildir, objectids, snapshot, summaries
+from lanmail import atomic, maildir, objectids, sequenceset, snapshot, summaries
 from lanmail.imap import (
-    copy,
     lookup,
     mailbox,
     records,
@@ -138,7 +137,7 @@ def _extended(arguments: searchgrammar.Search, found: list[int], scores: list[in
             parts.append(f"RELEVANCY ({' '.join(map(str, scores))})")
         elif found and name != "SAVE":
             value = {"MIN": str(found[0]), "MAX": str(found[-1])}.get(name)
-            parts.append(f"{name} {value or copy.compact(found)}")
+            parts.append(f"{name} {value or sequenceset.text(found)}")
     return " ".join(parts)
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lanmail import changes, keywords, maildir
-from lanmail.imap import box, copy, parser, rights
+from lanmail import changes, keywords, maildir, sequenceset
+from lanmail.imap import box, parser, rights
 from lanmail.imap.session import EXPUNGED, No, Session
 from lanmail.snapshot import Entry, Snapshot
 
@@ -85,7 +85,7 @@ async def store(session: Session, arguments: Store) -> str:
     await _Telling(session, arguments, steps, snapshot, kept).tell(before, there)
     missing = len(there) < len(uids) and not arguments.uid
     if kept:
-        code = "MODIFIED " + copy.compact([uid if arguments.uid else view.number(uid) for uid in sorted(kept)])
+        code = "MODIFIED " + sequenceset.text([uid if arguments.uid else view.number(uid) for uid in sorted(kept)])
         if missing:
             raise No("Some of the messages no longer exist.", code)
         return f"[{code}] Others changed some of the messages."

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lanmail import imapclient, imapwire
+from lanmail import imapclient, imapwire, sequenceset
 from lanmail.imapclient import Client, Denied
 from lanmail.incoming import Source
 
@@ -49,7 +49,7 @@ class Way:
         """Delete them, or move them. Denied, Broken."""
         moving = bool(self.target) and not self.settings.delete
         for some in _sets(uids):
-            text = imapclient.compact(some)
+            text = sequenceset.text(sorted(some))
             if moving and _can(client, "MOVE"):
                 await client.command(f"UID MOVE {text} ".encode() + imapclient.astring(self.target))
                 continue
@@ -65,7 +65,7 @@ class Way:
 async def store(client: Client, uids: Sequence[int], change: str) -> None:
     """Change marks of messages. Denied, Broken."""
     for some in _sets(uids):
-        await client.command(f"UID STORE {imapclient.compact(some)} {change}")
+        await client.command(f"UID STORE {sequenceset.text(sorted(some))} {change}")
 
 
 async def _expunge(client: Client, ours: set[int]) -> None:

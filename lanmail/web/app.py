@@ -9,6 +9,7 @@ from lanmail.web.api import (
     clients,
     config,
     consents,
+    description,
     external,
     frame,
     groups,
@@ -101,6 +102,7 @@ def make(house: House) -> Asgi:
     application.include_router(clientsetup.router)
     for noun in NOUNS:
         assert noun.__doc__
+    application.include_router(description.router)  # before that of frame, which takes any name
     application.include_router(frame.router)
     application.state.pages = frozenset(getattr(route, "path", "") for page in PAGES for route in page.router.routes)
     for page in PAGES:

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
 import lanmail
 from lanmail import endpoints
 from lanmail.settings import Settings
@@ -10,6 +13,15 @@ from lanmail.web.api.frame import METHODS, Method
 _ERRORS = {"400": "wrong", "401": "who is it?", "403": "not allowed", "404": "not there", "405": "use POST",
            "409": "in the way", "413": "too large", "415": "no JSON", "422": "a rule forbids it", "429": "too fast",
            "503": "not now"}
+
+
+router = APIRouter()
+
+
+@router.get("/api/v1/openapi.json")
+async def openapi(request: Request) -> JSONResponse:
+    """The API as OpenAPI 3.1, for tools."""
+    return JSONResponse(document(request.app.state.house.settings()))
 
 
 def document(settings: Settings) -> dict[str, Any]:

@@ -123,14 +123,6 @@ def method(name: str, params: type[Params], *, needs: Right = "admin", reads: bo
 router = APIRouter()
 
 
-@router.get("/api/v1/openapi.json")
-async def openapi(request: Request) -> JSONResponse:
-    """The API as OpenAPI 3.1, for tools."""
-    from lanmail.web.api import description
-
-    return JSONResponse(description.document(request.app.state.house.settings()))
-
-
 @router.api_route("/api/v1/{name}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
 async def call(name: str, request: Request) -> JSONResponse:
     """Every method comes in here."""
