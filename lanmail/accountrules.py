@@ -7,6 +7,7 @@ import functools
 from typing import Literal
 
 from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 
 from lanmail import keys, period, secret
 from lanmail.keys import Model
@@ -51,7 +52,8 @@ class Autoresponder(Model):
     @model_validator(mode="after")
     def _ordered(self) -> "Autoresponder":
         if self.period.begin >= self.period.end:
-            raise ValueError(f"until ({self.until}) lies before from ({self.from_})")
+            raise PydanticCustomError("until-before-from", "until ({until}) lies before from ({from})",
+                                      {"until": self.until, "from": self.from_})
         return self
 
     @functools.cached_property

@@ -59,9 +59,9 @@ class Document:
     text: str
     data: dict[str, Any]
 
-    def problem(self, key: Key, text: str) -> Problem:
+    def problem(self, key: Key, text: str, kind: str = "", *values: str) -> Problem:
         """A problem at the line of `key`, or of the innermost table around it that is written down."""
-        return Problem(str(self.path), line_of(self.text, key), text)
+        return Problem(str(self.path), line_of(self.text, key), text, kind, values)
 
 
 def read(path: Path) -> Document:
@@ -78,13 +78,15 @@ def read_text(path: Path) -> str:
         return text
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError([Problem(str(path), line, "is not UTF-8; save it in this encoding")]) from error
+        raise ConfigError([Problem(str(path), line, "is not UTF-8; save it in this encoding", "not-utf8")]) from error
     except atomic.NotRegular as error:
-        raise ConfigError([Problem(str(path), None, "is not a regular file (nor may it be a link)")]) from error
+        text = "is not a regular file (nor may it be a link)"
+        raise ConfigError([Problem(str(path), None, text, "not-regular")]) from error
     except atomic.TooLarge as error:
-        raise ConfigError([Problem(str(path), None, f"is larger than {LIMIT} bytes")]) from error
+        raise ConfigError([Problem(str(path), None, f"is larger than {LIMIT} bytes", "too-large")]) from error
     except OSError as error:
-        raise ConfigError([Problem(str(path), None, _why(error))]) from error
+        kind = "missing-file" if error.errno == errno.ENOENT else "unreadable"
+        raise ConfigError([Problem(str(path), None, _why(error), kind)]) from error
 
 
 def _why(error: OSError) -> str:
@@ -98,17 +100,18 @@ def parse(path: Path, text: str) -> Document:
     try:
         data = tomllib.loads(text)
     except RecursionError as error:
-        raise ConfigError([Problem(str(path), None, "is not TOML: it is nested too deeply")]) from error
+        raise ConfigError([Problem(str(path), None, "is not TOML: it is nested too deeply", "not-toml")]) from error
     except ValueError as error:
         reason = str(error)
         place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", reason)
         line = int(place[1]) if place and place[1] else text.count("\n") + 1
         reason = _plainer(reason[: place.start()] if place else reason)
-        raise ConfigError([Problem(str(path), line, f"is not TOML: {reason}")]) from error
+        raise ConfigError([Problem(str(path), line, f"is not TOML: {reason}", "not-toml")]) from error
     if text and not text.endswith("\n"):
         # a file cut off inside its last line can still be TOML: `port = 2` of `port = 25`
         line = text.count("\n") + 1
-        raise ConfigError([Problem(str(path), line, "the last line has no line end; the file may be cut off")])
+        text = "the last line has no line end; the file may be cut off"
+        raise ConfigError([Problem(str(path), line, text, "cut-off")])
     return Document(path, text, data)
 
 

@@ -8,6 +8,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def load(paths: Paths) -> Settings:
         try:
             problems += check_of
         except OSError as error:
-            problems.append(Problem(str(error.filename), None, f"cannot be read: {error.strerror}"))
+            problems.append(Problem(str(error.filename), None, f"cannot be read: {error.strerror}", "unreadable"))
     if problems or loaded is None:
         raise ConfigError(problems)
     return loaded
@@ -49,17 +50,18 @@ def _with_advice(paths: Paths, problem: Problem) -> Problem:
     if problem.text != "does not exist":
         return problem
     where = "" if paths.conf == Path("/etc/lanmail") else f" --root {paths.root}"
-    return Problem(problem.file, None, f"does not exist; `lanmail init{where} --domain DOMAIN` makes it")
+    return replace(problem, text=f"does not exist; `lanmail init{where} --domain DOMAIN` makes it")
 
 
 def load_settings(document: Document) -> Settings:
     """The settings of one parsed lanmail.toml. Raises ConfigError."""
     if not document.text.strip():
-        raise ConfigError([Problem(str(document.path), 1, "is empty; at least server.domain must be set")])
+        text = "is empty; at least server.domain must be set"
+        raise ConfigError([Problem(str(document.path), 1, text, "empty-file")])
     loaded = schema.validate(Settings, document, document.data)
     problems = []
     for keys, text in loaded.conflicts():
-        found = [document.problem(tuple(key.split(".")), f"{keys[0]}: {text}") for key in keys]
+        found = [document.problem(tuple(key.split(".")), f"{keys[0]}: {text}", "keys-together", *keys) for key in keys]
         problems.append(next((problem for problem in found if problem.line), found[0]))
     if problems:
         raise ConfigError(problems)
@@ -74,9 +76,10 @@ def load_account(path: Path, defaults: AccountDefaults | None = None) -> Account
 def account(document: Document, defaults: AccountDefaults | None = None) -> Account:
     """The account in one parsed file: the only place where defaults and account meet. Raises ConfigError."""
     if not document.text.strip():
-        raise ConfigError([Problem(str(document.path), 1, "is empty")])
+        raise ConfigError([Problem(str(document.path), 1, "is empty", "empty-file")])
     if "name" in document.data:
-        raise ConfigError([document.problem(("name",), "unknown key 'name'; the file's name is the account's name")])
+        text = "unknown key 'name'; the file's name is the account's name"
+        raise ConfigError([document.problem(("name",), text, "unknown-key", "name")])
     inherited = {name: getattr(defaults, name) for name in AccountDefaults.model_fields} if defaults else {}
     return schema.validate(Account, document, {**inherited, **document.data, "name": document.path.stem.lower()})
 
@@ -102,7 +105,7 @@ def aliases(document: Document) -> Aliases:
                 raise ValueError("stands here twice (names are compared without case)")
             found[alias] = tuple(names.alias_target(item) for item in targets)
         except ValueError as error:
-            problems.append(document.problem((name,), f"alias {name!r}: {error}"))
+            problems.append(document.problem((name,), f"alias {name!r}: {error}", "alias", name))
     if problems:
         raise ConfigError(problems)
     return found
@@ -178,18 +181,20 @@ def account_problems(paths: Paths, loaded: Settings, name: str) -> list[Problem]
 def _account_file_problems(path: Path) -> Iterator[Problem]:
     reason = names.account_problem(path.stem)
     if reason:
-        yield Problem(str(path), None, reason)
+        yield Problem(str(path), None, reason, "name")
     elif path.stem != path.stem.lower():
-        yield Problem(str(path), None, f"rename it to {path.name.lower()}: names of accounts are lower-case")
+        yield Problem(str(path), None, f"rename it to {path.name.lower()}: names of accounts are lower-case",
+                      "small-letters")
     if path.is_file() and _mode(path) & 0o004:
-        yield Problem(str(path), None, f"holds a password hash and everybody can read it; run: chmod 640 {path}")
+        yield Problem(str(path), None, f"holds a password hash and everybody can read it; run: chmod 640 {path}",
+                      "readable-by-all")
 
 
 def _postmasters(paths: Paths, accounts: Mapping[str, Account]) -> Iterator[Problem]:
     marked = [name for name, found in accounts.items() if found.postmaster]
     if len(marked) > 1:
         text = f"only one account can be postmaster, now there are {', '.join(marked)}"
-        yield Problem(str(paths.accounts / f"{marked[1]}.toml"), None, text)
+        yield Problem(str(paths.accounts / f"{marked[1]}.toml"), None, text, "postmasters", (", ".join(marked),))
 
 
 def _einvoice_problems(paths: Paths, accounts: Mapping[str, Account]) -> Iterator[Problem]:
@@ -201,9 +206,11 @@ def _einvoice_problems(paths: Paths, accounts: Mapping[str, Account]) -> Iterato
         for key, value in (("forward", found.forward.to), ("sms", found.sms.to)):
             if value:
                 yield document.problem((key, "to"), f"{key}.to does not count in an e-invoice mailbox; take it out, "
-                                                    f"or switch that off: lanmail account set {name} einvoice.enabled=")
+                                                    f"or switch that off: lanmail account set {name} einvoice.enabled=",
+                                       "not-with-einvoice", f"{key}.to")
         if own.save and not os.path.isdir(own.save):
-            yield document.problem(("einvoice", "save"), f"there is no directory {own.save}; e-invoices would wait")
+            yield document.problem(("einvoice", "save"), f"there is no directory {own.save}; e-invoices would wait",
+                                   "no-directory", own.save)
 
 
 def _member_problems(paths: Paths, accounts: Mapping[str, Account], names_: set[str]) -> Iterator[Problem]:
@@ -213,14 +220,14 @@ def _member_problems(paths: Paths, accounts: Mapping[str, Account], names_: set[
     for name, found in accounts.items():
         file = str(paths.accounts / f"{name}.toml")
         if found.members and not found.shared:
-            yield Problem(file, None, "members count only with shared = true")
+            yield Problem(file, None, "members count only with shared = true", "members-unshared")
         for member in found.members:
             who = member.partition("=")[0]
             kind, colon, group = who.partition(":")
             if colon and group not in known:
-                yield Problem(file, None, f"no account is in the group '{group}' of members")
+                yield Problem(file, None, f"no account is in the group '{group}' of members", "empty-group", (group,))
             elif not colon and kind not in names_:
-                yield Problem(file, None, f"there is no account '{kind}', which members names")
+                yield Problem(file, None, f"there is no account '{kind}', which members names", "nobody", (kind,))
 
 
 def _alias_problems(paths: Paths, loaded: Settings, accounts: set[str]) -> Iterator[Problem]:
@@ -235,10 +242,11 @@ def _alias_problems(paths: Paths, loaded: Settings, accounts: set[str]) -> Itera
         assert document
         alias = names.alias_key(name)
         if alias[1] and alias[1] not in local:
-            yield document.problem((name,), f"alias {name!r}: {alias[1]} is not a local domain")
+            yield document.problem((name,), f"alias {name!r}: {alias[1]} is not a local domain", "not-local", alias[1])
         for target, domain in found[alias]:
             if (not domain or domain in local) and not _is_known(target, known, loaded):
-                yield document.problem((name,), f"alias {name!r}: there is no account, alias or group {target!r}")
+                yield document.problem((name,), f"alias {name!r}: there is no account, alias or group {target!r}",
+                                       "nobody", target)
 
 
 def _known(paths: Paths, accounts: set[str]) -> set[str]:
@@ -271,7 +279,8 @@ def _forward_problems(paths: Paths, loaded: Settings, accounts: Mapping[str, Acc
                     why = None if _is_known(local, known, loaded) else "there is no such account, alias or group"
                 if why:
                     document = conffile.read(paths.accounts / f"{name}.toml")
-                    yield document.problem(key, f"{'.'.join(key)}: nothing goes to {target}: {why}")
+                    yield document.problem(key, f"{'.'.join(key)}: nothing goes to {target}: {why}",
+                                           "denied" if domain else "nobody", target)
 
 
 def _group_problems(paths: Paths, loaded: Settings, accounts: set[str]) -> Iterator[Problem]:
@@ -292,7 +301,8 @@ def _name_clashes(paths: Paths) -> Iterator[Problem]:
     for path in account_files(paths):
         first = seen.setdefault(path.stem.lower(), path.name)
         if first != path.name:
-            yield Problem(str(path), None, f"account {path.stem.lower()!r} exists twice: {first} and {path.name}")
+            yield Problem(str(path), None, f"account {path.stem.lower()!r} exists twice: {first} and {path.name}",
+                          "account-twice", (first, path.name))
     documents: dict[Path, Document] = {}
     parsers: dict[Path, Any] = {paths.aliases: aliases, paths.groups: groups.parse}
     for path, parse in parsers.items():
@@ -309,7 +319,7 @@ def _name_clashes(paths: Paths) -> Iterator[Problem]:
             local, domain = names.alias_key(name)
             named |= set() if domain else {local}
             if not domain and local in seen:
-                yield written.problem((name,), f"alias {name!r}: an account has this name, too")
+                yield written.problem((name,), f"alias {name!r}: an account has this name, too", "name-twice", name)
     if written := documents.get(paths.groups):
         yield from groups.clashes(written, seen, named)
 
@@ -323,10 +333,11 @@ def _insecure(paths: Paths, loaded: Settings | None) -> Iterator[Problem]:
     for path in dict.fromkeys(secrets):
         if _mode(path) & 0o077:
             text = f"is secret, but others than its owner can use it (mode {_mode(path):04o}); run: chmod 600 {path}"
-            yield Problem(str(path), None, text)
+            yield Problem(str(path), None, text, "secret-open")
     for directory in (paths.conf, paths.accounts, paths.tls, paths.secrets):
         if _mode(directory) & 0o002:
-            yield Problem(str(directory), None, f"everybody can write into it; run: chmod o-w {directory}")
+            yield Problem(str(directory), None, f"everybody can write into it; run: chmod o-w {directory}",
+                          "writable-by-all")
 
 
 def _mode(path: Path) -> int:

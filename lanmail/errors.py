@@ -37,11 +37,17 @@ class Permanent(MailError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in one configuration file; `line` counts from 1, None when no line can be named."""
+    """One thing wrong in one configuration file; `line` counts from 1, None when no line can be named.
+
+    `kind` and `values` say the same for those who word it in another language: the rule that is broken ("units.size",
+    "literal_error", "group-in-itself"), and what it is about.
+    """
 
     file: str
     line: int | None
     text: str
+    kind: str = ""
+    values: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"

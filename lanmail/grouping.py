@@ -19,7 +19,7 @@ from lanmail.accounts import Directory
 from lanmail.address import Address
 from lanmail.conffile import Document
 from lanmail.config import Changes
-from lanmail.errors import ConfigError
+from lanmail.errors import ConfigError, Problem
 from lanmail.groups import Group
 from lanmail.paths import Paths
 from lanmail.settings import Settings
@@ -28,11 +28,12 @@ _NAMES = ("members", "may_post", "owner")  # keys that name somebody
 
 
 class Refused(Exception):
-    """It cannot be done; the text says why, `key` what it is about."""
+    """It cannot be done; the text says why, `key` what it is about, `kind` and `values` are those of a Problem."""
 
-    def __init__(self, text: str, key: str = "name") -> None:
+    def __init__(self, text: str, key: str = "name", kind: str = "", *values: str) -> None:
         super().__init__(text)
         self.key = key
+        self.problems = [Problem("", None, text, kind, values)] if kind else []
 
 
 class Taken(Refused):
@@ -165,7 +166,9 @@ def reachable(directory: Directory, wanted: Iterable[str], present: Iterable[str
         local, domain = names.alias_target(target)
         if not directory.reaches(local, domain):
             candidates = [*directory.names(), *directory.groups()]
-            raise Unknown(f"there is no account, alias or group '{target}'{guess(local, candidates)}", key)
+            close = _close(local, candidates)
+            raise Unknown(f"there is no account, alias or group '{target}'{guess(local, candidates)}", key,
+                          "nobody-but" if close else "nobody", target, *close)
         if target.lower() not in known:
             known.append(target.lower())
             found.append(target)
@@ -174,8 +177,12 @@ def reachable(directory: Directory, wanted: Iterable[str], present: Iterable[str
 
 def guess(name: str, known: Iterable[str]) -> str:
     """ "; did you mean …" for a name that nobody has, else nothing."""
-    close = difflib.get_close_matches(name.partition("@")[0].lower(), list(known), 1, 0.6)
+    close = _close(name, known)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _close(name: str, known: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(name.partition("@")[0].lower(), list(known), 1, 0.6)
 
 
 def addresses(loaded: Settings, one: Group) -> list[str]:
@@ -201,14 +208,14 @@ def reached(directory: Directory, one: Group) -> dict[str, Any]:
     return found
 
 
-def problems(where: Paths, loaded: Settings, name: str | None = None) -> list[str]:
+def problems(where: Paths, loaded: Settings, name: str | None = None) -> list[Problem]:
     """What `lanmail config check` would say about groups, or about this one."""
     try:
         document = conffile.read(where.groups)
         found = groups.parse(document)
         aliases = {alias for alias, _ in config.load_aliases(where.aliases)}
     except ConfigError as error:
-        return [problem.text for problem in error.problems]
+        return error.problems
     others = {path.stem for path in config.account_files(where)} | aliases
     told = groups.problems(document, found, others, loaded.server.local_domains, loaded.deliver.sub_address_separator)
-    return [one.text for one in told if name is None or one.text.lower().startswith(f"group '{name}':")]
+    return [one for one in told if name is None or one.text.lower().startswith(f"group '{name}':")]

@@ -139,10 +139,10 @@ def parse(document: Document) -> Groups:
             reason = reason or f"write it as a table: [{written}], and below it members = [...]"
         elif "name" in table:
             text = f"unknown key 'name' in [{written}]; the name of the table is the group's name"
-            problems.append(document.problem((written, "name"), text))
+            problems.append(document.problem((written, "name"), text, "unknown-key", "name"))
             continue
         if reason:
-            problems.append(document.problem((written,), f"group {written!r}: {reason}"))
+            problems.append(document.problem((written,), f"group {written!r}: {reason}", "group", written))
             continue
         above = _OF_EVERYONE if name == names.EVERYONE else {}
         try:
@@ -164,7 +164,7 @@ def clashes(document: Document, accounts: Iterable[str], aliases: Iterable[str])
     for kind, taken in (("account", set(accounts)), ("alias", set(aliases))):
         for name in document.data:
             if name.lower() in taken:
-                yield document.problem((name,), f"group {name!r}: an {kind} has this name, too")
+                yield document.problem((name,), f"group {name!r}: an {kind} has this name, too", "name-twice", name)
 
 
 def problems(document: Document, found: Mapping[str, Group], others: Iterable[str], local: Iterable[str],
@@ -179,18 +179,21 @@ def problems(document: Document, found: Mapping[str, Group], others: Iterable[st
         table = written(document, name) or name
         for one in group.domains:
             if one not in domains:
-                yield document.problem((table, "domains"), f"group {table!r}: {one} is not a local domain")
+                yield document.problem((table, "domains"), f"group {table!r}: {one} is not a local domain",
+                                       "not-local", one)
         told = {"members": group.members, "may_post": [one for one in group.may_post if one not in WORDS],
                 "owner": [group.owner] if group.owner else []}
         for key, values in told.items():
             for value in values:
                 if reason := _unknown(value, known, domains, separator):
-                    yield document.problem((table, key), f"group {table!r}: {key}: {reason}")
+                    yield document.problem((table, key), f"group {table!r}: {key}: {reason}", "nobody", value)
         if group.owner and names.fold(group.owner.partition("@")[0]) in (name, f"{name}{OWNER}"):
-            yield document.problem((table, "owner"), f"group {table!r}: the owner cannot be the group itself")
+            yield document.problem((table, "owner"), f"group {table!r}: the owner cannot be the group itself",
+                                   "own-owner")
         if _holds_itself(name, found):
             yield document.problem((table, "members"), f"group {table!r}: is a member of itself, by other groups or "
-                                                       "directly; everybody gets one copy all the same")
+                                                       "directly; everybody gets one copy all the same",
+                                   "group-in-itself")
 
 
 def _unknown(value: str, known: set[str], domains: set[str], separator: str) -> str | None:

@@ -4,6 +4,7 @@ import difflib
 import json
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import pydantic
@@ -31,10 +32,56 @@ def _problem(model: type[pydantic.BaseModel], document: Document, error: Any, be
     location = [part for part in error["loc"] if part != "[key]"]
     key = tuple(part for part in location if isinstance(part, str))
     if error["type"] == "extra_forbidden":
-        return document.problem(below + key, _unknown(model, key, below))
+        return document.problem(below + key, _unknown(model, key, below), "unknown-key", key[-1])
     written = ".".join(below + key) + "".join(f"[{part}]" for part in location if isinstance(part, int))
-    problem = document.problem(below + key, f"{written}: {_sentence(error)}")
-    return problem if problem.line else Problem(problem.file, 1, problem.text)
+    problem = document.problem(below + key, f"{written}: {_sentence(error)}", *rule(model, error))
+    return problem if problem.line else replace(problem, line=1)
+
+
+def broken(model: type[pydantic.BaseModel], error: Any) -> Problem:
+    """An error of pydantic about values that stand in no file."""
+    kind, *values = rule(model, error)
+    return Problem("", None, str(error["msg"]), kind, tuple(values))
+
+
+def rule(model: type[pydantic.BaseModel], error: Any) -> tuple[str, ...]:
+    """Which rule an error of pydantic says was broken, with its limit: "units.size", "greater_than_equal", "1".
+
+    A type that reads what people write is called by the function that does it.
+    """
+    limits = error.get("ctx", {})
+    of_key = _field(model, tuple(part for part in error["loc"] if isinstance(part, str) and part != "[key]"))
+    match error["type"]:
+        case "value_error":
+            reader = _reader(of_key, inner=any(isinstance(part, int) for part in error["loc"]))
+            typed = error.get("input") if reader.startswith(("units.", "groups.")) else None  # and no secret
+            return reader or "value_error", *([typed[:100]] if isinstance(typed, str) else [])
+        case "string_pattern_mismatch":
+            return "pattern", str(error["loc"][-1])
+    known = [str(limits[name]) for name in ("ge", "le", "max_length", "min_length", "expected") if name in limits]
+    return error["type"], *known[:1]
+
+
+def _field(model: type[pydantic.BaseModel], key: Key) -> FieldInfo | None:
+    while key:
+        parent = section(model, key[:-1])
+        for name, field in parent.model_fields.items() if parent else ():
+            if key[-1] in (name, field.alias):
+                return field
+        key = key[:-1]  # the name or the value in a mapping
+    return None
+
+
+def _reader(field: FieldInfo | None, *, inner: bool) -> str:
+    """The function that reads values of a key, or of the items in it."""
+    if field is None:
+        return ""
+    of_list = [*field.metadata, *getattr(field.annotation, "__metadata__", ())]
+    of_items = [one for part in get_args(field.annotation) for one in getattr(part, "__metadata__", ())]
+    for one in [*of_items, *of_list] if inner else [*of_list, *of_items]:
+        if isinstance(one, pydantic.BeforeValidator):
+            return f"{one.func.__module__.removeprefix('lanmail.')}.{getattr(one.func, '__name__', '')}"
+    return ""
 
 
 def _sentence(error: Any) -> str:

@@ -102,11 +102,11 @@ async def test_who_would_get_none_is_told_why(web: webserver.Web, sender: str, w
 
 @pytest.mark.parametrize(("given", "key", "english", "german"), [
     ({"when": "period", "from_day": "2031-12-24", "until_day": "2031-12-23"}, "until", "lies before", "vor dem Anfang"),
-    ({"when": "period", "from_day": "gestern"}, "from", "no day or moment", "kein Tag"),
+    ({"when": "period", "from_day": "gestern"}, "from", "no day or moment", "einen Tag"),
     ({"when": "period", "until_time": "12:00"}, "until", "A time needs a day", "gehört auch ein Tag"),
     ({"forward": "niemand"}, "forward", "there is no account", "gibt es hier nicht"),
-    ({"forward": "a b"}, "forward", "write a name like", "gibt es hier nicht"),
-    ({"subject": "x" * 501}, "subject", "500", "zu lang"),
+    ({"forward": "a b"}, "forward", "write a name like", "Schreiben Sie einen Namen"),
+    ({"subject": "x" * 501}, "subject", "500", "Höchstens 500"),
     ({"sender": EVIL}, "sender", "is not a mail address", "keine Mailadresse"),
 ])
 async def test_what_is_wrong_is_told_at_its_field(web: webserver.Web, given: dict[str, str], key: str, english: str,

@@ -50,8 +50,8 @@ async def test_on_changed_and_off(web: webserver.Web) -> None:
      "Das gibt es hier nicht."),
     ("meier", "meier", "meier is meier itself", "Dorthin kann dieses Konto nicht weiterleiten"),
     ("meier", "meier@office.lan", "meier@office.lan is meier itself", "Dorthin kann"),
-    ("meier", EVIL, "write a name like meier", "Das ist weder ein Name wie meier noch"),
-    ("meier", "a b@c", "write a name like meier", "Das ist weder ein Name wie meier noch"),
+    ("meier", EVIL, "write a name like meier", "Schreiben Sie einen Namen wie meier"),
+    ("meier", "a b@c", "write a name like meier", "Schreiben Sie einen Namen wie meier"),
     ("innen", "eva@example.org", "innen may not send to the internet", "Dorthin kann"),
 ])
 async def test_what_is_refused_says_why_at_the_field(web: webserver.Web, name: str, target: str, english: str,

@@ -112,7 +112,7 @@ async def test_wrong_values_are_told_at_their_field(web: webserver.Web) -> None:
     mine = await browser(web, language="de")
     page = await mine.go("/my/sources/gmx")
     page = await mine.send(page, "/my/sources/gmx", every="oft", max_size="20MB")
-    assert (page.status, page.problems) == (400, ["So wird es nicht geschrieben; ein Beispiel steht darunter."])
+    assert (page.status, page.problems) == (400, ["Schreiben Sie eine Dauer wie 30s, 5m, 12h oder 3d."])
     assert page.tree.get_element_by_id("f-every").get("value") == "oft"
     assert page.tree.get_element_by_id("f-max_size").get("value") == "20MB"
     page = await mine.send(page, "/my/sources/gmx", every="5m", host="evil.example")

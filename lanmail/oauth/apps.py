@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, model_validator
+from pydantic_core import PydanticCustomError
 
 from lanmail import conffile, httpclient, keys, schema, secret, tokens
 from lanmail.conffile import Document
@@ -115,15 +116,16 @@ class App(Provider):
             value = _endpoint(getattr(self, field).replace("{tenant}", self.tenant or "common"))
             object.__setattr__(self, field, value)
         if not self.token_url:
-            raise ValueError("token_url must be set, by a preset or here")
+            raise PydanticCustomError("app-token_url", "token_url must be set, by a preset or here")
         if not self.client_id and self.grant != "jwt_bearer":
-            raise ValueError("client_id must be set")
+            raise PydanticCustomError("app-client_id", "client_id must be set")
         if self.grant == "authorization_code" and not self.authorize_url and not self.device_url:
-            raise ValueError("authorize_url must be set, by a preset or here")
+            raise PydanticCustomError("app-authorize_url", "authorize_url must be set, by a preset or here")
         if self.grant == "jwt_bearer" and not self.service_account:
-            raise ValueError("grant = jwt_bearer needs a service_account")
+            raise PydanticCustomError("app-service_account", "grant = jwt_bearer needs a service_account")
         if self.grant == "client_credentials" and not self.client_secret and not self.private_key:
-            raise ValueError("grant = client_credentials needs a client_secret or a private_key")
+            raise PydanticCustomError("app-client_secret",
+                                      "grant = client_credentials needs a client_secret or a private_key")
         return self
 
     @property
@@ -171,7 +173,7 @@ def file_of(paths: Paths, name: str) -> Path:
     """The file of an app. ConfigError for a name that cannot be one."""
     if not _NAME.fullmatch(name):
         text = f"{name!r} cannot be an app's name: small letters, digits, dot, hyphen, underscore"
-        raise ConfigError([Problem(str(directory(paths)), None, text)])
+        raise ConfigError([Problem(str(directory(paths)), None, text, "app-name")])
     return directory(paths) / f"{name}.toml"
 
 
@@ -189,12 +191,14 @@ def load(paths: Paths, name: str) -> App:
 def parse(document: Document, paths: Paths | None = None) -> App:
     """The app in a parsed file. ConfigError."""
     if "name" in document.data:
-        raise ConfigError([document.problem(("name",), "unknown key 'name'; the file's name is the app's name")])
+        text = "unknown key 'name'; the file's name is the app's name"
+        raise ConfigError([document.problem(("name",), text, "unknown-key", "name")])
     chosen = document.data.get("preset", "")
     known = preset(chosen, paths) if chosen else {}
     if known is None:
         there = ", ".join(presets(paths))
-        raise ConfigError([document.problem(("preset",), f"preset: there is no {chosen!r}; there are {there}")])
+        text = f"preset: there is no {chosen!r}; there are {there}"
+        raise ConfigError([document.problem(("preset",), text, "preset", there)])
     merged: dict[str, Any] = {**known, **document.data, "name": document.path.stem}
     for table in ("authorize", "scopes", "app_scopes", "servers"):
         if isinstance(document.data.get(table), dict):

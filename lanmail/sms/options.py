@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 
 from lanmail import keys, secret
 from lanmail.keys import Model
@@ -47,16 +48,17 @@ class SmsGateway(Model):
     def _sound(self) -> "SmsGateway":
         for name, value in self.headers.items():
             if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name) or not value.isprintable():
-                raise ValueError(f"headers: {name!r} is no header of a request")
+                raise PydanticCustomError("header", "headers: {name} is no header of a request", {"name": repr(name)})
         try:
             re.compile(self.ok_pattern)
         except re.error as error:
-            raise ValueError(f"ok_pattern is no regular expression: {error}") from None
+            raise PydanticCustomError("regular-expression", "ok_pattern is no regular expression: {why}",
+                                      {"why": str(error)}) from None
         if self.json_body:
             try:
                 json.loads(PLACE.sub("x", self.json_body))
             except ValueError as error:
-                raise ValueError(f"json_body is no JSON: {error}") from None
+                raise PydanticCustomError("json", "json_body is no JSON: {why}", {"why": str(error)}) from None
         return self
 
     def lacks(self) -> Iterator[tuple[str, str]]:

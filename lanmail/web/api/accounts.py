@@ -14,11 +14,12 @@ from pydantic import Field
 
 from lanmail import conffile, config, enrolment, forwards, renaming, sasl, schema, units
 from lanmail.address import Address
-from lanmail.errors import ConfigError, MailError
+from lanmail.errors import ConfigError, MailError, Problem
 from lanmail.settings import Account
 from lanmail.web.api import secrets
 from lanmail.web.api.frame import Call, Params, Refused, method
 from lanmail.web.api.ownrules import path_of
+from lanmail.web.words import findings
 
 Name = Field(min_length=1, max_length=200)
 _SECRET = {"password", "scram"}
@@ -81,7 +82,8 @@ def known(call: Call, path: Path, *, around: bool = True) -> dict[str, Any]:
         read = config.account(document, loaded.account_defaults)
         more = _around(call, read) if around else {}
     except ConfigError as error:
-        return shown | {"problem": str(error), "version": conffile.version(path)}
+        said = "\n".join(f"{one.file}:{one.line or 1}: {findings.placed(one)}" for one in error.problems)
+        return shown | {"problem": str(error), "problem_de": said, "version": conffile.version(path)}
     return shown | more | {"settings": read.model_dump(mode="json", exclude=_SECRET), "password": None,
                            "password_set": bool(read.password), "own": sorted(set(own_keys(document.data)) - _SECRET),
                            "version": conffile.version(path)}
@@ -92,7 +94,11 @@ def _around(call: Call, account: Account) -> dict[str, Any]:
     paths, loaded, directory = call.house.paths, call.house.settings(), call.house.directory
     return {"aliases": enrolment.aliases_of(paths, loaded, account.name),
             "member_of": [one for one in directory.groups() if directory.holds(one, account)],
-            "warnings": [one.text for one in config.account_problems(paths, loaded, account.name)]}
+            **_warnings(config.account_problems(paths, loaded, account.name))}
+
+
+def _warnings(found: list[Problem]) -> dict[str, Any]:
+    return {"warnings": [one.text for one in found], "warnings_de": [findings.placed(one) for one in found]}
 
 
 def own_keys(data: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[str]:

@@ -17,6 +17,7 @@ from lanmail.settings import Settings
 from lanmail.web.api import secrets
 from lanmail.web.api.frame import Call, Params, Refused, method
 from lanmail.web.house import House
+from lanmail.web.words import findings
 
 OWNER = "lanmail"  # in the names of files with secrets
 _read_before: WeakKeyDictionary[House, config.Remembered] = WeakKeyDictionary()  # accounts, for the check
@@ -90,7 +91,8 @@ def check(call: Call, _given: ConfigNothing) -> dict[str, Any]:
     where = call.house.paths
     found = config.check(where, _read_before.setdefault(call.house, config.Remembered()))
     return {"problems": [{"file": os.path.relpath(one.file, where.conf), "line": one.line,
-                          "text": one.text.replace(f"{where.conf}/", "")} for one in found],
+                          "text": one.text.replace(f"{where.conf}/", ""),
+                          "text_de": findings.placed(one).replace(f"{where.conf}/", "")} for one in found],
             "accounts": len(list(config.account_files(where)))}
 
 

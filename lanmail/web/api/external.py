@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
-from lanmail import conffile, config, enrolment, incoming, remote, secret
+from lanmail import conffile, config, enrolment, incoming, remote, schema, secret
 from lanmail.incoming import Incoming, Source
 from lanmail.oauth.store import Store
 from lanmail.secret import Secret
@@ -326,12 +326,12 @@ def _model(keys: dict[str, Any], typed: dict[str, Secret]) -> Source:
     try:
         return Source.model_validate(keys | dict.fromkeys(typed, "file:secrets/typed"))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         key = str(first["loc"][0]) if first["loc"] else ""
         if first["type"] == "extra_forbidden":
             raise Refused("invalid_field", f"unknown key {key[:100]!r}", f"settings.{key[:100]}") from None
         text = first["msg"].removeprefix("Value error, ")
-        raise Refused("invalid_field", f"{key}: {text}", f"settings.{key}") from None
+        raise Refused("invalid_field", f"{key}: {text}", f"settings.{key}", [schema.broken(Source, first)]) from None
 
 
 def _try(call: Call, account: str, name: str, own: Source, password: Secret) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ import json
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -29,8 +29,8 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from lanmail import apikeys, audit, conffile, sasl
-from lanmail.errors import ConfigError, MailError, Temporary
+from lanmail import apikeys, audit, conffile, sasl, schema
+from lanmail.errors import ConfigError, MailError, Problem, Temporary
 from lanmail.web import guard
 from lanmail.web.house import House
 
@@ -45,11 +45,15 @@ STATUS = {"bad_json": 400, "invalid_field": 400, "unknown_field": 400, "unauthor
 
 
 class Refused(Exception):
-    """A call that is not carried out: a code of the table above, a sentence, and the field it is about."""
+    """A call that is not carried out: a code of the table above, a sentence, and the field it is about.
 
-    def __init__(self, code: str, message: str, field: str | None = None) -> None:
+    `problems` are what is wrong with values; pages put the sentence into the reader's language, `said` stays.
+    """
+
+    def __init__(self, code: str, message: str, field: str | None = None, problems: Sequence[Problem] = ()) -> None:
         super().__init__(message)
-        self.code, self.message, self.field = code, message, field
+        self.code, self.message, self.field, self.problems = code, message, field, tuple(problems)
+        self.said = message
 
 
 class Params(pydantic.BaseModel):
@@ -163,7 +167,7 @@ def _done(found: Method, doing: Call, params: Params) -> Any:
     except ConfigError as error:
         said = "; ".join(one.text for one in error.problems)
         about = _FIELD.match(error.problems[0].text)
-        raise Refused("invalid_field", said, about[1] if about else None) from None
+        raise Refused("invalid_field", said, about[1] if about else None, error.problems) from None
     except conffile.Conflict:
         raise Refused("conflict", "it was changed meanwhile; look at it again", "if_version") from None
     except (MailError, OSError) as error:
@@ -311,8 +315,8 @@ def _checked(model: type[Params], data: dict[str, Any], *, strict: bool) -> Para
     try:
         return model.model_validate(data, strict=strict)
     except pydantic.ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise Refused("unknown_field", f"there is no parameter {field[:100]!r}", field[:100]) from None
-        raise Refused("invalid_field", f"{field}: {first['msg']}", field[:100]) from None
+        raise Refused("invalid_field", f"{field}: {first['msg']}", field[:100], [schema.broken(model, first)]) from None

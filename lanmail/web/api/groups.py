@@ -14,6 +14,7 @@ from lanmail import conffile, grouping, groups, naming, posting
 from lanmail.errors import ConfigError
 from lanmail.groups import Group
 from lanmail.web.api.frame import Call, Params, Refused, method
+from lanmail.web.words import findings
 
 _Name = Field(min_length=1, max_length=200)
 _VERSION = "refused with conflict if groups.toml has another by now"
@@ -63,13 +64,15 @@ def _told(name: str) -> Iterator[None]:
     except grouping.Taken as refused:
         raise Refused("exists", str(refused), "name") from None
     except grouping.Unknown as refused:
-        raise Refused("not_found" if refused.key == "name" else "invalid_field", str(refused), refused.key) from None
+        raise Refused("not_found" if refused.key == "name" else "invalid_field", str(refused), refused.key,
+                      refused.problems) from None
     except grouping.Refused as refused:
         raise Refused("invalid_field", str(refused), refused.key) from None
     except ConfigError as error:
         texts = [_without(name, problem.text) for problem in error.problems]
         key = texts[0].partition(":")[0].partition("[")[0]
-        raise Refused("invalid_field", "; ".join(texts), key if key in Group.model_fields else None) from None
+        raise Refused("invalid_field", "; ".join(texts), key if key in Group.model_fields else None,
+                      error.problems) from None
 
 
 def _without(name: str, text: str) -> str:
@@ -87,9 +90,11 @@ def _whole(call: Call, one: Group) -> dict[str, Any]:
     document = conffile.read(paths.groups)
     call.house.directory.groups()  # looks at the files now, whatever it saw a moment ago
     own = document.data.get(groups.written(document, one.name) or "", {})
+    wrong = grouping.problems(paths, loaded, one.name)
     return _known(call, one) | {
         "own": sorted(own), **grouping.reached(call.house.directory, one),
-        "problems": grouping.problems(paths, loaded, one.name), "version": conffile.version(paths.groups)}
+        "problems": [each.text for each in wrong], "problems_de": [findings.german(each) for each in wrong],
+        "version": conffile.version(paths.groups)}
 
 
 @method("group.list", GroupPage, needs="read", reads=True)

@@ -14,6 +14,7 @@ from lanmail.oauth.uses import Use
 from lanmail.paths import Paths
 from lanmail.secret import Secret
 from lanmail.web.api.frame import Call, Params, Refused, method
+from lanmail.web.words import findings
 
 SECRETS = frozenset({"client_secret", "private_key", "service_account", "proxy_password"})
 Name = Field(min_length=1, max_length=64)
@@ -72,12 +73,14 @@ def _uses(call: Call) -> list[Use]:
 def _known(call: Call, name: str, known: list[Use] | None = None) -> dict[str, Any]:
     paths = call.house.paths
     users, places = registry.users(paths, _uses(call) if known is None else known, name)
-    row: dict[str, Any] = {"name": name, "problem": None, "addresses": users, "places": places,
+    row: dict[str, Any] = {"name": name, "problem": None, "problem_de": None, "addresses": users, "places": places,
                            "version": conffile.version(apps.file_of(paths, name))}
     try:
         app = apps.load(paths, name)
     except ConfigError as error:
-        return row | {"problem": error.problems[0].text, "title": name, "settings": {}, "secret_set": False}
+        wrong = error.problems[0]
+        return row | {"problem": wrong.text, "problem_de": findings.placed(wrong), "title": name, "settings": {},
+                      "secret_set": False}
     own = conffile.read(apps.file_of(paths, name)).data
     return row | {"title": app.title or app.preset or name,
                   "settings": app.model_dump(mode="json", exclude=set(SECRETS)),

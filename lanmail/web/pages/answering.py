@@ -65,17 +65,6 @@ FREQUENCIES = {
     "3d": Word("once in three days", "einmal in drei Tagen"),
     "7d": Word("once a week", "einmal in der Woche"),
 }
-_GERMAN = {
-    "forward": "Eines davon gibt es hier nicht, dieses Konto darf dorthin nichts senden, oder es sind mehr als 50.",
-    "from": "Das ist kein Tag und keine Uhrzeit, oder das Ende liegt vor dem Anfang.",
-    "until": "Das ist kein Tag und keine Uhrzeit, oder das Ende liegt vor dem Anfang.",
-    "sender": "Das ist keine Mailadresse.",
-    "domain": "Das ist keine Domain.",
-    "max_per_hour": "Das muss eine Zahl ab 1 sein.",
-    "max_age": "Das ist keine Zeitspanne. Schreiben Sie sie wie 12h oder 2d.",
-    "text": "Der Text ist zu lang.",
-    "subject": "Der Betreff ist zu lang.",
-}
 
 
 class Said(Refused):
@@ -96,7 +85,4 @@ def problem(visit: Visit, refused: Refused) -> str:
         return refused.message
     if refused.code == "conflict":
         return visit.say(*forwarding.CHANGED)
-    field = (refused.field or "").removeprefix("autoresponder.").partition("[")[0]
-    if field == "autoresponder":
-        field = "until"
-    return visit.say(refused.message.removeprefix(f"{refused.field}: "), _GERMAN.get(field, refused.message))
+    return refused.message.removeprefix(f"{refused.field}: ")

@@ -56,7 +56,9 @@ def account_of(visit: Visit, name: str) -> dict[str, Any]:
     """The account with its settings. Refused, when its file is broken."""
     found: dict[str, Any] = visit.call("account.get", name=name)
     if "settings" not in found:
-        raise Refused("busy", f"the file of this account has to be mended first: {found['problem']}")
+        raise Refused("busy", visit.say("the file of this account has to be mended first: ",
+                                        "Die Datei dieses Kontos muss erst berichtigt werden: ")
+                      + visit.say(found["problem"], found["problem_de"]))
     return found
 
 
@@ -65,15 +67,9 @@ def _fields(visit: Visit, known: dict[str, Any]) -> list[Field]:
 
 
 def _problem(visit: Visit, refused: Refused) -> str:
-    """English is as the API says it."""
     if refused.code == "conflict":
         return visit.say(*CHANGED)
-    return visit.say(refused.message, {
-        "not_found": "Das gibt es hier nicht. Es muss ein Konto oder eine Gruppe sein, oder eine Adresse außerhalb.",
-        "refused_by_rule": "Dorthin kann dieses Konto nicht weiterleiten: Es ist das Konto selbst, es darf nichts ins "
-                           "Internet senden, oder es sind mehr als 50 Ziele.",
-        "invalid_field": "Das ist weder ein Name wie meier noch eine Adresse wie eva@example.org.",
-    }.get(refused.code, refused.message))
+    return refused.message
 
 
 def _page(visit: Visit, known: dict[str, Any], shown: list[Field], refused: Refused | None = None) -> Response:

@@ -35,6 +35,7 @@ from lanmail.web import guard, sessions, views
 from lanmail.web.api import frame
 from lanmail.web.house import House
 from lanmail.web.pages import navigation
+from lanmail.web.words import refusals
 
 POLICY = {"Referrer-Policy": "same-origin"}  # without it browsers do not say where a form comes from
 ADMIN, MY, START = "/admin/", "/my/", "/oauth2/start/"
@@ -112,7 +113,12 @@ class Visit:
         """The result of a method of the API, with the rights of the place. api.frame.Refused."""
         rights = "admin" if self.path.startswith(ADMIN) else f"account:{self.account}"
         caller = frame.Caller(self.account, rights)
-        return frame.carry_out(frame.Call(self.house, caller, self.client, self.loop), method, given)
+        try:
+            return frame.carry_out(frame.Call(self.house, caller, self.client, self.loop), method, given)
+        except frame.Refused as refused:
+            if self.language == "de":
+                refused.message = refusals.german(method, refused)
+            raise
 
     def page(self, template: str, *, status: int = 200, **words: Any) -> HTMLResponse:
         """A page with the frame around it; templates know `visit`, `note` and what is given."""

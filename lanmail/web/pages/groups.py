@@ -93,21 +93,18 @@ def _new(visit: Visit, name: str, shown: list[Field], refused: Refused | None = 
 
 
 def _one(visit: Visit, known: dict[str, Any], shown: list[Field], refused: Refused | None = None) -> Response:
-    wrong = [visit.say(text.partition("': ")[2], words.problem(text)) for text in known["problems"]]
+    wrong = known["problems_de"] if visit.language == "de" else [
+        text.partition("': ")[2] for text in known["problems"]]
     return visit.page("group.html", status=400 if refused else 200, known=known, fields=shown, wrong=wrong,
                       everyone=known["name"] == "everyone", **_told(visit, shown, refused))
 
 
 def _told(visit: Visit, shown: list[Field], refused: Refused | None) -> dict[str, str]:
     """The problem at the name, or above the form when no field has it."""
-    said = _said(visit, refused) if refused else ""
+    said = refused.message if refused else ""
     about_name = refused is not None and refused.field == "name"
     placed = about_name or any(field.problem for field in shown)
     return {"problem": "" if placed else said, "name_problem": said if about_name else ""}
-
-
-def _said(visit: Visit, refused: Refused) -> str:
-    return visit.say(refused.message, words.problem(refused.message))
 
 
 def _defaults() -> dict[str, Any]:
@@ -148,4 +145,4 @@ def _changes(shown: list[Field], form: Form) -> dict[str, Any]:
 
 def _marked(visit: Visit, shown: list[Field], refused: Refused, form: Form) -> list[Field]:
     key = MORE if refused.field == "may_post" else refused.field
-    return fields.marked(shown, key, _said(visit, refused), form)
+    return fields.marked(shown, key, refused.message, form)

@@ -18,13 +18,6 @@ SERVICES = {
     "smtp": Word("send mail (SMTP)", "Mails senden (SMTP)"),
 }
 XPI = "application/x-xpinstall"
-_GERMAN = {
-    "name": "Ein Name hat 1 bis 100 Zeichen in einer Zeile.",
-    "services": "Wenigstens eines davon muss das Programm dürfen.",
-    "redirect_uris": "Eine dieser Adressen geht nicht: Sie muss mit https:// beginnen und vollständig sein (http:// "
-                     "nur für localhost), und es dürfen höchstens 20 sein.",
-    "account": "Dieses Konto hat schon sehr viele Programme. Entfernen Sie eines, das nicht mehr gebraucht wird.",
-}
 
 
 @router.get("/my/clients")
@@ -44,7 +37,7 @@ def change(visit: Visitor, form: Form, name: str = "") -> Response:
                                                 "Beendet: Das Programm muss sich neu anmelden."))
     try:
         made = visit.call("oauth_client.create", account=visit.about(name), name=str(form.get("title", "")).strip(),
-                          services=_ticked(form), public=form.get("kind") == "public",
+                          services=_ticked(visit, form), public=form.get("kind") == "public",
                           redirect_uris=str(form.get("redirects", "")).split())
     except Refused as refused:
         return _page(visit, name, form, refused)
@@ -105,10 +98,11 @@ def _services(form: FormData) -> list[str]:
     return [str(one) for one in form.getlist("services")]
 
 
-def _ticked(form: FormData) -> list[str]:
+def _ticked(visit: Visit, form: FormData) -> list[str]:
     """For a new program: no service at all would be all of them."""
     if not (found := _services(form)):
-        raise Refused("invalid_field", "the program must be allowed one of these at least", "services")
+        raise Refused("invalid_field", visit.say("the program must be allowed one of these at least",
+                                                 "Wenigstens eines davon muss das Programm dürfen."), "services")
     return found
 
 
@@ -154,4 +148,4 @@ def _may(visit: Visit) -> bool:
 
 
 def _problem(visit: Visit, refused: Refused | None) -> str:
-    return "" if refused is None else visit.say(refused.message, _GERMAN.get(refused.field or "", refused.message))
+    return "" if refused is None else refused.message

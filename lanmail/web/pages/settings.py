@@ -14,7 +14,6 @@ from lanmail.web import fields
 from lanmail.web.api.frame import Refused
 from lanmail.web.fields import Field
 from lanmail.web.pages.frame import Form, Refusal, Visit, Visitor
-from lanmail.web.words import problems
 from lanmail.web.words import settings as words
 
 router = APIRouter()
@@ -61,7 +60,7 @@ def change(visit: Visitor, section: str, form: Form) -> Response:
         found = visit.call("config.set", settings=changes, if_version=str(form.get("version", ""))[:64]) \
             if changes else {"waits": []}
     except Refused as refused:
-        marked = fields.marked(shown, refused.field, _said(visit, refused), form)
+        marked = fields.marked(shown, refused.field, refused.message, form)
         return _page(visit, section, known, marked, refused)
     return visit.done(f"{HERE}/{section}", _taken_over(visit, found["waits"]))
 
@@ -70,8 +69,8 @@ def _taken_over(visit: Visit, waits: list[str]) -> str:
     try:
         visit.call("config.reload")
     except Refused as refused:
-        return visit.say(f"Saved, but the programs cannot take it over: {refused.message}",
-                         f"Gespeichert, aber die Programme können es nicht übernehmen: {refused.message}")
+        return visit.say("Saved, but the programs cannot take it over: ",
+                         "Gespeichert, aber die Programme können es nicht übernehmen: ") + refused.message
     if waits:
         return visit.say(f"Saved. It counts when the programs are started again: {', '.join(waits)}.",
                          f"Gespeichert. Das gilt erst, wenn die Programme neu gestartet werden: {', '.join(waits)}.")
@@ -113,14 +112,10 @@ def _page(visit: Visit, section: str, known: dict[str, Any], shown: list[Field],
     return visit.page("settings-section.html", status=400 if refused else 200,
                       title=visit.say(*words.SECTIONS[section]),
                       section=section, parts=parts, version=known["version"],
-                      problem=_said(visit, refused) if refused and not placed else "")
+                      problem=refused.message if refused and not placed else "")
 
 
 def _about(visit: Visit, path: Key) -> str:
     model = schema.section(Settings, path)
     english = (model.__doc__ or "").strip() if model else ""
     return " ".join(visit.say(english, words.ABOUT.get(".".join(path), english)).split())
-
-
-def _said(visit: Visit, refused: Refused) -> str:
-    return visit.say(refused.message, problems.german(refused.message))

@@ -276,32 +276,7 @@ def forget(visit: Visitor, form: Form, source: str, name: str = "") -> Response:
 
 def problem(visit: Visit, refused: Refused, host: str) -> str:
     """Why it was refused, in the reader's language: what a server said is explained, too."""
-    if visit.language != "de":
-        return refused.message
-    field = (refused.field or "").removeprefix("settings.")
-    if refused.code == "refused_by_rule" and (found := explain.advice(refused.message, host, "de")):
+    if visit.language == "de" and refused.code == "refused_by_rule" and (
+            found := explain.advice(refused.said, host, "de")):
         return " ".join(found)
-    return _GERMAN.get((refused.code, field)) or _GERMAN.get((refused.code, "")) or refused.message
-
-
-_GERMAN = {
-    ("invalid_field", "host"): "Welcher Server hat dieses Postfach? Bitte eintragen oder den Anbieter wählen.",
-    ("refused_by_rule", ""): "Das geht so nicht; fragen Sie den Administrator.",
-    ("invalid_field", "password"): "Bitte geben Sie das Passwort (noch einmal) ein: Es geht an einen anderen Server "
-                                   "oder Benutzer als bisher.",
-    ("invalid_field", "user"): "Bitte den Benutzernamen eintragen, meist die ganze Mailadresse.",
-    ("invalid_field", "name"): "Bitte nur kleine Buchstaben, Ziffern, - und _ verwenden, zum Beispiel gmx.",
-    ("invalid_field", "app"): "Bei diesem Anbieter geht nur die Anmeldung beim Anbieter; bitte wählen Sie sie aus.",
-    ("invalid_field", "protocol"): "Dieser Anbieter bietet kein POP3; bitte IMAP wählen.",
-    ("invalid_field", ""): "Diese Angabe stimmt nicht.",
-    ("forbidden", "host"): "Von diesem Server kann nicht abgerufen werden; fragen Sie den Administrator.",
-    ("forbidden", "port"): "Möglich sind die Ports 993, 995, 143 und 110; andere richtet der Administrator ein.",
-    ("forbidden", "every"): "Abgerufen wird höchstens einmal in der Minute.",
-    ("forbidden", ""): "Das legt der Administrator fest.",
-    ("exists", "name"): "Ein Postfach mit diesem Namen gibt es hier schon.",
-    ("conflict", ""): "Es wurde inzwischen geändert; bitte sehen Sie es noch einmal an.",
-    ("busy", ""): "Das geht gerade nicht; bitte versuchen Sie es in einer Minute noch einmal.",
-    ("rate_limited", ""): "Gerade eben wurde es schon versucht; bitte warten Sie einen Moment.",
-}
-for _key in ("every", "window", "delete_after", "delete_older", "max_size"):
-    _GERMAN["invalid_field", _key] = "So wird es nicht geschrieben; ein Beispiel steht darunter."
+    return refused.message

@@ -34,40 +34,11 @@ WORDS: dict[str, Word] = {
 }
 
 
-def _meant(name: str | None) -> str:
-    return f" Meinten Sie „{name}“?" if name else ""
-
-
 _LEFT = (
     (re.compile(r"alias (\S+) still leads to \S+"), lambda m: f"der Alias {m[1]} führt noch dorthin"),
     (re.compile(r"group (\S+) still has \S+ in members"), lambda m: f"die Gruppe {m[1]} hat sie noch als Mitglied"),
     (re.compile(r"group (\S+) still has \S+ in may_post"), lambda m: f"in der Gruppe {m[1]} darf sie noch schreiben"),
     (re.compile(r"group (\S+) still has \S+ in owner"), lambda m: f"die Gruppe {m[1]} hat sie noch als Eigentümer"),
-)
-_PROBLEMS = (
-    (re.compile(r"(?:.*: )?(\w+): there is no account, alias or group '(.*?)'(?:; did you mean '(.*)'\?)?"),
-     lambda m: f"{WORDS[m[1]].german if m[1] in WORDS else m[1]}: „{m[2]}“ gibt es hier nicht." + _meant(m[3])),
-    (re.compile(r"there is no account, alias or group '(.*?)'(?:; did you mean '(.*)'\?)?"),
-     lambda m: f"„{m[1]}“ gibt es hier nicht." + _meant(m[2])),
-    (re.compile(r"(?:.*: )?(\S+) is not a local domain"), lambda m: f"„{m[1]}“ ist keine Domain dieses Servers."),
-    (re.compile(r"(?:.*: )?the owner cannot be the group itself"),
-     lambda m: "Die Gruppe kann nicht ihr eigener Eigentümer sein."),
-    (re.compile(r".*is a member of itself.*"),
-     lambda m: "Die Gruppe ist über andere Gruppen oder selbst ihr Mitglied; jeder bekommt trotzdem nur eine Kopie."),
-    (re.compile(r"there is no group '(.*?)'.*"), lambda m: f"Die Gruppe „{m[1]}“ gibt es nicht."),
-    (re.compile(r"there is an account '(.*)' already"), lambda m: f"Es gibt schon ein Konto „{m[1]}“."),
-    (re.compile(r"there is an alias '(.*)' already"), lambda m: f"Es gibt schon einen Alias „{m[1]}“."),
-    (re.compile(r"there is a group '(.*)' already"), lambda m: f"Es gibt schon eine Gruppe „{m[1]}“."),
-    (re.compile(r"'(.*)' is a reserved name"), lambda m: f"„{m[1]}“ ist ein reservierter Name."),
-    (re.compile(r"['\"](.*)['\"]: a name has letters.*", re.S),
-     lambda m: f"„{m[1]}“: Ein Name hat nur die Buchstaben a bis z, Ziffern, „.“, „_“ und „-“; Umlaute gehen nicht."),
-    (re.compile(r"(?:.*: )?['\"](.*)['\"] is neither .*", re.S),
-     lambda m: f"„{m[1]}“ ist weder ein Name wie meier noch eine Adresse wie eva@example.org."),
-    (re.compile(r"(?:.*: )?['\"](.*)['\"] is not a tag.*", re.S),
-     lambda m: f"„{m[1]}“ geht nicht: höchstens 40 Zeichen in einer Zeile."),
-    (re.compile(r"(?:.*: )?['\"](.*)['\"] is not a domain.*", re.S), lambda m: f"„{m[1]}“ ist keine Domain."),
-    (re.compile(r"it was changed meanwhile.*"),
-     lambda m: "Inzwischen hat jemand anderes die Gruppen geändert. Bitte sehen Sie sie noch einmal an."),
 )
 Sentences = tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]
 
@@ -75,11 +46,6 @@ Sentences = tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]
 def left(text: str) -> str:
     """What still names a group that is gone, in German."""
     return _german(text, _LEFT)
-
-
-def problem(text: str) -> str:
-    """What is wrong with a group, in German; what nobody has thought of stays as it is."""
-    return _german(text, _PROBLEMS)
 
 
 def _german(text: str, known: Sentences) -> str:
