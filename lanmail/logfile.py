@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,12 @@ _PLAIN = re.compile(r"[!#-<>-~\u00a1-\u2027\u202a-\ud7ff\ue000-\U0010fffd]+")  #
 
 _MARKS = {number: f" level={logging.getLevelName(number).lower()}"  # at the end of lines that are not as usual
           for number in (logging.DEBUG, logging.WARNING, logging.ERROR, logging.CRITICAL)}
+
+
+class _Burst(threading.local):
+    """Lines of a batch that are not yet written; each thread has its own, and others write theirs at once."""
+
+    lines: list[str] | None = None
 
 
 class _Sink:
@@ -40,7 +47,7 @@ class _Sink:
         self._second = -1
         self._prefix = ""
         self._zone = ""
-        self.collected: list[str] | None = None  # lines of a batch, not yet written
+        self.burst = _Burst()
 
     def stamp(self) -> tuple[str, str]:
         """(day, time stamp), ISO 8601 with milliseconds and zone; the slow part once a second."""
@@ -62,8 +69,8 @@ class _Sink:
             return
         day, stamp = self.stamp()
         full = f"{stamp} {self.program} {text}{_MARKS.get(level, '')}\n"
-        if self.collected is not None:
-            self.collected.append(full)
+        if self.burst.lines is not None:
+            self.burst.lines.append(full)
         else:
             self.write(day, full)
         if level >= self.stderr_level:
@@ -112,11 +119,12 @@ _sink = _Sink()
 @contextlib.contextmanager
 def batch() -> Iterator[None]:
     """Write the lines of this block in one go at its end; for a loop of thousands that lasts some milliseconds."""
-    _sink.collected = []
+    burst = _sink.burst
+    burst.lines = []
     try:
         yield
     finally:
-        lines, _sink.collected = _sink.collected, None
+        lines, burst.lines = burst.lines, None
         if lines:
             _sink.write(_sink.stamp()[0], "".join(lines))
 

@@ -1,5 +1,7 @@
 """Log lines: readable, greppable, and safe to print."""
 
+import threading
+
 import pytest
 
 from lanmail import log
@@ -57,3 +59,14 @@ def test_a_log_that_cannot_be_written_stops_nobody(tmp_path):
     log.setup("test", tmp_path / "file" / "log")
     log.event("x")
     log.setup("lanmail", None)
+
+
+def test_lines_of_other_threads_do_not_wait_for_a_burst(lines):
+    """Collected with those of the burst, one that came just at its end was lost."""
+    with log.batch():
+        log.event("first")
+        other = threading.Thread(target=log.event, args=("other",))
+        other.start()
+        other.join()
+        assert [line.split()[2] for line in lines()] == ["other"]
+    assert [line.split()[2] for line in lines()] == ["other", "first"]
