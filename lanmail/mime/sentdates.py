@@ -1,6 +1,5 @@
 """The sent date of a message: the moment that its Date field tells (RFC 5322 §3.3, §4.3, as RFC 5256 §2.2 wants it)."""
 
-import calendar
 import datetime
 import re
 
@@ -8,6 +7,7 @@ from lanmail.mime import headers
 
 MAX_DATE = 200
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
 _comment = re.compile(rb"\([^()]*\)")
 _date = re.compile(
     rb"\s*(?:[A-Za-z]{2,9}[.,\s]*)?(\d{1,2})[\s-]+([A-Za-z]{3})[A-Za-z]*[\s.,-]+(\d{2,4})(?!\d)"
@@ -25,7 +25,8 @@ def of_header(header: bytes) -> float | None:
 
 def moment(value: bytes) -> float | None:
     """The moment that a Date field tells. Without a valid zone it is UTC, without a valid time midnight."""
-    found = _date(_comment.sub(b" ", value[:MAX_DATE]))
+    value = value[:MAX_DATE]
+    found = _date(_comment.sub(b" ", value) if b"(" in value else value)
     if found is None:
         return None
     day, month, year, hour, minute, second, sign, zone_hours, zone_minutes, name = found.groups()
@@ -41,7 +42,8 @@ def moment(value: bytes) -> float | None:
         seconds = (int(zone_hours) * 3600 + int(zone_minutes) * 60) * (-1 if sign == b"-" else 1)
     elif name:
         seconds = _ZONES.get(name.upper(), 0) * 3600
-    return float(calendar.timegm((date.year, date.month, date.day, *clock)) - seconds)
+    days = date.toordinal() - _EPOCH
+    return float(days * 86400 + clock[0] * 3600 + clock[1] * 60 + clock[2] - seconds)
 
 
 def _year(digits: bytes) -> int:

@@ -35,7 +35,8 @@ _RETURN_PATH = re.compile(rb"Return-Path:[ \t]*(<[^>\n]*>|[^ \t\n]*)[^\n]*\n(?:[
 _VOLATILE = re.compile(rb"^(?:X-)?(?:Status|UIDL|Keywords):[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
 
 # ext4 and XFS put fsyncs that come at the same time into one journal commit: fifty take as long as three one by one
-_SYNCING = ThreadPoolExecutor(8, "sync")
+SYNCING = 8
+_SYNCING = ThreadPoolExecutor(SYNCING, "sync")
 
 Again = Callable[[str], bool]  # from a digest: whether this mail was fetched before
 Recipients = Callable[[bytes], Sequence[Address]]  # from the header (LF form); none: the mail is not kept
@@ -150,12 +151,13 @@ class Batch:
         if not mails and not unwanted:
             return []
         await asyncio.shield(asyncio.to_thread(self._commit, mails, unwanted))
-        for _, mail in mails:
-            assert mail.head is not None
-            log.accepted(
-                id=mail.draft.id, origin="fetch", source=self._source, sender=str(mail.head.sender or ""),
-                recipients=log.some([one.address for one in mail.head.recipients]), size=mail.draft.size)
-            self.octets += mail.draft.size
+        with log.batch():
+            for _, mail in mails:
+                assert mail.head is not None
+                log.accepted(
+                    id=mail.draft.id, origin="fetch", source=self._source, sender=str(mail.head.sender or ""),
+                    recipients=log.some([one.address for one in mail.head.recipients]), size=mail.draft.size)
+                self.octets += mail.draft.size
         self.fetched += len(mails)
         return [seen.uid for seen, _ in mails] + [seen.uid for seen in unwanted]
 
@@ -207,19 +209,27 @@ class Batch:
         if not to:
             return None
         path, end = sender(start)
-        head = envelope.Envelope(path, [envelope.Recipient(one) for one in to], origin=self._origin)
+        head, lines = _head(path, tuple(to), self._origin)
         whom = f"\n\tfor <{to[0]}>" if len(to) == 1 else ""
         received = f"Received: {self._received}{whom};\n\t{_date_line(int(time.time()))}\n".encode()
-        return head, b"".join((envelope.encode(head), start[:end], received, start[end:]))
+        return head, b"".join((lines, start[:end], received, start[end:]))
 
 
 def _sealed(drafts: list[spool.Draft]) -> list[str]:
     """Make all of them durable in tmp/; their names. OSError, when all have come to an end."""
     if len(drafts) == 1:
         return [drafts[0].seal(close=False)]
-    begun = [_SYNCING.submit(draft.seal, close=False) for draft in drafts]
+    names, left = [""] * len(drafts), iter(enumerate(drafts))
+
+    def work() -> None:
+        for number, draft in left:  # whoever is done takes the next one: a hand-over for each would cost more
+            names[number] = draft.seal(close=False)
+
+    begun = [_SYNCING.submit(work) for _ in range(min(SYNCING, len(drafts)))]
     wait(begun)
-    return [one.result() for one in begun]
+    for one in begun:
+        one.result()
+    return names
 
 
 def date(header: bytes) -> int:
@@ -239,6 +249,13 @@ def sender(start: bytes) -> tuple[Address | None, int]:
     """
     found = _RETURN_PATH.match(start)
     return (_path_of(found[1]), found.end()) if found else (None, 0)
+
+
+@lru_cache(maxsize=1000)  # the same people write to the same mailbox
+def _head(path: Address | None, to: tuple[Address, ...], origin: envelope.Origin) -> tuple[envelope.Envelope, bytes]:
+    """An envelope, which nobody changes, and its lines."""
+    head = envelope.Envelope(path, [envelope.Recipient(one) for one in to], origin=origin)
+    return head, envelope.encode(head)
 
 
 @lru_cache(maxsize=1000)
