@@ -239,6 +239,17 @@ async def test_by_smtp_from_there(space: Space) -> None:
     assert "AUTH PLAIN " + base64.b64encode(b"\0me\0it's a \\secret\\").decode() in peer.lines
 
 
+async def test_a_server_behind_the_script_that_says_yes_to_data_has_no_mail(space: Space) -> None:
+    async with Peer(script={"DATA": "250 2.0.0 ok"}) as peer:
+        space.office(f'webspace.mode = "smtp"\nwebspace.smtp_host = "127.0.0.1"\nwebspace.smtp_port = {peer.port}\n'
+                     'webspace.smtp_tls = "none"\n')
+        await webspaces.in_thread(lambda: space.lanmail("upload", "--global"))
+        entry_id = space.root.put("x@far.example", message=TEXT)
+        assert await space.root.once() == os.EX_TEMPFAIL
+    assert space.root.waiting() == [entry_id]
+    assert not space.root.queued()
+
+
 # --- who calls the script without being asked to
 
 def test_the_script_refuses_strangers(ready: Space) -> None:

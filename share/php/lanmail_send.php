@@ -233,6 +233,8 @@ function lanmail_transaction($line, $file, $start, $sender, $recipients)
             fwrite($line, ($text[0] === '.' ? '.' : '') . rtrim($text, "\r\n") . "\r\n");
         }
         $answer = lanmail_say($line, '.');
+    } elseif ($answer[0] === '2') {
+        $answer = lanmail_later($answer); // it has nothing of the text yet
     }
     if ($answer[0] === '2') {
         return array($taken, $failed);
