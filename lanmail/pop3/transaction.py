@@ -149,7 +149,7 @@ class Transaction:
     def _top(self, argument: bytes) -> None:
         number, _, lines = argument.strip(b" ").partition(b" ")
         lines = lines.strip(b" ")
-        if not (lines.isdigit() and len(lines) < 10):
+        if not (lines.isdigit() and len(lines) < 20):  # 2147483647 and the like mean all of them
             self._session.wrong(b"-ERR TOP needs a message number and a number of lines\r\n")
             return
         index = self._index(number)
