@@ -12,6 +12,7 @@ from lanmail import message
 
 _ENCODING = re.compile(rb"^content-transfer-encoding[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
 _BOUNDARY = re.compile(rb";\s*boundary\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;\"]+))", re.IGNORECASE)
+_EIGHT = re.compile(rb"[\x80-\xff]")
 _SIGNATURES = (b"DKIM-Signature", b"ARC-Message-Signature")
 DEPTH = 20
 
@@ -40,7 +41,20 @@ def _entity(data: bytes, depth: int) -> bytes:
         return _encoded_as(b"7bit", header) + _entity(body, depth - 1)
     if kind.startswith(b"message/"):
         return data  # RFC 2046 §5.2: no encoding may be put on it
-    return _encoded_as(b"quoted-printable", header) + _quoted(body)
+    return _leaf(header, body)
+
+
+def _leaf(header: bytes, body: bytes) -> bytes:
+    """A part that is no container; one that says it is encoded is so, whatever got into it on the way."""
+    said = re.match(rb"[^\s;(]*", message.field(header, b"Content-Transfer-Encoding") or b"")
+    encoding = said[0].lower() if said else b""
+    if encoding == b"quoted-printable":
+        return header + _EIGHT.sub(lambda octet: b"=%02X" % octet[0][0], body)
+    if encoding == b"base64":
+        return header + _EIGHT.sub(b"", body)  # RFC 2045 §6.8: they mean nothing there
+    if encoding in (b"", b"7bit", b"8bit", b"binary"):
+        return _encoded_as(b"quoted-printable", header) + _quoted(body)
+    return header + body
 
 
 def _parts(header: bytes, body: bytes, depth: int) -> bytes | None:
