@@ -6,6 +6,8 @@ is spam sent by us: only mail from our own people, never to the null sender, nev
 original. The body of the original is never returned.
 """
 
+import contextlib
+import ipaddress
 import os
 import re
 import time
@@ -168,7 +170,7 @@ def _status(
             f"Status: {report.answer.dsn}",
         ]
         if report.remote:
-            block.append(f"Remote-MTA: dns; {_ascii(report.remote)}")
+            block.append(f"Remote-MTA: dns; {_host(report.remote)}")
         if action in ("failed", "delayed") or report.remote:
             block.append(f"Diagnostic-Code: {'smtp' if report.remote else 'X-lanmail'}; {_ascii(str(report.answer))}")
         if retry_until is not None and action == "delayed":
@@ -208,6 +210,13 @@ def _xtext_decode(text: str) -> str:
 
 def _ascii(text: str) -> str:
     return _one_line(text).encode("ascii", "replace").decode()
+
+
+def _host(name: str) -> str:
+    """RFC 3464 §2.1.2: an address stands in brackets (RFC 5321 §4.1.3)."""
+    with contextlib.suppress(ValueError):
+        return f"[IPv6:{name}]" if ipaddress.ip_address(name).version == 6 else f"[{name}]"
+    return _ascii(name)
 
 
 def _one_line(text: str) -> str:

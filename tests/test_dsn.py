@@ -86,6 +86,14 @@ def test_a_bounce_is_a_report_with_the_header_only():
     assert (recipient["Action"], recipient["Status"]) == ("failed", "5.1.1")
 
 
+@pytest.mark.parametrize(("remote", "told"), [
+    ("mx.far.example", "mx.far.example"), ("192.0.2.1", "[192.0.2.1]"), ("2001:db8::1", "[IPv6:2001:db8::1]")])
+def test_a_server_that_is_known_by_its_address_only_is_told_as_a_literal(remote, told):
+    _, message = composed("failed", [report(remote=remote)])
+    _, status, _ = message.iter_parts()
+    assert status.get_payload()[1]["Remote-MTA"] == f"dns; {told}"
+
+
 def test_what_a_remote_server_said_cannot_start_a_line_of_ours():
     evil = MailError(550, "5.7.1", "no\r\nX-Evil: yes\n\n--boundary\x1b[31m")
     _, message = composed("failed", [report(answer=evil, remote="mx.far.example\nX: y")])

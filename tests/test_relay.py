@@ -60,7 +60,7 @@ async def test_permanent_bounces_once_with_a_copy_for_the_postmaster(tmp_path: P
         assert [str(one.address) for one in head.recipients] == ["meier@office.lan", "postmaster@office.lan"]
         assert b"550 5.1.1 no such user" in text
         assert b"Final-Recipient: rfc822; x@far.example" in text
-        assert b"Remote-MTA: dns; 127.0.0.1" in text
+        assert b"Remote-MTA: dns; [127.0.0.1]" in text
         assert not root.waiting()
         assert root.state(entry_id) is None
 
