@@ -82,6 +82,17 @@ def test_reads_what_fetchmail_reads(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("fetchmail") is None, reason="not installed: fetchmail")
 @pytest.mark.parametrize("text", [
+    "set nobouncemail\npoll a.example proto imap user u pass p keep is x here nokeep nofetchall",
+    "poll a.example proto imap nodns user u is x nokeep pass p norewrite folder A noidle",
+    "set nospambounce defaults proto pop3 nouidl nocheckalias noenvelope\n"
+    "poll a.example user u pass p is x nomimedecode",
+])
+def test_reads_no_and_its_word_in_one_as_old_files_have_it(tmp_path: Path, text: str) -> None:
+    assert understood(text) == dumped(write(tmp_path / "rc", text))
+
+
+@pytest.mark.skipif(shutil.which("fetchmail") is None, reason="not installed: fetchmail")
+@pytest.mark.parametrize("text", [
     "poll a.example user joe pass #x\n is x", "poll a.example is x keep is", "keep", "set daemon often", "poll",
     "poll a.example proto pop3 nonsense", "poll a.example user joe limit many",
     "poll a.example user joe pass x timeout 3", "poll a.example user joe is a here here",

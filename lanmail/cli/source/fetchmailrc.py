@@ -39,6 +39,9 @@ _OF_SERVER = frozenset({
     "plugin", "plugout", "dns", "checkalias", "uidl", "interval", "tracepolls", "principal", "esmtpname",
     "esmtppassword", "bad-header", "netsec", "envskip"})
 _OPTIONS = _FLAGS | _NUMBERS | _LISTS | _TEXTS | {"envelope", "is", "to", "no"}
+_JOINED = frozenset({f"no{word}" for word in (
+    "keep", "flush", "limitflush", "fetchall", "rewrite", "forcecr", "stripcr", "pass8bits", "dropstatus",
+    "dropdelivered", "mimedecode", "idle", "dns", "checkalias", "uidl", "envelope")})
 _KEYWORDS = _OPTIONS | {"poll", "skip", "defaults", "set", "user", "here", "there"}
 _GLOBALS_WITHOUT_VALUE = frozenset({"bouncemail", "spambounce", "softbounce", "syslog", "invisible", "showdots"})
 
@@ -161,6 +164,9 @@ class _Parser:
         if self._at >= len(self._tokens):
             return None
         token = self._tokens[self._at]
+        if token.text in _JOINED and not token.quoted:  # as many old files write it
+            token, option = Token("no", token.line), Token(token.text[2:], token.line)
+            self._tokens[self._at : self._at + 1] = [token, option]
         word = _SHORT.get(token.text, token.text)
         return None if token.quoted or word not in _KEYWORDS else Token(word, token.line)
 
@@ -201,8 +207,8 @@ class _Parser:
     def _set(self, begun: Token) -> None:
         word = self._text("set")
         value: Any = True
-        if word == "no":
-            word, value = self._text("no"), False
+        if word in ("no", "nobouncemail", "nospambounce"):
+            word, value = word[2:] or self._text("no"), False
         elif word not in _GLOBALS_WITHOUT_VALUE:
             value = self._number(word) if word == "daemon" else self._text(word)
         self._control.settings[word], self._control.lines[word] = value, begun.line
