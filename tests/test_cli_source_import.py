@@ -130,6 +130,13 @@ def test_fetchmail_words_become_keys() -> None:
     assert general[0].startswith("line 3: 'set postmaster'")
 
 
+def test_folders_of_fetchmail_are_called_as_people_read_them() -> None:
+    """It says the name to the server as it stands, so files have it in modified UTF-7 (RFC 3501 §5.1.3)."""
+    words = 'poll a.example proto imap user joe pass x folder INBOX.Gel&APY-scht "A&-B" A&B Entw\u00fcrfe Sent/2025'
+    [found], _ = fetchmail.mailboxes(words)
+    assert found.keys["folders"] == ["INBOX/Gel\u00f6scht", "A&B", "A&B", "Entw\u00fcrfe", "Sent/2025"]
+
+
 GETMAIL = """\
 [retriever]
 type = {type}

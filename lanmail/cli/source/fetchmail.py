@@ -1,8 +1,10 @@
 """What fetchmail's words mean here: each user of each server becomes a source."""
 
+import contextlib
 import re
 from typing import Any
 
+from lanmail import mutf7
 from lanmail.cli.source import fetchmailrc
 from lanmail.cli.source.carried import Mailbox
 from lanmail.cli.source.fetchmailrc import Control, Poll, User
@@ -151,7 +153,9 @@ def _what(given: dict[str, Any], made: Mailbox, lines: dict[str, int]) -> None:
 
 
 def _folder(name: str) -> str:
-    """Levels are separated by a slash here; fetchmail writes what the server does, often a dot."""
+    """Levels are separated by a slash here, and umlauts are umlauts; fetchmail says the name to the server as it is."""
+    with contextlib.suppress(ValueError):
+        name = mutf7.decode(name)
     return re.sub(r"^INBOX\.(?=.)", "INBOX/", name)
 
 
