@@ -232,6 +232,26 @@ def test_the_end_of_the_journal_is_reported_once_a_day(root):
     assert b"X-Receiver: <x@far.example>" in note
 
 
+@pytest.mark.parametrize(("hours", "reports_then"), [
+    (-3650 * 24, 2),  # the first was written with a clock that went wrong
+    (-1, 1),  # set back over midnight
+    (24, 1), (25, 2),  # this day has 25 hours
+])
+def test_a_report_for_each_day_whatever_the_clock_did(root, monkeypatch, hours, reports_then):
+    root.paths.config_file.write_text(root.paths.config_file.read_text() + '[archived]\nreport = ["x@far.example"]\n')
+    settings, book = root.context().settings, journal.Journal(root.paths)
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        midnight = time.mktime((2027, 10, 31, 0, 0, 0, 0, 0, -1))
+        for moment in (midnight + 300, midnight + 900 + hours * 3600):
+            patch.setattr(time, "time", lambda at=moment: at)
+            reports.daily(root.paths, settings, book)
+    time.tzset()
+    book.close()
+    assert len(files(root.paths.queue / "new")) == reports_then
+
+
 @pytest.mark.slow
 def test_ten_thousand(root):
     owner = store.spool_of(root.paths)

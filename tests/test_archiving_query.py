@@ -1,6 +1,7 @@
 """Queries for the archive: what they mean, and what is said when they mean nothing."""
 
 import datetime
+import time
 
 import pytest
 from hypothesis import given
@@ -90,6 +91,15 @@ def test_beginnings() -> None:
 ])
 def test_facts(text: str, kind: str, value: object) -> None:
     assert fact(text) == query.Fact(kind, value)  # type: ignore[arg-type]
+
+
+def test_today_begins_at_the_first_midnight_where_clocks_are_put_back_over_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/Havana")
+        time.tzset()
+        second = datetime.datetime(2027, 11, 7, 0, 30, fold=1).timestamp()
+        assert query.period("today", second)[0] == datetime.datetime(2027, 11, 7).timestamp() == second - 5400
+    time.tzset()
 
 
 def test_today_and_yesterday_end_at_midnight() -> None:

@@ -131,6 +131,21 @@ def test_one_notice_a_day(root: Root) -> None:
     assert sum(b"\nAuto-Submitted:" in data for data in root.inbox("meier")) == 2
 
 
+def test_a_clock_that_once_went_wrong_does_not_end_the_notices(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit(root, "meier", "quota_messages = 10")
+    for _ in range(9):
+        root.put("meier@office.lan")
+    root.run()
+    own, limits, now = room.Room(root.paths, lambda: root.context().settings), quota.Limits(0, 10), time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3650 * room.DAY)
+    own.notify("meier", limits)
+    os.utime(root.paths.state / "quota" / "meier", (time.time(),) * 2)
+    monkeypatch.undo()
+    assert own.delivered("meier", limits, 1)
+    own.notify("meier", limits)
+    assert sum(b"\nAuto-Submitted:" in data for data in root.inbox("meier")) == 3
+
+
 def test_the_mark_goes_when_there_is_room(root: Root) -> None:
     own = room.Room(root.paths, lambda: root.context().settings)
     (root.paths.maildirs / "meier" / "cur").mkdir(parents=True)

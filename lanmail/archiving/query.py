@@ -234,7 +234,7 @@ _KEYS = (*COLUMNS, *_FACTS)
 
 def period(text: str, now: float) -> tuple[int, int]:
     """First second of a day, month or year, and the one behind it; what was some time ago has no length. ValueError."""
-    today = datetime.datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = datetime.datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     word = text.lower()
     if word in ("today", "yesterday"):
         start = today - datetime.timedelta(days=word == "yesterday")

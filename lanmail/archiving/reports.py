@@ -35,13 +35,14 @@ tells which. If there is a copy of the journal, put it back while lanmail-archiv
 
 def daily(where: Paths, settings: Settings, book: journal.Journal) -> None:
     """Send the end of the journal to whoever is to get it, if that was not done today. Trouble is logged only."""
-    wanted, today = settings.archived.report, time.strftime("%Y-%m-%d")
+    wanted, now = settings.archived.report, time.time()
+    today, soon = (time.strftime("%Y-%m-%d", time.localtime(now + hours * 3600)) for hours in (0, 26))
     marker = where.state / "archive" / "reported"
     try:
-        if not wanted or (marker.exists() and marker.read_text().strip() >= today):
-            return
+        if not wanted or (marker.exists() and today <= marker.read_text().strip() <= soon):
+            return  # a day that is further ahead was a clock's mistake
         at = book.place()
-        text = _DAILY.format(domain=settings.server.domain, time=journal.stamp(time.time()), seq=at.seq, hash=at.hash)
+        text = _DAILY.format(domain=settings.server.domain, time=journal.stamp(now), seq=at.seq, hash=at.hash)
         queue = spool.queue(where)
         try:
             queue.ensure()

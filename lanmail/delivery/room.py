@@ -112,7 +112,7 @@ class Room:
             return False
         if limits.full(usage):
             self._mark(name)
-        return limits.percent(usage) >= WARN_FROM and time.time() - self._told.get(name, 0.0) > DAY
+        return limits.percent(usage) >= WARN_FROM and abs(time.time() - self._told.get(name, 0.0)) > DAY
 
     # who is full, for smtpd
 
@@ -152,7 +152,7 @@ class Room:
     def _first_today(self, name: str) -> bool:
         seen = self._paths.state / "quota" / name
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - seen.stat().st_mtime < DAY:
+            if abs(time.time() - seen.stat().st_mtime) < DAY:  # one of the future was a clock's mistake
                 return False
         seen.parent.mkdir(mode=0o750, exist_ok=True)
         seen.write_bytes(b"")
