@@ -21,7 +21,7 @@ class Office:
         self.queue = spool.queue(self.paths)
         self.queue.ensure()
         self.given = {"interface": "standard", "host": "127.0.0.1", "port": port, "tls": "none", "user": "eva",
-                      "password": "file:secrets/eva", "timeout": "5s"}
+                      "password": "file:secrets/eva", "timeout": "30s"}
         self.said: list[str] = []
         self.set(**source)
 

@@ -241,11 +241,13 @@ def test_both_servers_at_once_is_what_pausing_prevents(old: paths.Paths, provide
     signed_in(old, app)
     kept = Store(old)
     order: list[str] = []
+    locked = asyncio.Event()
 
     async def refresh() -> None:
         async with kept.lock("test", EVA):
             found = kept.read("test", EVA)
             assert found is not None
+            locked.set()
             await asyncio.sleep(0.2)
             found.refresh = Secret("refresh-2")
             kept.save(found, generation=found.generation)
@@ -253,7 +255,7 @@ def test_both_servers_at_once_is_what_pausing_prevents(old: paths.Paths, provide
 
     async def both() -> list[store.Record]:
         under_way = asyncio.create_task(refresh())
-        await asyncio.sleep(0.05)
+        await locked.wait()
         taken = await exporting.take(kept)
         order.append("take")
         await under_way

@@ -86,8 +86,8 @@ async def test_a_file_that_grows_slowly_is_not_cut(root):
 
 
 def test_once_does_not_wait_for_ever_for_a_writer(root, monkeypatch):
-    monkeypatch.setattr(deliver, "PATIENCE", 0.05)
-    with open(root.paths.pickup / "slow.eml", "wb") as file:
+    with monkeypatch.context() as patch, open(root.paths.pickup / "slow.eml", "wb") as file:
+        patch.setattr(deliver, "PATIENCE", 0.05)
         file.write(MAIL)
         file.flush()
         assert root.run() == os.EX_TEMPFAIL

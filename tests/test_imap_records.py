@@ -98,7 +98,7 @@ async def test_fetch_is_answered_from_the_cache_by_another_worker(tmp_path: Path
         first = await client.ok(f"FETCH 1:* {items}")
         assert b"ect: Numme" in first[2]
         cache = summaries.Cache(server.root())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not cache.news():
                 await asyncio.sleep(0.01)
         assert await client.ok(f"FETCH 1:* {items}") == first
@@ -131,7 +131,7 @@ async def test_search_and_sort_are_answered_from_the_cache(tmp_path: Path) -> No
         client = await server.client(select="INBOX")
         assert await client.ok('SEARCH CHARSET UTF-8 SUBJECT "GRÖSSE 3"') == [b"SEARCH 4"]
         cache = summaries.Cache(server.root())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not cache.news():
                 await asyncio.sleep(0.01)
         for path in Path(server.root(), "cur").iterdir():

@@ -1,6 +1,5 @@
 """Sessions: states, log-in, limits, mailboxes seen by several clients at once."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from lanmail import maildir
 from tests import imapserver
 from tests.imapserver import PASSWORD, message, running
+from tests.mailroot import until
 
 
 @pytest.fixture
@@ -240,10 +240,7 @@ async def test_append_that_breaks_off_leaves_nothing(server: imapserver.Server) 
     client.send(b"a APPEND INBOX {1000+}\r\n" + b"x" * 500)
     await client.writer.drain()
     client.close()
-    for _ in range(100):
-        if not server.worker._sessions:
-            break
-        await asyncio.sleep(0.01)
+    await until(lambda: not server.worker._sessions)
     for sub in ("tmp", "new", "cur"):
         assert os.listdir(f"{server.root()}/{sub}") == []
 

@@ -16,7 +16,7 @@ from lanmail.imapwire import Atom, Broken, Stored
 from lanmail.secret import Secret
 from tests import imapserver
 
-PATIENCE = imapclient.Patience(5, 1)
+PATIENCE = imapclient.Patience(30, 1)
 
 
 def target(port: int, password: str = imapserver.PASSWORD, **more: object) -> imapclient.Target:

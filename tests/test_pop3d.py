@@ -14,6 +14,7 @@ import pytest
 from lanmail import changes, config, folder, log, maildir, paths
 from lanmail.pop3 import connection, maildrop, service, session
 from tests.dialogs import hashed
+from tests.mailroot import until
 
 PASSWORD = "geheim"
 MAIL = b"Subject: x\n\nhello\n.\n"
@@ -255,8 +256,7 @@ async def test_a_client_that_does_not_read_holds_little_memory_and_nobody_up(sta
     stuck.timeout = 0
     stuck._last = 0
     stuck._look_at_clock()
-    await asyncio.sleep(0.02)
-    assert stuck not in host.sessions()
+    await until(lambda: stuck not in host.sessions())
 
 
 async def test_a_large_message_comes_in_slices_as_it_is(start: Start) -> None:

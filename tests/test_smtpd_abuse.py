@@ -6,6 +6,9 @@ import os
 
 import pytest
 
+from lanmail.smtp import dialogue
+from tests.mailroot import until
+
 # limits
 
 async def test_size(office):
@@ -31,16 +34,16 @@ async def test_recipients(office):
     assert await client.ended()
 
 
-async def test_errors_delay_and_end(office):
+async def test_errors_delay_and_end(office, monkeypatch):
     host = await office('error_delay_after = 3\nerror_delay = "50ms"\nmax_errors = 5')
     client = await host.connect()
-    loop = asyncio.get_running_loop()
-    times = []
-    for _ in range(4):
-        before = loop.time()
+    delays, over = [], dialogue.Dialogue._penalty_over
+    monkeypatch.setattr(dialogue.Dialogue, "_penalty_over", lambda one: (delays.append(one.loop.time()), over(one)))
+    for delayed in (0, 0, 1, 2):
+        before = asyncio.get_running_loop().time()
         assert (await client.say("FOO"))[:9] == "500 5.5.1"
-        times.append(loop.time() - before)
-    assert times[1] < 0.04 < times[2]
+        assert len(delays) == delayed
+        assert not delayed or delays[-1] - before > 0.04
     await client.say("FOO")
     assert (await client.reply())[:9] == "421 4.7.0"
     assert await client.ended()
@@ -63,7 +66,7 @@ async def test_connections(office):
     third.close()
     await first.say("QUIT")
     first.close()
-    await asyncio.sleep(0.01)
+    await until(lambda: len(host.service.sessions) == 1)
     assert (await (await host.open()).reply())[:3] == "220"
 
 
@@ -114,7 +117,7 @@ async def test_slow_message_is_cut_off(office):
     (session,) = host.service.sessions
     begun = session.heard
     await client.raw(b"Subject: x\r\n\r\n" + b"x" * 70_000)
-    await asyncio.sleep(0.05)
+    await until(lambda: session.heard > begun)
     session.check_time(begun + 61)
     assert not session.closing
     await client.raw(b"x" * 1000)
@@ -225,20 +228,22 @@ async def test_client_that_leaves_inside_data_leaves_nothing(office):
         client.writer.write_eof()
         assert await client.ended()
         client.close()
-    await asyncio.sleep(0.05)
+    await until(lambda: not list(host.service.queue.tmp.iterdir()))
     assert host.queued() == []
-    assert list(host.service.queue.tmp.iterdir()) == []
 
 
 async def test_reader_of_nothing_does_not_fill_memory(office):
     host = await office("max_junk_commands = 1000000")
     client = await host.open()
-    try:
-        async with asyncio.timeout(0.3):
-            while True:
-                await client.raw(b"HELP\r\n" * 5000)
-    except TimeoutError:
-        pass
+
+    async def flood() -> None:
+        while True:
+            await client.raw(b"HELP\r\n" * 5000)
+
+    flooding = asyncio.create_task(flood())
+    await until(lambda: any(session.full for session in host.service.sessions))
+    await asyncio.sleep(0.1)
+    flooding.cancel()
     (session,) = host.service.sessions
     assert session.full
     assert len(session._input) < 1_000_000

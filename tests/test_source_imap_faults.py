@@ -18,6 +18,7 @@ from lanmail.smtplogin import Refused
 from lanmail.sources import imap, imapfolder, push
 from lanmail.sources.visit import Visit
 from tests.imapsource import Office
+from tests.mailroot import until
 
 GREETING = b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=XOAUTH2 IDLE UIDPLUS] hi\r\n"
 MAILS = {uid: f"Subject: {uid}\r\nMessage-ID: <{uid}@x>\r\n\r\nGuten Tag\r\n".encode() for uid in (1, 2, 3)}
@@ -297,8 +298,7 @@ async def test_idle_is_said_again_before_servers_end_it(tmp_path: Path, monkeypa
         server.heard = Heard()
         await office.fetch()
         waiting = asyncio.create_task(office.driver.wait(office.visit()))
-        await asyncio.sleep(0.6)
-        assert len(tags) >= 3
+        await until(lambda: len(tags) >= 3)
         server.writers[0].write(b"* 4 EXISTS\r\n")
         await asyncio.wait_for(waiting, 30)
 

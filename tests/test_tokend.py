@@ -463,6 +463,7 @@ async def test_no_more_than_two_requests_at_a_time(tmp_path, provider):
     async def serve(reader, writer):
         open_now[0] += 1
         most[0] = max(most[0], open_now[0])
+        await until(lambda: most[0] >= 2)
         await asyncio.sleep(0.05)
         await take(reader, writer)
         open_now[0] -= 1

@@ -1,5 +1,6 @@
 """Which mails people get about log-ins at providers: when, who, how often, and with what in them."""
 
+import calendar
 import time
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def test_an_app_that_is_refused_is_told_once_and_when_it_is_well(app):
 
 
 def test_the_end_of_a_secret_comes_nearer(app):
-    end, known = time.mktime(time.strptime("2027-03-31", "%Y-%m-%d")) - time.timezone, appstate.AppState("google")
+    end, known = calendar.timegm((2027, 3, 31, 0, 0, 0)), appstate.AppState("google")
     told = []
     for day in range(70, -3, -1):
         for one in warnings.of_app(app, known, end - day * DAY + 60):

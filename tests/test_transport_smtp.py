@@ -8,7 +8,6 @@ import hashlib
 import hmac
 import os
 import ssl
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -36,12 +35,13 @@ def server_tls(name: str = "127.0.0.1", *, ca: trustme.CA = CA, expired: bool = 
     return made
 
 
-def root_for(base: Path, port: int, more: str = "", *, password: str = "") -> Root:
+def root_for(base: Path, port: int, more: str = "", *, password: str = "", patience: str = "30s") -> Root:
     """An office whose smarthost is on this port, with TLS as it comes, and our CA trusted."""
     CA.cert_pem.write_to_path(base / "ca.pem")
     root = Root(base, f'host = "127.0.0.1"\nport = {port}\ntls_ca = "{base}/ca.pem"\n{more}'
                       + ('user = "me"\npassword = "file:secrets/p"\n' if password else ""),
-                settings='[relay]\nconnect_timeout = "2s"\nanswer_timeout = "1s"\ndata_timeout = "1s"\n')
+                settings="[relay]\n" + "".join(
+                    f'{what}_timeout = "{patience}"\n' for what in ("connect", "answer", "data")))
     if password:
         root.paths.secrets.mkdir(parents=True)
         (root.paths.secrets / "p").write_text(password)
@@ -119,7 +119,8 @@ async def test_stripped_starttls_is_noticed(tmp_path: Path) -> None:
 async def test_starttls_that_fails(tmp_path: Path, answer: str) -> None:
     """Also words in clear behind the 220, which somebody on the way put there."""
     async with Peer("STARTTLS", "AUTH PLAIN", *ALL, tls=server_tls(), script={"STARTTLS": answer}) as peer:
-        root = root_for(tmp_path, peer.port, 'tls = "starttls"\n', password="geheim")
+        root = root_for(tmp_path, peer.port, 'tls = "starttls"\n', password="geheim",
+                        patience="1s" if answer == "hang" else "30s")
         root.put("x@far.example")
         assert await root.once() == os.EX_TEMPFAIL
         assert not [line for line in peer.lines if "AUTH" in line or "MAIL" in line]
@@ -350,13 +351,11 @@ async def shouting(data: bytes, *, slow: float = 0.0) -> AsyncIterator[int]:
 async def test_other_mail_flows_beside_a_bad_server(tmp_path: Path, kind: str) -> None:
     """meier's smarthost misbehaves, chef's does not."""
     async with shouting(HOSTILE[kind]) as bad, Peer(*ALL) as peer:
-        root = root_for(tmp_path, bad)
+        root = root_for(tmp_path, bad, patience="5s")
         root.account("chef", f'[outgoing]\n{smarthost(peer.port)}')
         stuck = root.put("x@far.example")
         root.put("y@far.example", account="chef")
-        began = time.monotonic()
         assert await root.once() == os.EX_TEMPFAIL
-        assert time.monotonic() - began < 20
     assert [mail.recipients for mail in peer.taken] == [["y@far.example"]]
     assert root.waiting() == [stuck]
     assert not root.queued()
@@ -364,18 +363,16 @@ async def test_other_mail_flows_beside_a_bad_server(tmp_path: Path, kind: str) -
 
 async def test_an_octet_at_a_time_is_as_good_as_silence(tmp_path: Path) -> None:
     async with shouting(b"220 " + b"slow" * 100 + b"\r\n", slow=0.1) as port:
-        root = root_for(tmp_path, port)
+        root = root_for(tmp_path, port, patience="1s")
         root.put("x@far.example")
-        began = time.monotonic()
         assert await root.once() == os.EX_TEMPFAIL
-        assert time.monotonic() - began < 20
     assert "does not answer in time" in logged(root)
 
 
 @pytest.mark.parametrize("at", ["CONNECT", "EHLO", "MAIL", "DATA", "."])
 async def test_silence_at_any_step(tmp_path: Path, at: str) -> None:
     async with Peer(script={at: "hang"}) as peer:
-        root = root_for(tmp_path, peer.port, 'tls = "none"')
+        root = root_for(tmp_path, peer.port, 'tls = "none"', patience="1s")
         entry_id = root.put("x@far.example")
         assert await root.once() == os.EX_TEMPFAIL
         assert root.waiting() == [entry_id]

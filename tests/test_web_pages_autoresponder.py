@@ -49,18 +49,18 @@ async def test_on_in_a_period_then_for_ever_then_off(web: webserver.Web, who: st
     page = await browser.go(path)
     assert page.title == "Autoresponder"
     assert "off Nothing is answered by itself." in page.words
-    page = await send(browser, page, enabled="yes", when="period", from_day="2031-12-24", from_time="12:00",
-                      until_day="2032-01-06", subject="Away: [SUBJECT]", text="Dear [FROMNAME],\r\nback after [UNTIL].",
+    page = await send(browser, page, enabled="yes", when="period", from_day="2099-12-24", from_time="12:00",
+                      until_day="2100-01-06", subject="Away: [SUBJECT]", text="Dear [FROMNAME],\r\nback after [UNTIL].",
                       forward="chef", once_per="1d") if who == "meier" else await send(
-        browser, page, enabled="yes", when="period", from_day="2031-12-24", from_time="12:00", until_day="2032-01-06",
+        browser, page, enabled="yes", when="period", from_day="2099-12-24", from_time="12:00", until_day="2100-01-06",
         subject="Away: [SUBJECT]", text="Dear [FROMNAME],\r\nback after [UNTIL].", forward="chef", once_per="1d",
         max_per_hour="3")
     assert page.note == "Saved; it counts from now on."
     own = kept(web)
-    assert (own.enabled, own.from_, own.until, own.once_per) == (True, "2031-12-24 12:00", "2032-01-06", 86400)
+    assert (own.enabled, own.from_, own.until, own.once_per) == (True, "2099-12-24 12:00", "2100-01-06", 86400)
     assert (own.subject, own.text) == ("Away: [SUBJECT]", "Dear [FROMNAME],\nback after [UNTIL].")
     assert (own.forward, own.keep, own.max_per_hour) == (["chef"], True, 3 if who == "chef" else 5)
-    assert "not yet It begins: 2031-12-24 12:00" in page.words
+    assert "not yet It begins: 2099-12-24 12:00" in page.words
     page = await send(browser, page, when="permanent")
     assert (kept(web).from_, kept(web).until) == ("", "")
     assert "Nothing stands for [UNTIL], for there is no end." in page.note
@@ -73,16 +73,16 @@ async def test_the_answer_before_it_counts(web: webserver.Web) -> None:
     browser = await logged_in(web)
     page = await send(browser, await browser.go(HERE), "action=preview",
                       text="Hello [FROMNAME], about [SUBJECT]: [UNTIL]", subject="Re: [SUBJECT]", when="period",
-                      from_day="2031-12-24", until_day="2032-01-06", sender="eva@far.example",
+                      from_day="2099-12-24", until_day="2100-01-06", sender="eva@far.example",
                       sender_name='Eva "E" &amp;', about=f"Urgent {EVIL}", forward="chef")
     assert page.status == 200
     assert [one.text for one in page.tree.find(".//section").iter("dd")] == [
         "meier@office.lan", "eva@far.example", f"Re: Urgent {EVIL}"]
-    assert page.tree.find_class("letter")[0].text == f'Hello Eva "E" &amp;, about Urgent {EVIL}: 2032-01-06\n'
+    assert page.tree.find_class("letter")[0].text == f'Hello Eva "E" &amp;, about Urgent {EVIL}: 2100-01-06\n'
     assert "The mail goes on to chef." in page.words
     assert page.note == "What you have changed in the form is not saved yet."
     assert "<svg" not in page.text
-    assert page.form().inputs["from-day"].value == "2031-12-24"
+    assert page.form().inputs["from-day"].value == "2099-12-24"
     assert "action=" not in page.url
     assert kept(web) == Autoresponder()
     assert list((web.paths.spool / "queue/new").iterdir()) == []
@@ -101,7 +101,7 @@ async def test_who_would_get_none_is_told_why(web: webserver.Web, sender: str, w
 
 
 @pytest.mark.parametrize(("given", "key", "english", "german"), [
-    ({"when": "period", "from_day": "2031-12-24", "until_day": "2031-12-23"}, "until", "lies before", "vor dem Anfang"),
+    ({"when": "period", "from_day": "2099-12-24", "until_day": "2099-12-23"}, "until", "lies before", "vor dem Anfang"),
     ({"when": "period", "from_day": "gestern"}, "from", "no day or moment", "einen Tag"),
     ({"when": "period", "until_time": "12:00"}, "until", "A time needs a day", "gehört auch ein Tag"),
     ({"forward": "niemand"}, "forward", "there is no account", "gibt es hier nicht"),
