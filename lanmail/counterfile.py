@@ -60,6 +60,7 @@ class Keeper:
         self.slot = Slot(program, worker, os.getpid(), lanmail.__version__, time.time(), time.time())
         self._lock = -1
         self._written = -1  # changes() when it was last written
+        self._taken: set[str] = set()  # days whose traffic in memory has that of the file in it
         self._at = 0.0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="counters", daemon=True)
@@ -92,11 +93,15 @@ class Keeper:
         self._written, self._at = metrics.changes(), time.monotonic()
         self.slot.counts, self.slot.gauges = metrics.counted(), metrics.watched() | _own()
         atomic.write(_file(self.directory, self.slot), _encode(self.slot), durable=False)
+        for day in metrics.days()[1].keys() - self._taken:  # also one that comes again, for the clock was set back
+            metrics.begin({}, day, _read_day(_file(self.days / day, self.slot)))
+            self._taken.add(day)
         today, days = metrics.days()
         for day, traffic in days.items():
             self._write_day(day, traffic)
             if day != today:
                 metrics.forget(day)
+                self._taken.discard(day)
 
     def _write_day(self, day: str, traffic: Traffic) -> None:
         directory = self.days / day
@@ -120,8 +125,7 @@ class Keeper:
         for torn in self.directory.glob(f".{self.slot.program}.{self.slot.number}.json.*.tmp"):
             torn.unlink(missing_ok=True)
         left = _read(_file(self.directory, self.slot))
-        today, _ = metrics.days()
-        metrics.begin(left.counts if left else {}, today, _read_day(_file(self.days / today, self.slot)))
+        metrics.begin(left.counts if left else {})
 
     def _run(self) -> None:
         while not self._end.wait(PAUSE):

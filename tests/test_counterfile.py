@@ -53,6 +53,21 @@ def test_workers_and_strangers_count_beside_each_other(tmp_path: Path) -> None:
     assert total(tmp_path) == 7
 
 
+def test_traffic_of_a_day_outlives_restarts_and_clocks_that_are_set_back_over_midnight(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    midnight = time.mktime((2026, 12, 31, 24, 0, 0, 0, 0, -1))
+    for moments in ((-60, 1, -1), (-2, 3650 * 86_400, 1)):
+        metrics.reset()
+        monkeypatch.setattr(time, "time", lambda: midnight - 60)
+        with counterfile.Keeper("relay", 0, tmp_path) as keeper:
+            for moment in moments:
+                monkeypatch.setattr(time, "time", lambda at=midnight + moment: at)
+                metrics.delivered("meier", 100, 0.1)
+                keeper.write()
+    assert counterfile.traffic(tmp_path, "2026-12-31") == {"meier": [3, 300, 0, 0]}
+    assert counterfile.traffic(tmp_path, "2027-01-01") == {"meier": [2, 200, 0, 0]}
+
+
 def _count_until_killed(state: Path, ready: "multiprocessing.synchronize.Event") -> None:
     with counterfile.Keeper("relay", 0, state) as keeper:
         metrics.count("bounces", much=4)
