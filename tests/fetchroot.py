@@ -1,6 +1,7 @@
 """An office that fetches mail, in a temporary directory: for the tests of fetchmail and its sources."""
 
 import asyncio
+import re
 import time
 from pathlib import Path
 
@@ -64,7 +65,8 @@ class Root:
 
     def mails(self) -> list[bytes]:
         """Those that were fetched, from the header on, without what we put there."""
-        return [one.split(b"+0000\n", 1)[-1] for one in self.entries() if b"\nX-Origin: fetch " in one[:2000]]
+        fetched = [one for one in self.entries() if b"\nX-Origin: fetch " in one[:2000]]
+        return [re.split(rb" [+-]\d{4}\n", one, maxsplit=1)[-1] for one in fetched]
 
     def notices(self) -> list[bytes]:
         """Those that tell the account something."""

@@ -96,7 +96,7 @@ class Running:
         await asyncio.wait_for(self.deliver.settle(patience=0.0), 60)
 
 
-async def until(condition, seconds: float = 30.0) -> None:
+async def until(condition, seconds: float = 60.0) -> None:
     """Wait for something that another task or thread does."""
     limit = asyncio.get_running_loop().time() + seconds
     while not condition():

@@ -112,7 +112,7 @@ class Running:
         await self.relay.close()
 
 
-async def until(condition: Any, seconds: float = 30.0) -> None:
+async def until(condition: Any, seconds: float = 60.0) -> None:
     """Wait for something that another task or thread does."""
     limit = asyncio.get_running_loop().time() + seconds
     while not condition():

@@ -204,6 +204,7 @@ async def test_things_that_are_no_files_stay_where_they_are_and_are_told_once(ro
             await running.settled()
         root.drop("good.eml", MAIL)
         await until(lambda: root.inbox("meier"))
+        await running.settled()
         begin = time.process_time()
         await asyncio.sleep(0.1)
         assert time.process_time() - begin < 0.05, "busy with nothing"

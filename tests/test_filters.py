@@ -79,13 +79,18 @@ def test_the_message_is_its_input_and_nothing_of_ours_its_environment(tmp_path, 
 ])
 def test_what_does_not_work_is_no_verdict(tmp_path, question, text, why) -> None:
     with pytest.raises(Broken, match=why):
-        program.ask(script(tmp_path, text), question, options(timeout="500ms"))
+        program.ask(script(tmp_path, text), question, options(timeout="500ms" if why == "no answer in time" else "20s"))
 
 
 def test_all_of_it_is_killed_when_its_time_is_over(tmp_path, question) -> None:
-    with pytest.raises(Broken):
-        program.ask(script(tmp_path, f"sleep 1000 & echo $! >{tmp_path}/pid; wait"), question, options(timeout="1s"))
-    pid = int((tmp_path / "pid").read_text())
+    text = ""
+    for seconds in (1, 4, 16):  # a machine that is busy may take its time to begin
+        if not text:
+            with pytest.raises(Broken):
+                program.ask(script(tmp_path, f"sleep 1000 & echo $! >{tmp_path}/pid; wait"), question,
+                            options(timeout=f"{seconds}s"))
+            text = (tmp_path / "pid").read_text() if (tmp_path / "pid").exists() else ""
+    pid = int(text)
     limit = time.monotonic() + 20
     while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]:
         assert time.monotonic() < limit

@@ -13,6 +13,7 @@ from lanmail import atomic, log
 from lanmail.mime import tree
 from tests import hostile_mail, imapserver, imapsyntax
 from tests.imapserver import PASSWORD, message, running
+from tests.mailroot import until
 
 
 @pytest.fixture
@@ -270,6 +271,7 @@ async def test_a_client_that_does_not_read_holds_little_memory(server: imapserve
     reader = client.reader
     client.send(b"".join(b"f%d FETCH 1 BODY.PEEK[]\r\n" % number for number in range(200)))
     other = await server.client(select="INBOX")
+    await until(lambda: any(one.connection.full for one in server.worker._sessions))
     for _ in range(20):
         await other.ok("NOOP")
         await asyncio.sleep(0.01)

@@ -5,12 +5,11 @@ import os
 import shutil
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from lanmail.invoices.examiner import Examiner, Limits
+from lanmail.invoices.examiner import Examiner
 from tests.invoices import B64, TEXT, base64, cii, hybrid, look, mail, ubl
 
 BIN = Path(__file__).resolve().parent.parent / "bin"
@@ -75,13 +74,13 @@ def test_a_child_that_dies_is_replaced() -> None:
 
 
 def test_a_child_that_takes_too_long_is_ended() -> None:
-    with Examiner(Limits(seconds=1.0), grace=1.5) as examiner:
+    with Examiner() as examiner:
         assert examiner.examine(cii()).verdict.kind == "invoice"
         assert examiner._child is not None
         os.kill(examiner._child.pid, 19)  # SIGSTOP
-        began = time.monotonic()
+        usual, examiner._wall = examiner._wall, 1.0
         assert examiner.examine(cii()).verdict.kind == "undecided"
-        assert time.monotonic() - began < 20
+        examiner._wall = usual
         assert examiner.examine(cii()).verdict.kind == "invoice"
     assert threading.active_count() < 20
 

@@ -20,7 +20,7 @@ def test_the_newest_first_and_each_client_once(tmp_path: Path) -> None:
     Book(tmp_path).note("schmidt", "imap", "192.0.2.9")
     assert sorted(client for _, client in seen(tmp_path)) == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
     assert (tmp_path / "logins/meier/imap").read_text().splitlines()[0].endswith(" 2001:db8::1")
-    assert abs(lastlogins.of(tmp_path, "meier")[0].at - time.time()) < 5
+    assert abs(lastlogins.of(tmp_path, "meier")[0].at - time.time()) < 60
     assert seen(tmp_path, "schmidt") == [("imap", "192.0.2.9")]
 
 

@@ -148,8 +148,9 @@ async def test_a_token(where, life):
         before = time.time()
         got = await endpoint.ask(app(where, peer.port), where, {"grant_type": "refresh_token", "refresh_token": "r"})
     assert (got.access.reveal(), got.refresh.reveal(), got.scope, got.id_token.reveal()) == ("A", "R", "s", "I")
-    assert before + 1795 < got.expires < before + 1805
-    assert before + 604_790 < got.refresh_expires < before + 604_805
+    after = time.time()
+    assert before + 1795 < got.expires < after + 1805
+    assert before + 604_790 < got.refresh_expires < after + 604_805
     assert form(peer) == {"grant_type": "refresh_token", "refresh_token": "r", "client_id": "id+1"}
 
 
@@ -157,7 +158,7 @@ async def test_a_token(where, life):
 async def test_a_life_that_is_not_said_is_an_hour(where, life):
     async with Peer(ok(json.dumps({"access_token": "A", "expires_in": life}).encode())) as peer:
         got = await endpoint.ask(app(where, peer.port), where, {})
-    assert 3595 < got.expires - time.time() <= 3600
+    assert 3500 < got.expires - time.time() <= 3600
     assert not got.refresh
 
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,6 +19,16 @@ from tests.mailroot import Root, dying, files, in_a_child
 @pytest.fixture
 def office(tmp_path):
     return Office(tmp_path)
+
+
+@pytest.fixture
+def utc(monkeypatch):
+    """Local time is UTC."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 def ask(office, text=MAIL, **how):
@@ -40,6 +51,7 @@ def test_an_answer_is_wished_once_and_again_for_the_same_mail(office):
     assert (office.paths.state / "autoresponder/meier").read_text().count("\n") == 1
 
 
+@pytest.mark.usefixtures("utc")
 @pytest.mark.parametrize(("keys", "answered", "forwarded"), [
     ({"enabled": False, "text": "x"}, False, False),
     ({"enabled": True, "text": ""}, False, True),
@@ -50,7 +62,7 @@ def test_an_answer_is_wished_once_and_again_for_the_same_mail(office):
     ({"enabled": True, "text": "x", "until": "2027-01-14"}, False, False),
     ({"enabled": True, "text": "x", "until": "2027-01-15"}, True, True),
 ])
-def test_when_it_counts(office, monkeypatch, keys, answered, forwarded):
+def test_when_it_counts(office, keys, answered, forwarded):
     """NOW is 2027-01-15 08:00:00 UTC."""
     office.responder(forward=["schmidt"], keep=False, **keys)
     visit = ask(office)

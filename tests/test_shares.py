@@ -55,10 +55,13 @@ def test_an_account_that_comes_while_somebody_looks_is_in_the_index(
     assert seen(index) == {"info"}
 
 
-def test_an_account_file_that_is_still_empty_is_read_again(where: paths.Paths, index: shares.Shares) -> None:
+def test_an_account_file_that_is_still_empty_is_read_again(
+        where: paths.Paths, index: shares.Shares, monkeypatch: pytest.MonkeyPatch) -> None:
     account(where, "info", "")
-    age(where, 0)
-    index.rebuild()
+    came = os.stat(where.accounts).st_mtime_ns
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: came)  # looked at in the same moment
+        index.rebuild()
     assert index.account("info") is None
     account(where, "info", 'shared = true\nmembers = ["meier"]\n')
     assert seen(index) == {"info"}

@@ -36,7 +36,7 @@ def _path() -> str:
     return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
-def until(condition: Callable[[], T], seconds: float = 30, what: str = "it") -> T:
+def until(condition: Callable[[], T], seconds: float = 90, what: str = "it") -> T:
     """What `condition` returns once it is true; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -134,7 +134,7 @@ class Office:
         root = self.where.maildirs / name
         return sorted((path for sub in ("new", "cur") for path in (root / sub).glob("*")), key=lambda path: path.name)
 
-    def arrived(self, name: str, count: int = 1, seconds: float = 30) -> list[bytes]:
+    def arrived(self, name: str, count: int = 1, seconds: float = 90) -> list[bytes]:
         """The contents of an INBOX once `count` mails are in it."""
         until(lambda: len(self.inbox(name)) >= count, seconds, f"{count} mails for {name}")
         found = [path.read_bytes() for path in self.inbox(name)]
