@@ -45,7 +45,7 @@ def test_a_wrong_clock(rig, clock, offset):
     with Client(rig.port) as client:
         for _ in range(20):
             assert client.send(ledger, ["user1"])[:3] == "250"
-    rig.settle(10)
+    rig.settle()
     audit.check(rig, ledger)
 
 
@@ -57,7 +57,7 @@ def test_clocks_that_step_back_and_forth_while_mail_comes_in(rig, clock):
         for offset in ("-1d", "+3650d", "-1h", "+0", "-1d", "+1d", "+0"):
             clock(offset)
             time.sleep(0.4)
-    rig.settle(20)
+    rig.settle()
     audit.check(rig, ledger)
     assert len(ledger.tokens(ACCEPTED)) > 10, ledger
 
@@ -70,5 +70,5 @@ def test_programs_that_do_not_agree_on_the_time(rig, clock):
     rig.start("deliver")
     with Client(rig.port) as client:
         assert client.send(ledger, ["user1", "user2"])[:3] == "250"
-    rig.settle(10)
+    rig.settle()
     audit.check(rig, ledger)

@@ -41,7 +41,7 @@ def test_smtpd_on_a_full_disk(tmp_path, mount, min_free):
             # free space is looked at once a second
             wait_for(lambda: client.send(ledger, ["user1", "user2"], 500_000).startswith("250"), 30)
         rig.start("deliver")
-        rig.settle(10)
+        rig.settle()
         audit.check(rig, ledger)
         assert smtpd.stop() == 0
     finally:
@@ -60,7 +60,7 @@ def test_smtpd_fills_the_disk_itself(tmp_path, mount):
         assert any(reply.startswith("452 4.3.1") for reply in replies), replies
         wait_for(lambda: not os.listdir(rig.paths.queue / "tmp"), 30)
         rig.start("deliver")
-        rig.settle(10)
+        rig.settle()
         audit.check(rig, ledger)
     finally:
         rig.close()
@@ -83,7 +83,7 @@ def test_deliver_keeps_the_mail_while_the_maildirs_are_full(tmp_path, mount):
         filler.unlink()
         deliver.stop()
         rig.start("deliver")
-        rig.settle(30)
+        rig.settle()
         audit.check(rig, ledger)
         assert not list((rig.paths.hold / "new").iterdir())
     finally:

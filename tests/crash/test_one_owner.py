@@ -19,7 +19,7 @@ def test_a_second_deliver_refuses_and_the_first_goes_on(rig):
     rig.start("smtpd")
     with Client(rig.port) as client:
         assert client.send(ledger, ["user1", "user2"])[:3] == "250"
-    rig.settle(10)
+    rig.settle()
     audit.check(rig, ledger)
     first.kill()
     rig.start("deliver")  # the lock of a killed one is no obstacle
