@@ -1,6 +1,7 @@
 """sources/imap.py: everything comes once, byte by byte; here from our own imapd."""
 
 import asyncio
+import calendar
 import contextlib
 import errno
 from collections.abc import AsyncIterator
@@ -110,6 +111,20 @@ async def test_copies_are_deleted_by_their_date(tmp_path: Path) -> None:
         done = await office.fetch()
         assert (done.fetched, done.deleted) == (3, 1)
         assert [one[0] for one in there.state("eva")["INBOX"]] == [1, 2, 4]
+
+
+async def test_no_copy_goes_too_early_whatever_the_zone_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An INTERNALDATE is searched by its day, as the server shows it; some zones are 12 hours behind."""
+    asked: list[str] = []
+
+    async def search(_client: object, what: str) -> set[int]:
+        asked.append(what)
+        return set()
+
+    monkeypatch.setattr(removal, "_search", search)
+    for second in (43_199, 43_200):
+        await removal._older(None, [1, 2], calendar.timegm((2026, 11, 22, 0, 0, second)))  # type: ignore[arg-type]
+    assert asked == ["UID 1:2 BEFORE 21-Nov-2026", "UID 1:2 BEFORE 22-Nov-2026"]
 
 
 async def test_mail_of_that_size_or_more_stays_and_is_told_once(tmp_path: Path) -> None:

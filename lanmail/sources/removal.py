@@ -79,8 +79,8 @@ async def _expunge(client: Client, ours: set[int]) -> None:
 
 
 async def _older(client: Client, uids: Sequence[int], moment: float) -> set[int]:
-    """Those that came to the server before that day."""
-    day = time.gmtime(moment)
+    """Those that came to the server before that day. Its zone is not known: the day has begun in all of them."""
+    day = time.gmtime(moment - 12 * 3600)
     before = f"BEFORE {day.tm_mday}-{_MONTHS[day.tm_mon - 1]}-{day.tm_year}"
     found: set[int] = set()
     for start in range(0, len(uids), _RANGE):
