@@ -116,6 +116,46 @@ def test_a_full_disk_at_the_journal_leaves_everything_for_the_next_try(root, mon
     assert len(root.inbox("meier")) == 2, "the mail once, and the bounce"
 
 
+# one copy
+
+def test_the_only_copy_is_the_entry_itself(root):
+    (root.paths.accounts / "meier.toml").write_text("archive = true\n")
+    root.put("meier@office.lan")
+    (queued,) = (root.paths.queue / "new").iterdir()
+    number = queued.stat().st_ino
+    assert root.run() == 0
+    (there,) = (root.paths.maildirs / "meier/new").iterdir()
+    assert there.stat().st_ino == number
+    assert len(files(root.paths.spool / "archive/new")) == 1
+    assert not list((root.paths.state / "queue").iterdir())
+
+
+@pytest.mark.parametrize("to", [["schmidt@office.lan"], ["meier@office.lan", "chef@office.lan"]])
+def test_nobody_reads_in_his_copy_whom_else_the_envelope_names(root, to):
+    (root.paths.accounts / "schmidt.toml").write_text('[forward]\nto = ["meier"]\n')
+    (root.paths.accounts / "meier.toml").write_text("archive = true\n")
+    root.put(*to)
+    assert root.run() == 0
+    assert not root.inbox("meier")[0].startswith(b"X-Sender")
+
+
+def test_the_entry_stays_in_the_queue_until_the_mailbox_can_be_written(root, monkeypatch):
+    (root.paths.accounts / "meier.toml").write_text("archive = true\n")
+    real = maildrop.Maildrop.rename
+
+    def full(*_rest):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(maildrop.Maildrop, "rename", full)
+    entry_id = root.put("meier@office.lan")
+    assert root.run() == os.EX_TEMPFAIL
+    assert progress.load(root.queue, entry_id).delivered == []
+    monkeypatch.setattr(maildrop.Maildrop, "rename", real)
+    assert root.run() == 0
+    assert len(root.inbox("meier")) == len(files(root.paths.spool / "archive/new")) == 1
+    assert root.waiting() == []
+
+
 # odd surroundings
 
 def test_without_the_order_of_ext4_directories_are_synced(root, monkeypatch):
@@ -139,8 +179,11 @@ def test_maildirs_on_another_file_system_get_a_copy(root):
         root.paths.maildirs.symlink_to(elsewhere)
         root.put("meier@office.lan")
         root.put("meier@office.lan", "schmidt@office.lan")
+        (root.paths.accounts / "chef.toml").write_text("postmaster = true\narchive = true\n")
+        root.put("chef@office.lan")
         assert root.run() == 0
         assert len(root.inbox("meier")) == 2
+        assert len(root.inbox("chef")) == 1
         assert len(root.inbox("schmidt")) == 1
         assert os.listdir(root.paths.maildirs / "meier/tmp") == []
     assert root.waiting() == []

@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lanmail import config, entry, spool
+from lanmail.archiving import store
+from lanmail.delivery import attempt
 from lanmail.relaying import office as relaying_office
 from lanmail.relaying import route
-from lanmail.rules import autoresponder
+from lanmail.rules import archive, autoresponder
 from lanmail.rules.mail import Target
 from tests.answering import MAIL, Office, parsed
 from tests.mailroot import Root, dying, files, in_a_child
@@ -96,8 +98,29 @@ def test_an_answer_goes_out_and_the_mail_is_here(office):
     assert head.sender is None
     assert answer["To"] == "eva@far.example"
     assert answer["Subject"] == "Re: Angebot"
-    assert office.inbox("meier") == [MAIL]
+    (inbox,) = office.inbox("meier")
+    assert inbox.endswith(b"\n" + MAIL)
     assert office.waiting() == []
+
+
+def test_an_answer_for_outside_is_ready_for_relay_at_once_with_its_copy_for_the_archive(office, monkeypatch):
+    office.responder(top="archive = true", enabled=True, text="x")
+    tried = []
+    real = attempt.Attempt.run
+    monkeypatch.setattr(attempt.Attempt, "run", lambda self: (tried.append(self.entry.id), real(self))[1])
+    entry_id = office.put("meier@office.lan", sender="eva@far.example", message=MAIL)
+    assert office.run() == 0
+    assert tried == [entry_id], "the answer did not come into the queue"
+    out, kept = spool.outbound(office.paths), store.spool_of(office.paths)
+    (name,) = out.names()
+    answer = entry.read(out, spool.NEW, name)
+    copies = [entry.read(kept, spool.NEW, one) for one in kept.names()]
+    facts = {one.head.origin.get("id"): one.head.origin for one in copies}
+    assert facts.keys() == {entry_id, answer.id}
+    assert (facts[entry_id].get("receivers"), facts[entry_id].get("submitter")) == ("meier", None)
+    assert (facts[answer.id].get("submitter"), facts[answer.id].get("how")) == ("meier", "local")
+    assert archive.marked(answer.head) == answer.id
+    assert len({one.id for one in [answer, *copies]}) == 3
 
 
 def test_relay_knows_whose_mail_the_answer_is(office):
@@ -207,13 +230,15 @@ def test_a_state_that_cannot_be_written_defers_only_that_mailbox(office):
     assert (len(office.inbox("schmidt")), len(office.inbox("meier")), len(sent(office))) == (1, 1, 1)
 
 
-def test_killed_at_any_step_it_answers_once(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("top", "archived"), [("", 0), ("archive = true", 2)])
+def test_killed_at_any_step_it_answers_once(tmp_path, monkeypatch, top, archived):
     """deliver dies at each system call that changes something; the next run ends what it began."""
     step, ended = 0, False
     while not ended:
         step += 2
         base = tmp_path / str(step)
         office = Office(base)
+        office.responder(top=top, enabled=True, text="x")
         office.put("meier@office.lan", sender="eva@far.example", message=MAIL)
 
         async def life(office: Root = office, step: int = step) -> None:
@@ -224,7 +249,8 @@ def test_killed_at_any_step_it_answers_once(tmp_path, monkeypatch):
         in_a_child(life)
         ended = (base / "ended").exists()
         assert office.run() == 0
-        assert (len(sent(office)), len(office.inbox("meier"))) == (1, 1), step
+        copies = files(office.paths.spool / "archive/new")
+        assert (len(sent(office)), len(office.inbox("meier")), len(copies)) == (1, 1, archived), step
         assert office.waiting() == []
         assert step < 400
 

@@ -9,6 +9,9 @@ any two of them:
     4. all other results (copies for outside, new mails, bounces, copies for hold) complete in tmp/
     5. journal them in state/queue/ID.json, rename them into place
     6. remove the entry, then the journal; or keep both for the next try
+
+A mail to one recipient of which a single unchanged copy stays needs no copy in step 3: in step 6 the entry itself is
+renamed into the Maildir, as on the fast path.
 """
 
 import contextlib
@@ -21,11 +24,11 @@ from functools import partial
 
 from lanmail import atomic, dsn, entry, envelope, log, maildir, message, quota, spool
 from lanmail.address import Address
-from lanmail.delivery import copies, expansion, progress, route
+from lanmail.delivery import copies, expansion, onward, progress, route
 from lanmail.delivery.office import Office
 from lanmail.errors import MailError, Permanent
 from lanmail.rules import archive
-from lanmail.rules.mail import Changes, Mail
+from lanmail.rules.mail import UNCHANGED, Changes, Mail
 
 DELIVERED = MailError(250, "2.1.5", "Delivered to the mailbox")
 
@@ -45,9 +48,11 @@ class Attempt:
                  recheck: bool, say: Callable[[str], None]) -> None:
         self.office, self.entry, self.route, self.postmaster = office, one, way, postmaster
         self.recheck, self.say = recheck, say
+        self.named = frozenset(way.places)  # whom the envelope leads to, whatever rules say
         self.settings = office.settings()
         self.progress = progress.Progress()
         self.saved = False  # a state file exists
+        self.moved = False  # the entry itself lies in the Maildir
         self.trouble: list[str] = []  # why something is left for the next try
         self.taken: set[str] = set()  # mailboxes whose room is taken for this mail, which is not there yet
         self.full: list[str] = []  # accounts that it waited for long enough
@@ -90,7 +95,7 @@ class Attempt:
                 progress.save(self.office.hold, self.entry.id, self.progress)
             queue.hold(self.entry.name, held, spool.CUR)
             log.held(id=self.entry.id, why=held)
-        else:
+        elif not self.moved:
             os.unlink(self.entry.name, dir_fd=queue.fd(spool.CUR))
         if not self.trouble and self.saved:
             queue.drop_state(self.entry.id)
@@ -104,9 +109,18 @@ class Attempt:
     def _work(self, outcome: Outcome) -> str | None:
         """Steps 3 to 5. The reason when the whole entry must go to hold; `trouble` tells what is left over."""
         self.trouble = [str(report.answer) for report in self.route.deferred]
-        settled = self.progress.copied()
+        todo = self._todo()
+        with self._room(todo):
+            itself = todo.pop() if self._is_enough(todo) else None
+            held = self._put_in_place(todo, outcome)
+            if itself is not None and not self.trouble:
+                self._move(itself)
+        return held
+
+    def _put_in_place(self, todo: list[route.Place], outcome: Outcome) -> str | None:
+        settled = self.progress
         try:
-            self._maildirs()
+            self._maildirs(todo)
             settled = self.progress.copied()
             held = self._others()
             if self.copies.ready:
@@ -120,32 +134,54 @@ class Attempt:
             self.trouble.insert(0, _reason(error))
             return None
         outcome.queued += self.copies.hand_over(self.progress)
+        self._tell()
+        return held
+
+    def _tell(self) -> None:
         for tell in self.after:
             tell()
-        return held
+        self.after.clear()
 
     # Maildirs
 
-    def _maildirs(self) -> None:
-        """A clean copy of each kind, and a link for each mailbox; what fails is left for the next try."""
+    def _todo(self) -> list[route.Place]:
+        """The mailboxes that have no copy yet."""
         done = {*self.progress.delivered, *self.progress.full}
         todo = [place for key, place in self.route.places.items() if key not in done]
         if self.recheck or self.saved:
             for place in [one for one in todo if self.office.drop.has(one.account, self.entry.id, one.folder)]:
                 todo.remove(place)
                 self.progress.delivered.append(place.key)
-        with self._room(todo):
-            if not todo:
-                return
-            kinds: dict[Changes, list[route.Place]] = {}
-            for place in todo:
-                kinds.setdefault(place.changes, []).append(place)
-            for changes, places in kinds.items():
-                with self.copies.sealed(self.entry.id, b"", changes) as (temporary, final):
-                    for place in places:
-                        self._link(place, temporary, final)
-        if self.saved:
+        return todo
+
+    def _is_enough(self, todo: list[route.Place]) -> bool:
+        """True when the entry itself can be the copy that is still to be made: it names nobody but who has it then."""
+        if not (len(todo) == len(self.entry.head.recipients) == 1 and self.named == {todo[0].account}):
+            return False
+        place, way = todo[0], self.route
+        return (place.recipient is not None and place.changes == UNCHANGED and not place.flags
+                and not (way.stuck or way.failed or way.deferred or way.delivered_wanted or self.trouble))
+
+    def _maildirs(self, todo: list[route.Place]) -> None:
+        """A clean copy of each kind, and a link for each mailbox; what fails is left for the next try."""
+        kinds: dict[Changes, list[route.Place]] = {}
+        for place in todo:
+            kinds.setdefault(place.changes, []).append(place)
+        for changes, places in kinds.items():
+            with self.copies.sealed(self.entry.id, b"", changes) as (temporary, final):
+                for place in places:
+                    self._put(place, final, partial(
+                        self.office.drop.link, place.account, final, self.office.queue.fd(spool.TMP), temporary,
+                        place.folder, place.flags))
+        if todo and self.saved:
             progress.save(self.office.queue, self.entry.id, self.progress)
+
+    def _move(self, place: route.Place) -> None:
+        """The entry itself becomes the copy."""
+        name = self.entry.name
+        self.moved = self._put(place, name, partial(
+            self.office.drop.move, place.account, name, self.office.queue.fd(spool.CUR), place.folder))
+        self._tell()
 
     @contextlib.contextmanager
     def _room(self, todo: list[route.Place]) -> Iterator[None]:
@@ -181,18 +217,18 @@ class Attempt:
         self.full.append(place.key)
         return True
 
-    def _link(self, place: route.Place, temporary: str, final: str) -> None:
+    def _put(self, place: route.Place, final: str, arrive: Callable[[], None]) -> bool:
+        """Into one Maildir, under the name `final`; True when it is there."""
         name, limits, octets = place.account, self._limits(place), maildir.sizes_of(self.entry.name)[0] or 0
         try:
             with self.office.room.arriving(name, limits, octets):
-                self.office.drop.link(name, final, self.office.queue.fd(spool.TMP), temporary, place.folder,
-                                      place.flags)
+                arrive()
             self.taken.discard(name)
             if not self.office.queue.one_fsync:
                 self.office.drop.sync(name, place.folder, place.flags)
         except OSError as error:
             self.trouble.append(_reason(error))
-            return
+            return False
         self.progress.delivered.append(place.key)
         if not place.folder:
             self.office.filling.note(name, final)
@@ -200,8 +236,9 @@ class Attempt:
             self.after.append(partial(self.office.room.notify, name, limits))
         to = str(place.recipient.address) if place.recipient else "sender"
         folder = place.folder.lstrip(".") or "INBOX"
-        self.say(f"{self.entry.id}: <{to}> is account {name}: linked into {folder}")
+        self.say(f"{self.entry.id}: <{to}> is account {name}: put into {folder}")
         log.delivered(id=self.entry.id, to=to, account=name, delay=self.entry.delay(), folder=folder, octets=octets)
+        return True
 
     # everything else
 
@@ -261,11 +298,15 @@ class Attempt:
         for one in self.route.made:
             if one.key in self.progress.made:
                 continue
-            handing = self.copies.prepare(self.progress, one.spool, one.head, text=one.text)
+            for entry_id, part in onward.ways(self.office.directory, one):
+                handing = self.copies.prepare(self.progress, part.spool, part.head, text=part.text, entry_id=entry_id)
+                self.say(f"{self.entry.id}: {part.key}: {handing.temporary} in spool/{part.spool}")
+                self.after.append(partial(log.made, id=self.entry.id, what=part.key, spool=part.spool,
+                                          entry=handing.temporary))
+                if part.spool == "outbound":
+                    to = log.some([recipient.address for recipient in part.head.recipients])
+                    self.after.append(partial(log.queued_outbound, id=handing.temporary, to=to))
             self.progress.made.append(one.key)
-            self.say(f"{self.entry.id}: {one.key}: {handing.temporary} in spool/{one.spool}")
-            self.after.append(partial(log.made, id=self.entry.id, what=one.key, spool=one.spool,
-                                      entry=handing.temporary))
 
     def _failed(self, stuck: list[tuple[envelope.Recipient, str]]) -> None:
         """Tell the sender if he is one of ours, else the postmaster gets the mail."""

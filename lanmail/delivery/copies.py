@@ -27,10 +27,10 @@ class Copies:
         self.ready: list[Handing] = []  # sealed in some tmp/, not yet in place
 
     def prepare(self, progress: Progress, target: str, head: envelope.Envelope, *, text: bytes | None = None,
-                changes: Changes = UNCHANGED) -> Handing:
+                changes: Changes = UNCHANGED, entry_id: str | None = None) -> Handing:
         """A file complete in tmp/ of a spool: `text` is a whole message of ours, None a copy of the entry's."""
         if text is not None:
-            entry_id = spool.new_id()
+            entry_id = entry_id or spool.new_id()
         else:
             progress.copies += 1  # each file in a spool has an id of its own, also after a later try
             entry_id = f"{self.entry.id}-{progress.copies}"

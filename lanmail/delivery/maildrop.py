@@ -22,14 +22,25 @@ class Maildrop:
     def close(self) -> None:
         os.close(self._fd)
 
-    def rename(self, account: str, name: str, source: int) -> None:
+    def rename(self, account: str, name: str, source: int, folder: str = "") -> None:
         """Move the file `name` out of the directory `source`. FileNotFoundError when it is gone, OSError."""
-        target = f"{account}/new/{name}"
+        target = f"{account}/{folder}/new/{name}" if folder else f"{account}/new/{name}"
         try:
             os.rename(name, target, src_dir_fd=source, dst_dir_fd=self._fd)
         except FileNotFoundError:
-            maildir.ensure(str(self.root / account))
+            self._ensure(account, folder)
             os.rename(name, target, src_dir_fd=source, dst_dir_fd=self._fd)
+
+    def move(self, account: str, name: str, source: int, folder: str = "") -> None:
+        """The same, by a copy where the Maildir is on another file system."""
+        try:
+            self.rename(account, name, source, folder)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._copy(account, folder, f"{account}/{folder}/new/{name}" if folder else f"{account}/new/{name}",
+                       source, name)
+            os.unlink(name, dir_fd=source)
 
     def link(self, account: str, name: str, source: int, temporary: str, folder: str = "", flags: str = "") -> None:
         """A link called `name` to the file `temporary` in the directory `source`; done already is done.

@@ -33,14 +33,20 @@ def collect(mail: Mail, reached: Iterable[Account]) -> list[Made]:
 
     Its key names the accounts: should a later try reach more of them, a second copy says so.
     """
-    submitter = _submitter(mail.directory, mail.head)
+    return copies(mail.directory, mail.id, mail.head, reached)
+
+
+def copies(directory: accounts.Directory, mail_id: str, head: envelope.Envelope, reached: Iterable[Account],
+           text: bytes | None = None) -> list[Made]:
+    """The same for any mail; `text` is the message where it is a new one of ours."""
+    submitter = _submitter(directory, head)
     receivers = tuple(sorted({one.name for one in reached if one.archive}))
     if submitter is None and not receivers:
         return []
-    facts = store.Facts(mail.id, store.ACCEPTED, submitter or "", receivers, mail.origin.kind)
-    head = replace(mail.head, origin=store.origin(facts))
+    how = head.origin.kind if head.origin is not None else "pickup"
+    facts = store.Facts(mail_id, store.ACCEPTED, submitter or "", receivers, how)
     who = hashlib.sha256("\n".join((facts.submitter, *receivers)).encode()).hexdigest()
-    return [Made(f"archive {who[:12]}", SPOOL, head, None)]
+    return [Made(f"archive {who[:12]}", SPOOL, replace(head, origin=store.origin(facts)), text)]
 
 
 def _submitter(directory: accounts.Directory, head: envelope.Envelope) -> str | None:
