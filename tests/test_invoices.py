@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pypdf
@@ -134,6 +135,18 @@ def test_a_long_attachment_in_the_document_is_passed_over() -> None:
     assert (document.examine(ubl(gross="x" * 11_000_000 + UBL["gross"])).reason or "").startswith("hostile")
 
 
+def test_more_lines_than_fit_are_hostile(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "<c:InvoiceLine/>"
+    monkeypatch.setattr(document, "MAX_LINES", 10)
+    assert document.examine(ubl(lines=line * 10)).kind == "invoice"
+    assert (document.examine(ubl(lines=line * 11)).reason or "").startswith("hostile")
+
+
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\r\n  ", b"\xef\xbb\xbf\r\n"])
+def test_what_stands_before_the_declaration(before: bytes) -> None:
+    assert document.examine(before + ubl()).kind == "invoice"
+
+
 # --- PDF
 
 @pytest.mark.parametrize(("place", "depth"), [("names", 1), ("names", 4), ("af", 1), ("annotation", 1)])
@@ -155,6 +168,39 @@ def test_pdfs_without_an_invoice() -> None:
     assert look(b"%PDF-1.7\n" + b"/EmbeddedFile garbage" * 50).reason == "damaged"
     zipped = hybrid(("factur-x.xml", b"<x>" + b" " * (pdf.MAX_STREAM + 10) + b"</x>"))
     assert look(zipped).reason == "hostile"
+
+
+def _holding(dictionary: bytes, data: bytes) -> bytes:
+    """A PDF with one embedded file, packed as its dictionary says."""
+    head = (b"%PDF-1.7\n1 0 obj<</Type/Catalog/Names<</EmbeddedFiles<</Names[(factur-x.xml) 2 0 R]>>>>>>endobj\n"
+            b"2 0 obj<</Type/Filespec/F(factur-x.xml)/EF<</F 3 0 R>>>>endobj\n")
+    stream = b"3 0 obj<</Length %d%s>>stream\n" % (len(data), dictionary) + data + b"\nendstream endobj\n"
+    return head + stream + b"trailer<</Size 4/Root 1 0 R>>\n%%EOF\n"
+
+
+_DOWN = b"/Filter/FlateDecode/DecodeParms<</Predictor 15/Columns 1>>"
+
+
+def test_files_that_are_packed_in_odd_ways_are_read_when_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, rows = cii(), b"".join(b"\0%c" % one for one in cii())
+    for dictionary, data in ((b"", small), (b"/Filter/ASCIIHexDecode", small.hex().encode() + b">"),
+                             (b"/Filter[/ASCIIHexDecode/FlateDecode]", zlib.compress(small).hex().encode() + b">"),
+                             (_DOWN, zlib.compress(rows))):
+        assert look(_holding(dictionary, data)).kind == "invoice", dictionary
+    monkeypatch.setattr(pdf, "MAX_ODD", 1000)
+    for dictionary, data in ((b"/Filter/ASCII85Decode", b"z" * 1001 + b"~>"), (_DOWN, zlib.compress(rows)),
+                             (b"/Filter[" + b"/FlateDecode" * 3 + b"]", b"x")):
+        with pytest.raises(pdf.Unreadable, match="hostile"):
+            list(pdf.files(_holding(dictionary, data)))
+
+
+def test_what_all_files_unpack_to_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdf, "MAX_UNPACKED", 5000)
+    data = hybrid(*((f"a{n}.xml", b"<x>" + bytes(2000)) for n in range(4)))
+    found = pdf.files(data)
+    assert [next(found)[0], next(found)[0]] == ["a0.xml", "a1.xml"]
+    with pytest.raises(pdf.Unreadable, match="hostile"):
+        next(found)
 
 
 def test_encrypted_for_nobody_is_read() -> None:

@@ -21,6 +21,7 @@ from lanmail.invoices.verdict import Kind, Verdict, no, undecided
 MAX_XML = 50 << 20
 MAX_MARKS = 400_000  # "<" and "=" without the end of a line among them; an invoice has some thousands
 MAX_STRAYS = 20_000  # elements between lines
+MAX_LINES = 200_000  # the shortest that says anything takes some 300 octets
 BLOATED = "hostile: it is made to use up memory"
 EN16931 = "urn:cen.eu:en16931:2017"
 CREDIT = frozenset(map(str, (81, 83, 261, 262, 296, 308, 381, 396, 420, 458, 532)))
@@ -127,7 +128,7 @@ def _parse_leniently(data: bytes) -> tuple[Any, int]:
         if error.code == etree.ErrorTypes.ERR_RESOURCE_LIMIT:
             mended = _ATTACHMENT.sub(rb"\1\2", data)
         else:
-            mended = data.rstrip(_BLANK).lstrip(_BLANK[1:])
+            mended = data.rstrip(_BLANK).removeprefix(b"\xef\xbb\xbf").lstrip(_BLANK[1:])
         if mended == data:
             raise
         return _parse(mended)
@@ -154,7 +155,7 @@ def _parse(data: bytes) -> tuple[Any, int]:
                 line.clear(keep_tail=True)  # the parser still stands at this one, so it goes when the next is there
                 strays += _forget(parent, last, line)
                 last = line
-        if marks > MAX_MARKS or strays > MAX_STRAYS:
+        if marks > MAX_MARKS or strays > MAX_STRAYS or lines > MAX_LINES:
             raise _Bloated
     return parser.close(), lines
 

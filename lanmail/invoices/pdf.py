@@ -16,8 +16,11 @@ from typing import Any
 MAX_NODES = 2000
 MAX_SPECS = 50
 MAX_FILES = 20
-MAX_STREAM = 20 << 20
+MAX_STRUCTURE = 4 << 20  # unpacked, of tables and packed objects
+MAX_STREAM = 20 << 20  # of an embedded file
+MAX_UNPACKED = 60 << 20  # of all of them
 MAX_WORK = 100 << 20
+MAX_ODD = 1 << 20  # of one that is packed in another way than usual: pypdf takes much time and memory to unpack it
 DAMAGED, ENCRYPTED, HOSTILE = "damaged", "encrypted", "hostile"
 _END = b"\nstartxref\n0\n%%EOF\n"  # where it was cut off: then pypdf looks for the objects, as viewers do
 PREFERRED = ("factur-x.xml", "xrechnung.xml", "zugferd-invoice.xml")
@@ -39,21 +42,43 @@ def files(data: bytes) -> Iterator[tuple[str, bytes]]:
         return
     import pypdf
 
-    with pypdf.apply_configuration(zlib_maximum_output_length=MAX_STREAM, stream_decoding_work_maximum_length=MAX_WORK,
-                                   disable_legacy_handling=True):
-        trouble, left = "", MAX_FILES
+    with pypdf.apply_configuration(zlib_maximum_output_length=MAX_STRUCTURE,
+                                   stream_decoding_work_maximum_length=MAX_WORK, disable_legacy_handling=True):
+        trouble, left, room = "", MAX_FILES, MAX_UNPACKED
         for specs in _specs(data):
             for name, stream in sorted(specs, key=lambda one: _rank(one[0]))[:left]:
                 left -= 1
                 try:
                     with _reading():
-                        content = stream.get_data()
+                        content = _content(stream)
+                    room -= len(content)
+                    if room < 0:
+                        raise Unreadable(HOSTILE)
                 except Unreadable as error:  # one file that cannot be read does not hide the next
                     trouble = str(error) if trouble != HOSTILE else trouble
                 else:
                     yield name, content
         if trouble:
             raise Unreadable(trouble)
+
+
+def _content(stream: Any) -> bytes:
+    """What is in an embedded file. Such are packed by FlateDecode alone, if at all; of others only small ones are read.
+    """
+    import pypdf
+
+    filters, more = stream.get("/Filter"), stream.get("/DecodeParms")
+    filters, more = (one.get_object() if one is not None else None for one in (filters, more))
+    names = filters if isinstance(filters, list) else [filters] if filters is not None else []
+    usual = more is None and [one.get_object() for one in names] in ([], ["/FlateDecode"])
+    if not usual and (len(names) > 2 or len(stream._data) > MAX_ODD):
+        raise Unreadable(HOSTILE)
+    most = MAX_STREAM if usual else MAX_ODD
+    with pypdf.apply_configuration(zlib_maximum_output_length=most, stream_decoding_work_maximum_length=MAX_WORK,
+                                   disable_legacy_handling=True):
+        content: bytes = stream.get_data()
+    stream.decoded_self = None  # pypdf would keep it
+    return content
 
 
 def _specs(data: bytes) -> Iterator[list[tuple[str, Any]]]:
