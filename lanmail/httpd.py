@@ -29,8 +29,9 @@ Exit status: 0; 69 when a port cannot be listened on; 78 when the configuration 
 
 Standards: HTTP/1.1 as uvicorn and h11 speak it.
 
-Security: request bodies, headers and connections are limited; every answer forbids framing, foreign scripts and
-referrers. Whoever logs in is counted with the log-ins of the mail servers.
+Security: request bodies, headers and connections are limited in size, number and time, and one address gets at most
+half of the connections; every answer forbids framing, foreign scripts and referrers. Whoever logs in is
+counted with the log-ins of the mail servers.
 
 See also: lanmail-tokend(8), `lanmail oauth`.
 """
@@ -46,7 +47,7 @@ import uvicorn
 
 from lanmail import daemon, devicecodes, grants, log, samples, settings, sockets, tls
 from lanmail.errors import MailError
-from lanmail.web import app, sessions
+from lanmail.web import app, sessions, wire
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House
 
@@ -133,7 +134,7 @@ async def _sample(context: daemon.Context, house: House) -> None:
 def _server(application: Asgi, context: daemon.Context, bound: sockets.Bound) -> Server:
     own = context.settings.httpd
     config = uvicorn.Config(
-        application, loop="none", http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
+        application, loop="none", http=wire.Protocol, ws="none", lifespan="off", log_config=None, access_log=False,
         proxy_headers=False, server_header=False, limit_concurrency=own.max_connections, timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=FINISH, h11_max_incomplete_event_size=MAX_HEAD)
     config.load()

@@ -69,6 +69,9 @@ async def test_bodies_end_somewhere(tmp_path: Path) -> None:
     async with webserver.serving(webserver.lay_out(tmp_path, httpd='max_body = "1KB"')) as web:
         assert (await web.post("/healthz", data=b"x" * 1025)).status_code == 413
         assert (await web.post("/healthz", data=iter([b"x" * 600] * 3))).status_code in (405, 413)
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = await web.post("/oauth2/token", data=iter([b"x" * 600] * 3), headers=form)
+        assert (answer.status_code, answer.headers["Connection"]) == (413, "close")
         assert (await web.post("/healthz", headers={"Content-Length": "x"})).status_code == 400
         assert (await web.get("/healthz")).status_code == 200
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,7 @@ async def test_a_key_counts_from_its_networks_and_until_it_is_removed(api: Api) 
 
 @pytest.mark.parametrize(("body", "code"), [
     (b"{", "bad_json"), (b"[]", "bad_json"), (b"null", "bad_json"), (b"\xff", "bad_json"), (b'{"a":NaN}', "bad_json"),
+    (b'{"x":"\\ud800"}', "invalid_field"), (b'{"\\udcff":1}', "invalid_field"),
     (b'{"a":1,"a":2}', "bad_json"), (b'{"a":' + b"[" * 60 + b"]" * 60 + b"}", "bad_json"),
     (b"[" * 100_000, "bad_json"), (b'{"x":1}', "unknown_field"), (b'{"limit":"5"}', "invalid_field"),
     (b'{"limit":0}', "invalid_field"), (b'{"limit":501}', "invalid_field"), (b'{"limit":1e999}', "invalid_field"),
@@ -188,3 +190,17 @@ async def test_it_describes_itself(api: Api) -> None:
         name = path["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
         assert name in found["components"]["schemas"]
     assert "#/$defs" not in json.dumps(found)
+
+
+async def test_what_nobody_thought_of_is_temporary_and_json(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(frame.METHODS, "server.version", replace(frame.METHODS["server.version"], work=fail))
+    assert await api.error("server.version") == (503, "busy")
+
+
+async def test_a_large_body_without_a_length_is_told_so_in_json(api: Api) -> None:
+    headers = {"Authorization": f"Bearer {api.keys['admin']}", "Content-Type": "application/json"}
+    answer = await api.post("/api/v1/server.version", data=iter([b" " * 400_000] * 3), headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")

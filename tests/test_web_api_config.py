@@ -103,3 +103,11 @@ async def test_who_may(api: Api) -> None:
         assert await api.error(method, "read") == (403, "forbidden")
     for method in ("config.get", "config.check", "config.set", "config.reload"):
         assert await api.error(method, "meier") == (403, "forbidden")
+
+
+@pytest.mark.parametrize("given", [{"key": ".."}, {"key": ".", "value": 1}, {"section": "smtpd"},
+                                   {"section": "smtpd", "settings": {"max_size": "1MB"}}])
+async def test_a_key_that_is_none_is_refused(api: Api, given: dict[str, object]) -> None:
+    before = api.paths.config_file.read_text()
+    assert await api.error("config.set", **given) == (400, "invalid_field")
+    assert api.paths.config_file.read_text() == before

@@ -1,11 +1,12 @@
 """What holds for every request, before any page sees it: who asks, under which name, over what, and how much.
 
     421 the name in Host is none of ours (DNS rebinding)      413 the body is too large
-    308 to HTTPS, for whoever may not use plain HTTP           400 a request that is none
+    308 to HTTPS, for whoever may not use plain HTTP           400 a request that is none      408 it came too slowly
 
 Every answer carries headers that forbid framing, foreign content, sniffing and referrers, unless a page set its own.
 """
 
+import asyncio
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -31,6 +32,7 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
+STILL, SLOWEST = 30.0, 1000.0  # seconds for any body, and octets a second that it has to make beyond them
 _AROUND = 1 << 20  # octets of a mail's recipients, and of what its size does not count
 CLIENT_NAMES = frozenset({"autoconfig", "autodiscover"})  # names before our domains that mail clients ask for
 
@@ -64,9 +66,9 @@ class Guard:
                 await _say(answer, *refusal)
             else:
                 await self.application(scope, _Body(receive, _most(scope, settings)), answer)
-        except TooLarge:
+        except Cut as error:
             if not answered:
-                await _say(answer, 413, b"The request is too large.")
+                await _say(answer, error.status, error.text.encode())
         finally:
             log.requested(client=client, method=scope["method"], path=scope["path"][:200], status=answered,
                           seconds=round(time.monotonic() - began, 3))
@@ -100,21 +102,34 @@ def _most(scope: Scope, settings: Settings) -> int:
     return settings.httpd.max_body
 
 
-class TooLarge(Exception):
-    """The body went on beyond the limit."""
+class Cut(Exception):
+    """The body went on beyond a limit: nobody waits for the rest of it."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status, self.text = status, text
 
 
 class _Body:
-    """The request's body, as long as it is allowed to be."""
+    """The request's body, as long as it is allowed to be, in size and in time."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
-        self.receive, self.left = receive, limit
+        self.receive, self.left, self.over = receive, limit, False
+        self.until = 0.0
 
     async def __call__(self) -> MutableMapping[str, Any]:
-        message = await self.receive()
-        self.left -= len(message.get("body", b""))
+        if self.over:  # now it is whether the client is still there
+            return await self.receive()
+        self.until = self.until or time.monotonic() + STILL  # from when somebody wants it: we may have made it wait
+        try:
+            async with asyncio.timeout(max(self.until - time.monotonic(), 0.0)):
+                message = await self.receive()
+        except TimeoutError:
+            raise Cut(408, "The request came too slowly.") from None
+        size = len(message.get("body", b""))
+        self.left, self.until, self.over = self.left - size, self.until + size / SLOWEST, not message.get("more_body")
         if self.left < 0:
-            raise TooLarge
+            raise Cut(413, "The request is too large.")
         return message
 
 

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from lanmail import condition, config, passwords, threadsafe
 from lanmail.errors import Temporary
@@ -20,7 +21,8 @@ class House:
         self.directory = threadsafe.Directory(paths, settings)
         self.observer = condition.Observer(paths, settings, self.directory)
         self.buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()  # of callers of the API
-        self.few = asyncio.Semaphore(2)  # requests that hold a whole mail in memory
+        self._few = asyncio.Semaphore(2)  # requests that hold a whole mail in memory
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of accounts
         self.checker = passwords.Checker(self.directory, settings(), state=paths.state / "auth")
 
     def read(self, path: Path) -> Account:
@@ -29,6 +31,12 @@ class House:
         with contextlib.suppress(Temporary):
             found = self.directory.account(path.stem)
         return found or config.load_account(path, self.settings().account_defaults)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, account: str | None) -> AsyncIterator[None]:
+        """While somebody hands in a large thing: few do at a time, and an account one, so that it keeps nobody out."""
+        async with self._turns.setdefault(account, asyncio.Lock()) if account else contextlib.nullcontext(), self._few:
+            yield
 
     def reload(self) -> None:
         """The settings have changed."""

@@ -70,10 +70,15 @@ def set_(call: Call, given: ConfigSet) -> dict[str, Any]:
     if given.key:
         if wanted:
             raise Refused("invalid_field", "give settings, or one key and its value", "settings")
-        *above, last = _path(given.section, given.key)
+        path = _path(given.section, given.key)
+        if not path:
+            raise Refused("invalid_field", "key: say which one", "key")
+        *above, last = path
         wanted = {last: given.value}
         for part in reversed(above):
             wanted = {part: wanted}
+    elif given.section:
+        raise Refused("invalid_field", "key: a section alone says nothing; give the key, too", "key")
     changes: dict[str | conffile.Key, Any] = {}
     changed, waits = [], []
     for key, value in _flat(secrets.stored(call, OWNER, wanted)):

@@ -20,8 +20,9 @@ import json
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import pydantic
@@ -139,11 +140,11 @@ async def call(name: str, request: Request) -> JSONResponse:
         _slow_down(house, caller.name, client)
         found = _allowed(house, caller, name)
         doing = Call(house, caller, client, asyncio.get_running_loop())
-        async with house.few if found.large else contextlib.nullcontext():
+        async with house.turn(caller.account) if found.large else contextlib.nullcontext():
             params = await _params(found, request)
             return JSONResponse({"ok": True, "result": await run_in_threadpool(_done, found, doing, params)})
     except Refused as refused:
-        return _no(refused, _verbs(METHODS.get(name)))
+        return refusal(refused, {"Allow": _verbs(METHODS.get(name))} if refused.code == "use_post" else {})
 
 
 def _verbs(found: Method | None) -> str:
@@ -201,12 +202,12 @@ def _dotted(settings: dict[str, Any], above: str = "") -> Iterator[str]:
             yield above + key
 
 
-def _no(refused: Refused, verbs: str) -> JSONResponse:
+def refusal(refused: Refused, more: Mapping[str, str] = MappingProxyType({})) -> JSONResponse:
+    """What is answered then."""
     error = {"code": refused.code, "message": refused.message} | ({"field": refused.field} if refused.field else {})
     headers = {"WWW-Authenticate": 'Bearer realm="lanmail"'} if refused.code == "unauthorized" else {}
     headers |= {"Retry-After": "1"} if refused.code == "rate_limited" else {}
-    headers |= {"Allow": verbs} if refused.code == "use_post" else {}
-    return JSONResponse({"ok": False, "error": error}, STATUS[refused.code], headers)
+    return JSONResponse({"ok": False, "error": error}, STATUS[refused.code], headers | dict(more))
 
 
 # who
@@ -289,6 +290,12 @@ def _json(body: bytes) -> dict[str, Any]:
         raise Refused("bad_json", f"more than {DEPTH} levels")
     if not isinstance(found, dict):
         raise Refused("bad_json", "the body is no JSON object")
+    for key, value in found.items():
+        try:
+            json.dumps({key: value}, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            shown = ascii(key)[1:-1][:100]
+            raise Refused("invalid_field", f"{shown}: half a character, which can be written nowhere", shown) from None
     return found
 
 

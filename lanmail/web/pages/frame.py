@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
@@ -202,6 +202,21 @@ def handlers(application: FastAPI) -> None:
             return await http_exception_handler(request, error)
         return views.page(request, "refused.html", status=error.status_code, english="There is no such page.",
                           german="Diese Seite gibt es nicht.")
+
+    @application.exception_handler(guard.Cut)
+    async def cut(request: Request, error: guard.Cut) -> Response:
+        close = {"Connection": "close"}  # or we would have to read on
+        if request.url.path.startswith("/api/") and error.status == frame.STATUS["too_large"]:
+            return frame.refusal(frame.Refused("too_large", error.text), close)
+        return PlainTextResponse(f"{error.text}\n", error.status, close)
+
+    @application.exception_handler(Exception)
+    def unknown(request: Request, _error: Exception) -> Response:
+        """What nobody classified is temporary, and in the log."""
+        if request.url.path.startswith("/api/"):
+            return frame.refusal(frame.Refused("busy", "something went wrong here; the log of httpd says what"))
+        return views.page(request, "refused.html", status=500, english="Something went wrong here; the log says what.",
+                          german="Hier ging etwas schief; was, steht im Protokoll.")
 
     @application.exception_handler(frame.Refused)
     def refused(request: Request, error: frame.Refused) -> Response:
