@@ -64,7 +64,7 @@ async def test_nobody_is_sent_to_an_address_that_is_not_known(office: Office, ch
 
 
 @pytest.mark.parametrize(("change", "error"), [
-    ({"response_type": None}, "unsupported_response_type"), ({"response_type": "token"}, "unsupported_response_type"),
+    ({"response_type": None}, "invalid_request"), ({"response_type": "token"}, "unsupported_response_type"),
     ({"scope": None}, "invalid_scope"), ({"scope": ""}, "invalid_scope"),
     ({"scope": "offline_access"}, "invalid_scope"),
     ({"scope": "imap.accessasuser.all"}, "invalid_scope"), ({"scope": "POP.AccessAsUser.All"}, "invalid_scope"),
@@ -78,6 +78,24 @@ async def test_the_client_is_told_what_is_wrong(office: Office, change: dict[str
     found = dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
     assert answer.headers["Location"].startswith(HERE + "?")
     assert (found["error"], found["state"]) == (error, "xyz &")
+
+
+@pytest.mark.parametrize(("more", "told"), [
+    ("state=other", "invalid_request"), ("scope=SMTP.Send", "invalid_request"),
+    ("response_type=code", "invalid_request"),
+    ("client_id=x", None), ("redirect_uri=https%3A%2F%2Fevil.example%2F", None),
+])
+async def test_a_parameter_that_comes_twice_is_refused(office: Office, more: str, told: str | None) -> None:
+    """RFC 6749 §3.1, §4.1.2.1: nobody can say which of the two counts, and a page before us may have looked at one."""
+    good = urlencode(office.query())
+    for query in (f"{good}&{more}", f"{more}&{good}"):
+        answer = await office.get("/oauth2/auth?" + query)
+        if told is None:
+            assert answer.status_code == 400
+            assert "Location" not in answer.headers
+        else:
+            found = dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
+            assert (answer.status_code, found["error"]) == (302, told)
 
 
 @pytest.mark.parametrize("uri", [
@@ -151,7 +169,7 @@ async def test_too_many_guesses_have_to_wait(office: Office) -> None:
     ({"redirect_uri": "http://localhost:5556/back"}, 400, "invalid_grant"),
     ({"client_secret": "wrong"}, 401, "invalid_client"), ({"client_secret": None}, 401, "invalid_client"),
     ({"client_id": "f" * 32}, 400, "invalid_client"), ({"grant_type": "password"}, 400, "unsupported_grant_type"),
-    ({"grant_type": None}, 400, "unsupported_grant_type"), ({"code_verifier": VERIFIER}, 400, "invalid_request"),
+    ({"grant_type": None}, 400, "invalid_request"), ({"code_verifier": VERIFIER}, 400, "invalid_request"),
 ])
 async def test_an_exchange_that_is_wrong(office: Office, change: dict[str, str | None], status: int,
                                          error: str) -> None:
@@ -164,6 +182,32 @@ async def test_the_secret_by_basic(office: Office) -> None:
     answer = await office.post("/oauth2/token", auth=(office.client.id, office.secret), data={
         "grant_type": "authorization_code", "code": await office.code(), "redirect_uri": HERE})
     assert answer.status_code == 200
+
+
+async def test_a_program_that_asks_in_two_ways(office: Office) -> None:
+    """RFC 6749 §2.3, §3.2, §5.2: a parameter twice, or two ways to authenticate."""
+    form = {"grant_type": "authorization_code", "code": await office.code(), "redirect_uri": HERE}
+    basic, own = (office.client.id, office.secret), {"client_id": office.client.id, "client_secret": office.secret}
+    for data, auth in (({**form, **own}, basic), ({**form, "client_id": "f" * 32}, basic),
+                       ([*form.items(), *own.items(), ("code", "x")], None)):
+        answer = await office.post("/oauth2/token", data=data, auth=auth)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    answer = await office.post("/oauth2/token", data={**form, "client_id": office.client.id}, auth=basic)
+    assert answer.status_code == 200  # its name alone is no second way
+
+
+@pytest.mark.parametrize("path", ["token", "revoke", "introspect", "device_authorization"])
+async def test_who_fails_by_basic_is_told_how(office: Office, path: str) -> None:
+    """RFC 6749 §5.2: 401 names the scheme that was used (and RFC 7617 §2 a realm)."""
+    data = {"grant_type": "refresh_token", "refresh_token": "x", "token": "x", "scope": SCOPE}
+    answer = await office.post(f"/oauth2/{path}", data=data, auth=(office.client.id, "wrong"))
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+    assert answer.headers["WWW-Authenticate"] == 'Basic realm="lanmail"'
+
+
+async def test_introspection_of_nothing(office: Office) -> None:
+    answer = await office.post("/oauth2/introspect", data={}, auth=(office.client.id, office.secret))
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
 def age(office: Office, seconds: float) -> None:

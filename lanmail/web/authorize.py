@@ -12,10 +12,10 @@ Nobody is sent anywhere before the client and its redirect URI are known to be g
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from authlib.oauth2 import OAuth2Error
-from authlib.oauth2.rfc6749 import InvalidRequestError
+from authlib.oauth2.rfc6749 import InvalidRequestError, UnsupportedResponseTypeError
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -25,6 +25,7 @@ from lanmail.endpoints import OOB, base, urls
 from lanmail.web import granting, loginform, views
 from lanmail.web.granting import Asked
 from lanmail.web.house import House
+from lanmail.web.loginform import Fields
 
 router = APIRouter()
 
@@ -44,7 +45,7 @@ def server_of(house: House) -> granting.Server:
 @router.get("/oauth2/auth")
 async def auth(request: Request) -> Response:
     """The page on which the owner of a mailbox lets a client in."""
-    return await run_in_threadpool(_page, request, dict(request.query_params), "")
+    return await run_in_threadpool(_page, request, loginform.parsed(request.url.query), "")
 
 
 @router.post("/oauth2/auth")
@@ -52,7 +53,7 @@ async def log_in(request: Request) -> Response:
     """Somebody typed name and password, or said no."""
     house: House = request.app.state.house
     form = await loginform.fields(request)
-    query = dict(parse_qsl(form.get("query", ""), keep_blank_values=True))
+    query = loginform.parsed(form.get("query", ""))
     if not loginform.is_own(request, form):
         return await run_in_threadpool(_page, request, query, "form")
     try:
@@ -73,7 +74,7 @@ async def log_in(request: Request) -> Response:
     return _back(house, redirect_uri, {"code": code}, query)
 
 
-def _page(request: Request, query: dict[str, str], problem: str) -> Response:
+def _page(request: Request, query: Fields, problem: str) -> Response:
     """The log-in page, with what went wrong before; or the error of the request itself."""
     house: House = request.app.state.house
     try:
@@ -102,7 +103,7 @@ def log_in_page(request: Request, action: str, hidden: dict[str, str], client: g
     return answer
 
 
-def _checked(house: House, query: dict[str, str]) -> tuple[Asked, grants.Client, str, list[str]]:
+def _checked(house: House, query: Fields) -> tuple[Asked, grants.Client, str, list[str]]:
     """The request, its client, where to send people back, and for what. OAuth2Error; with redirect_uri if it is good.
     """
     asked = Asked("GET", query, {}, {})
@@ -115,9 +116,17 @@ def _checked(house: House, query: dict[str, str]) -> tuple[Asked, grants.Client,
     assert registered is not None
     if not registered.check_redirect_uri(asked.payload.redirect_uri):
         raise _parameter("redirect_uri is not registered for this client")
-    grant = server.get_consent_grant(asked, None)
-    client, redirect_uri = grant.request.client.known, asked.payload.redirect_uri
+    if query.twice in ("client_id", "redirect_uri"):
+        raise _parameter(f"{query.twice} comes more than once")
+    client, redirect_uri = registered.known, asked.payload.redirect_uri
     try:
+        if query.twice:
+            raise InvalidRequestError(f"{ascii(query.twice)[1:-1][:50]} comes more than once")
+        if not asked.payload.response_type:
+            raise InvalidRequestError("response_type is missing")
+        if asked.payload.response_type != "code":
+            raise UnsupportedResponseTypeError("", "response_type must be code")
+        server.get_consent_grant(asked, None)
         scopes = granting.scopes_of(client, asked)
         if not client.secret and not asked.payload.data.get("code_challenge"):
             raise InvalidRequestError("this client has no secret, so it needs PKCE: code_challenge is missing")
@@ -158,7 +167,7 @@ def _back(house: House, redirect_uri: str, words: dict[str, str], query: dict[st
 async def token(request: Request) -> Response:
     """Tokens (RFC 6749 §5); errors are JSON."""
     asked = await asked_for(request)
-    return await run_in_threadpool(_answered, request, lambda server: server.create_token_response(asked))
+    return await run_in_threadpool(answered, request, asked, lambda server: server.create_token_response(asked))
 
 
 @router.post("/oauth2/revoke")
@@ -194,7 +203,7 @@ def _ended(request: Request, asked: Asked, name: str, on: str = "") -> Response:
             server.register.end(found.consent)
         return 200, {}, []
 
-    return _answered(request, end)
+    return answered(request, asked, end)
 
 
 @router.post("/oauth2/introspect")
@@ -204,9 +213,11 @@ async def introspect(request: Request) -> Response:
 
     def look(server: granting.Server) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
         client = server.authenticate_client(asked, ("client_secret_basic", "client_secret_post")).known
+        if not asked.form.get("token"):
+            raise InvalidRequestError("token is missing")
         return 200, _about(server, client, asked.form.get("token", "")), []
 
-    return await run_in_threadpool(_answered, request, look)
+    return await run_in_threadpool(answered, request, asked, look)
 
 
 def _about(server: granting.Server, client: grants.Client, text: str) -> dict[str, Any]:
@@ -238,21 +249,25 @@ def metadata(request: Request) -> JSONResponse:
         "response_types_supported": ["code"], "response_modes_supported": ["query"],
         "grant_types_supported": list(granting.GRANTS),
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "revocation_endpoint_auth_methods_supported": list(granting.AUTHENTICATION),
+        "introspection_endpoint_auth_methods_supported": list(granting.AUTHENTICATION[:2]),
         "code_challenge_methods_supported": ["S256"], "authorization_response_iss_parameter_supported": True})
 
 
-def _answered(request: Request, work: Any) -> Response:
-    house: House = request.app.state.house
+def answered(request: Request, asked: Asked, work: Any) -> Response:
+    """What the server says to a program, an error too (RFC 6749 §5)."""
+    server = server_of(request.app.state.house)
     try:
-        status, body, _ = work(server_of(house))
+        server.check(asked)
+        status, body, _ = work(server)
     except OAuth2Error as error:
-        status, body, headers = error()
-        return JSONResponse(dict(body), status, {key: value for key, value in headers if key == "WWW-Authenticate"})
-    return JSONResponse(body, status, {"Pragma": "no-cache"})
+        status, body, _ = error()
+    headers = {"Pragma": "no-cache"} | ({"WWW-Authenticate": 'Basic realm="lanmail"'} if status == 401 else {})
+    return JSONResponse(dict(body), status, headers)
 
 
 async def asked_for(request: Request) -> Asked:
     """What a program wants: the form, or with GET the query."""
-    form = await loginform.fields(request) if request.method == "POST" else {}
-    query = dict(request.query_params) if request.method == "GET" else {}
-    return Asked(request.method, query, form, request.headers)
+    found = await loginform.fields(request) if request.method == "POST" else loginform.parsed(request.url.query)
+    query, form = ({}, found) if request.method == "POST" else (found, {})
+    return Asked(request.method, query, form, request.headers, found.twice)

@@ -9,10 +9,9 @@ the same, who types wrong codes has to wait, and nobody learns of a program with
 
 import time
 
-from authlib.oauth2 import OAuth2Error
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from lanmail import devicecodes, endpoints, grants, log
 from lanmail.web import authorize, loginform, views
@@ -28,12 +27,8 @@ async def begin(request: Request) -> Response:
     house: House = request.app.state.house
     asked = await authorize.asked_for(request)
     page = endpoints.device_page(house.settings())
-    try:
-        told = await run_in_threadpool(authorize.server_of(house).let_wait, asked, page)
-    except OAuth2Error as error:
-        status, body, headers = error()
-        return JSONResponse(dict(body), status, {key: value for key, value in headers if key == "WWW-Authenticate"})
-    return JSONResponse(told)
+    return await run_in_threadpool(
+        authorize.answered, request, asked, lambda server: (200, server.let_wait(asked, page), []))
 
 
 @router.get(PAGE)

@@ -23,6 +23,7 @@ from authlib.oauth2.rfc6749 import (
     UnauthorizedClientError,
 )
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
+from authlib.oauth2.rfc6749.util import extract_basic_authorization
 from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE, DeviceCodeGrant
 
@@ -40,7 +41,8 @@ class Asked(OAuth2Request):  # type: ignore[misc]
     """A request as Authlib wants it."""
 
     def __init__(self, method: str, query: Mapping[str, str], form: Mapping[str, str],
-                 headers: Mapping[str, str]) -> None:
+                 headers: Mapping[str, str], twice: str = "") -> None:
+        self.twice = twice  # a parameter that came more than once
         super().__init__(method, "https://lanmail.invalid/", headers=headers)  # where we are asked decides nothing
         self._args, self._form = dict(query), dict(form)
         self.payload = BasicOAuth2Payload({**self._args, **self._form})
@@ -233,6 +235,20 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         self.register_grant(_Codes, [_Proof(required=True)])
         self.register_grant(_Refreshing)
         self.register_grant(_Devices)
+
+    def check(self, asked: Asked) -> None:
+        """What RFC 6749 §3.2, §2.3 and §5.2 ask of every request of a program. OAuth2Error."""
+        if asked.twice:
+            raise InvalidRequestError(f"{ascii(asked.twice)[1:-1][:50]} comes more than once")
+        known, _ = extract_basic_authorization(asked.headers)
+        if known and ("client_secret" in asked.form or asked.form.get("client_id", known) != known):
+            raise InvalidRequestError("the client authenticates in two ways at once")
+
+    def create_token_response(self, request: Asked) -> Any:
+        """Tokens. A missing grant_type is not an unknown one (RFC 6749 §5.2)."""
+        if not request.form.get("grant_type"):
+            raise InvalidRequestError("grant_type is missing")
+        return super().create_token_response(request)
 
     def let_wait(self, asked: Asked, page: str) -> dict[str, Any]:
         """A program without a browser begins (RFC 8628 §3.2); `page` is where its owner types the code. OAuth2Error."""

@@ -19,16 +19,29 @@ COOKIE = "lanmail-form"
 SERVICE = "oauth2"
 
 
-async def fields(request: Request) -> dict[str, str]:
-    """The fields of a form (application/x-www-form-urlencoded); of several of a name the first, and no files."""
+class Fields(dict[str, str]):
+    """Parameters by name; of several of a name the first counts, and `twice` names it."""
+
+    twice = ""
+
+
+async def fields(request: Request) -> Fields:
+    """The fields of a form (application/x-www-form-urlencoded), and no files."""
     if not request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
-        return {}
-    text = (await request.body()).decode("utf-8", "replace")
+        return Fields()
+    return parsed((await request.body()).decode("utf-8", "replace"))
+
+
+def parsed(text: str) -> Fields:
+    """A query, or a form like one."""
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=100)
     except ValueError:
-        return {}
-    return dict(reversed(pairs))
+        return Fields()
+    found = Fields(reversed(pairs))
+    names = [name for name, _ in pairs]
+    found.twice = next((name for name in found if names.count(name) > 1), "")
+    return found
 
 
 def word(request: Request) -> str:
