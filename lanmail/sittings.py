@@ -1,4 +1,4 @@
-"""The open sessions of one process: they end soon after the account, or the token they began with, is no good.
+"""The open sessions of one process: they end soon after the account, or what they began with, is no good.
 
     sittings.began(session, account, standing, end)      after the log-in
     sittings.ended(session)                              whatever it began with
@@ -6,8 +6,8 @@
 
 A look at files every EVERY seconds and only while somebody is there; commands cost nothing more. The first time
 `end(False)` is called, to end the session as soon as nothing is in the middle of being done; who is still there at the
-next look is cut off by `end(True)`. So a minute after an account is disabled or removed, or a consent has ended, nobody
-is in by it.
+next look is cut off by `end(True)`. So a minute after an account is disabled or removed, its password is changed, or a
+consent has ended, nobody is in by it. Who came by a token stays when the password is changed: that ends for itself.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ End = Callable[[bool], None]
 class _Sitting:
     account: str
     standing: grants.Standing | None
+    password: str | None  # the hash that it began with; None: no matter, or not known
     end: End
     told: bool = False
 
@@ -49,7 +50,12 @@ class Sittings:
 
     def began(self, session: Any, account: str, standing: grants.Standing | None, end: End) -> None:
         """Somebody is let in; without `standing` it was not by a token."""
-        self._open[session] = _Sitting(account, standing, end)
+        password = None
+        if standing is None:
+            with contextlib.suppress(MailError):
+                known = self._directory.account(account)
+                password = known.password if known is not None else None
+        self._open[session] = _Sitting(account, standing, password, end)
 
     def ended(self, session: Any) -> None:
         """The connection is gone."""
@@ -65,28 +71,36 @@ class Sittings:
 
     async def look(self) -> None:
         """Once: end the sessions that would not be let in now."""
-        gone = await self._gone({one.account for one in self._open.values()})
+        known = await self._known({one.account for one in self._open.values()})
         wanted = {one.standing for one in self._open.values() if one.standing is not None}
         void = await asyncio.to_thread(self._void, wanted) if wanted else set()
         for session, one in list(self._open.items()):
-            if (one.account in gone or one.standing in void) and session in self._open:
+            why = "token taken back" if one.standing in void else _trouble(one, known)
+            if why and session in self._open:
                 hard, one.told = one.told, True
                 if not hard:
-                    log.event("session-ended", account=one.account,
-                              reason="account disabled" if one.account in gone else "token taken back")
+                    log.event("session-ended", account=one.account, reason=why)
                 one.end(hard)
 
-    async def _gone(self, accounts: set[str]) -> set[str]:
-        """Those that are disabled or not there any more. One that cannot be read now is left alone."""
-        found = set()
+    async def _known(self, accounts: set[str]) -> dict[str, Account | None]:
+        """As they are now. One that cannot be read is not among them, and left alone."""
+        found = {}
         for name in accounts:
             with contextlib.suppress(MailError):
-                account = self._directory.account(name)
-                if account is None or account.disabled:
-                    found.add(name)
+                found[name] = self._directory.account(name)
             await asyncio.sleep(0)  # the others have their turn
         return found
 
     def _void(self, wanted: set[grants.Standing]) -> set[grants.Standing]:
         now = time.time()
         return {one for one in wanted if not grants.stands(self._state, one, now)}
+
+
+def _trouble(one: _Sitting, known: dict[str, Account | None]) -> str:
+    """Why nobody would be let in as this one was; empty when somebody would."""
+    if one.account not in known:
+        return ""
+    account = known[one.account]
+    if account is None or account.disabled:
+        return "account disabled"
+    return "password changed" if one.password is not None and one.password != account.password else ""

@@ -54,6 +54,24 @@ def office(tmp_path: Path) -> Office:
     return Office(tmp_path)
 
 
+async def test_a_changed_password_ends_what_began_with_the_old_one(office: Office) -> None:
+    office.sit_down("password", "meier")
+    office.sit("token", office.granted())
+    await office.sittings.look()
+    assert office.told == []
+    office.people["meier"] = settings.Account(name="meier", password="$argon2id$new")
+    office.sit_down("new", "meier")
+    await office.sittings.look()
+    await office.sittings.look()
+    assert office.told == [("password", False), ("password", True)]
+
+
+async def test_who_sat_down_while_the_file_could_not_be_read_stays(office: Office) -> None:
+    office.sit_down("a", "unreadable")
+    await office.sittings.look()
+    assert office.told == []
+
+
 async def test_who_came_by_an_ended_consent_is_told_and_then_cut_off(office: Office) -> None:
     gone, there = office.granted(), office.granted()
     office.sit("a", gone)
