@@ -29,7 +29,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import repeat
 from weakref import WeakValueDictionary
 
-from lanmail import atomic, dotlock, keywords, listing, maildir, numbering, uidlist
+from lanmail import atomic, dotlock, flushing, keywords, listing, maildir, numbering, uidlist
 from lanmail.snapshot import Entry, History, Snapshot
 
 MAX_SIZE = 1 << 30  # larger files (sparse ones, too) are not mail
@@ -59,7 +59,7 @@ class Folder:
         self._touched: dict[str, None] = {}  # in the order of what happened: neighbours in memory stay neighbours
         self._empty: set[str] = set()  # base names of files that were empty: their content may come later
         self._snapshot: Snapshot | None = None
-        self._unflushed = 0  # 1: UIDs were given, 2: also the list is new
+        self._flush = flushing.Flush(self._uidlist)
         self._altered: set[int] | None = None  # UIDs that differ from the snapshot; None: all may
         self._history = History()
         self._numbering: numbering.Numbering | None = None
@@ -118,9 +118,7 @@ class Folder:
 
     def flush(self) -> None:
         """Make the UIDs that were given so far survive a power cut."""
-        if self._unflushed:
-            made, self._unflushed = self._unflushed > 1, 0
-            uidlist.flush(self._uidlist, made=made)
+        self._flush.settle()
 
     def _publish(self) -> Snapshot:
         uids, old, modseq = self._uids, self._snapshot, self._numbering.highest if self._numbering is not None else 0
@@ -231,7 +229,7 @@ class Folder:
                 return None
             self._uids = uidlist.inherit(self.path) or uidlist.fresh(self.root)
             self._stamp = uidlist.replace(self._uidlist, self._uids, durable=False)
-            self._unflushed = 2
+            self._flush.owe(made=True)
         self._compare(self._uids)
         return self._uids
 
@@ -374,7 +372,7 @@ class Folder:
             self._rewrite(uids)
         elif bases:
             self._stamp = uidlist.append(self._uidlist, uids, zip(bases, numbers, strict=True))
-            self._unflushed = self._unflushed or 1
+            self._flush.owe()
         return uids
 
     def _rewrite(self, uids: uidlist.UidList) -> None:
