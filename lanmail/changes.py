@@ -23,12 +23,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lanmail import atomic, keywords, maildir, objectids, spool
+from lanmail import atomic, dotlock, keywords, maildir, objectids, spool
 from lanmail.folder import Folder
 from lanmail.numbering import Numbering
 from lanmail.snapshot import Entry, Sizes, Snapshot
 
 Steps = Sequence[tuple[str, Sequence[str]]]
+FEW = 20  # messages that a session takes in without leaving the event loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,22 +247,44 @@ def copy(folder: Folder, sources: Sequence[Source]) -> tuple[Snapshot, list[int]
 
 def adopt(folder: Folder, sources: Sequence[Source]) -> tuple[Snapshot, list[int]]:
     """Give messages in tmp/ their names and UIDs; all of them or none. Nothing is flushed: see `secure`."""
-    done: list[tuple[str, str]] = []
     with folder.locked(flush=False):
         table = folder.allot(dict.fromkeys(flag for source in sources for flag in source.flags))
         names, further = _names_for(table, sources)
-        try:
-            keywords.assign(folder.path, table, further)
-            for source, name in zip(sources, names, strict=True):
-                os.rename(source.path, f"{folder.path}/cur/{name}")
-                done.append((source.path, f"{folder.path}/cur/{name}"))
-        except BaseException:
-            for old, new in reversed(done):
-                with contextlib.suppress(OSError):
-                    os.rename(new, old)
-            folder.distrust()
-            raise
+        keywords.assign(folder.path, table, further)
+        _rename_in(folder, sources, names)
         return _taken_in(folder, names)
+
+
+def adopt_at_once(folder: Folder, sources: Sequence[Source]) -> tuple[Snapshot, list[int]] | None:
+    """`adopt` for an event loop: None, with nothing done, where it would have to wait, to look or to write much."""
+    if len(sources) > FEW or not all(flag.startswith("\\") for source in sources for flag in source.flags):
+        return None
+    with contextlib.ExitStack() as lock:
+        try:
+            lock.enter_context(folder.locked(flush=False, patience=0.0))
+        except dotlock.Busy:
+            return None
+        if not folder.calm(len(sources)):
+            return None
+        names, _ = _names_for(keywords.Table(), sources)
+        _rename_in(folder, sources, names)
+        snapshot = folder.made(names)
+        return snapshot, [entry.uid for entry in snapshot.entries[-len(names) :]]
+
+
+def _rename_in(folder: Folder, sources: Sequence[Source], names: Sequence[str]) -> None:
+    """Files of tmp/ get these names in cur/; all of them or none."""
+    done: list[tuple[str, str]] = []
+    try:
+        for source, name in zip(sources, names, strict=True):
+            os.rename(source.path, f"{folder.path}/cur/{name}")
+            done.append((source.path, f"{folder.path}/cur/{name}"))
+    except BaseException:
+        for old, new in reversed(done):
+            with contextlib.suppress(OSError):
+                os.rename(new, old)
+        folder.distrust()
+        raise
 
 
 def secure(folder: Folder, descriptors: Sequence[int]) -> None:

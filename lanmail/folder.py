@@ -1,6 +1,6 @@
 """One folder's messages with their UIDs: what new/, cur/, `dovecot-uidlist` and the keyword files say together.
 
-    get(path, root) -> Folder            the one object for a directory in this process; all its sessions share it
+    Folder(path, root)                   for a directory; lanmail/folderpool.py has one for all sessions of a process
     Folder.peek() -> Snapshot | None     a few stats: the current snapshot, or None when something changed. In the loop.
     Folder.sync(order=(), flush=True) -> Snapshot      looks, gives UIDs to new files (those in `order` first)
     Folder.glance() -> Snapshot | None   the same if it can be had without the lock
@@ -24,10 +24,8 @@ import contextlib
 import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import repeat
-from weakref import WeakValueDictionary
 
 from lanmail import atomic, dotlock, flushing, keywords, listing, maildir, numbering, uidlist
 from lanmail.snapshot import Entry, History, Snapshot
@@ -37,7 +35,6 @@ LOCK_WAIT = 20.0
 FILL_TIME = 1.0
 _ATTEMPTS = 5
 _BULK = 1000
-_CACHED_FOLDERS, _CACHED_ENTRIES = 500, 1_000_000
 
 
 class Folder:
@@ -101,24 +98,33 @@ class Folder:
             return snapshot
 
     @contextlib.contextmanager
-    def locked(self, *, flush: bool = True) -> Iterator[None]:
+    def locked(self, *, flush: bool = True, patience: float = LOCK_WAIT) -> Iterator[None]:
         """The dotlock, taken once however deeply this nests. What was given away is flushed once others may go on."""
-        with self._mutex:
+        if not self._mutex.acquire(timeout=patience):
+            raise dotlock.Busy(f"{self.path} is busy")
+        try:
             if self._depth:
                 yield
                 return
-            with dotlock.held(self._uidlist, timeout=LOCK_WAIT):
+            with dotlock.held(self._uidlist, timeout=patience):
                 self._depth = 1
                 try:
                     yield
                 finally:
                     self._depth = 0
+        finally:
+            self._mutex.release()
         if flush:
             self.flush()
 
     def flush(self) -> None:
         """Make the UIDs that were given so far survive a power cut."""
         self._flush.settle()
+
+    @property
+    def count(self) -> int:
+        """How many messages the last snapshot has."""
+        return len(self._snapshot) if self._snapshot is not None else 0
 
     def _publish(self) -> Snapshot:
         uids, old, modseq = self._uids, self._snapshot, self._numbering.highest if self._numbering is not None else 0
@@ -352,9 +358,10 @@ class Folder:
 
     def _assign(self, uids: uidlist.UidList, bases: list[str], order: Sequence[str]) -> uidlist.UidList:
         """Give UIDs, in the order of arrival, and write the list; the lock is held."""
-        bases = maildir.by_arrival(bases)
-        if rank := {base: number for number, base in enumerate(order)}:
-            bases.sort(key=lambda base: rank.get(base, len(rank)))
+        if bases is not order:
+            bases = maildir.by_arrival(bases)
+            if rank := {base: number for number, base in enumerate(order)}:
+                bases.sort(key=lambda base: rank.get(base, len(rank)))
         rewrite = uids.damaged
         if uids.uidnext + len(bases) > uidlist.MAX:
             uids = self._uids = uidlist.fresh(self.root)
@@ -368,12 +375,16 @@ class Folder:
         uids.uids.update(zip(bases, numbers, strict=True))
         uids.uidnext += len(bases)
         self._add(bases, numbers)
-        if rewrite or len(self._bases) * 4 < len(uids.uids) * 3:
+        if rewrite or self._wasteful(uids):
             self._rewrite(uids)
         elif bases:
             self._stamp = uidlist.append(self._uidlist, uids, zip(bases, numbers, strict=True))
             self._flush.owe()
         return uids
+
+    def _wasteful(self, uids: uidlist.UidList) -> bool:
+        """Whether a quarter of the list is about messages that are gone."""
+        return len(self._bases) * 4 < len(uids.uids) * 3
 
     def _rewrite(self, uids: uidlist.UidList) -> None:
         """Write the whole list without what is expunged; the lock is held and the names are steady."""
@@ -403,6 +414,21 @@ class Folder:
                 self._touched.update(dict.fromkeys(listed.applied(removed, added)))
                 if listed is self._new:  # short as it is, reading it costs less than mail that is noticed late
                     listed.forget()
+
+    def calm(self, more: int) -> bool:
+        """Under the lock: nobody did anything, and so many more messages need no file that is written anew."""
+        uids, numbers = self._uids, self._numbering
+        return (uids is not None and not (uids.damaged or self._wasteful(uids)) and uids.uidnext + more <= uidlist.MAX
+                and numbers is not None and numbers.room(more) and self.peek() is not None)
+
+    def made(self, names: Sequence[str]) -> Snapshot:
+        """Names that we made in cur/ since the folder was `calm`: they get UIDs, in this order, and nothing is read."""
+        bases = self._cur.applied((), names)
+        if self._uids is None or self._numbering is None:
+            raise OSError(f"{self.path} was never looked at")
+        self._numbering.read(self._uids.uidvalidity, {}, locked=True)
+        self._settle(self._assign(self._uids, bases, bases), locked=True)
+        return self._publish()
 
     def renamed(self, pairs: Sequence[tuple[Entry, str]]) -> None:
         """The same for messages in cur/ that have these names there now."""
@@ -471,28 +497,3 @@ class Folder:
                 kept = [word for word in uids.extras.get(uid, "").split(" ") if word and word[0] not in "SW"]
                 uids.extras[uid] = " ".join([extra, *kept])
         self._rewrite(uids)
-
-
-_folders: OrderedDict[str, Folder] = OrderedDict()  # what is remembered although no session may have it
-_in_use: WeakValueDictionary[str, Folder] = WeakValueDictionary()
-_folders_guard = threading.Lock()
-
-
-def get(path: str, root: str) -> Folder:
-    """The folder at `path` in the Maildir `root`; the same object for all who ask as long as it is in use."""
-    with _folders_guard:
-        found = _in_use.get(path)
-        if found is None:
-            found = _in_use[path] = Folder(path, root)
-        if path not in _folders:
-            _forget_some()
-            _folders[path] = found
-        _folders.move_to_end(path)
-        return found
-
-
-def _forget_some() -> None:
-    """Drop the folders that were not asked for the longest, when many or large ones are remembered."""
-    total = sum(len(folder._snapshot or ()) for folder in _folders.values())
-    while len(_folders) > 1 and (len(_folders) > _CACHED_FOLDERS or total > _CACHED_ENTRIES):
-        total -= len(_folders.popitem(last=False)[1]._snapshot or ())

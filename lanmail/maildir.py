@@ -310,9 +310,9 @@ def _is_usable(text: str) -> bool:
 
 # --- messages --------------------------------------------------------------------------------------------------
 
-def name_for(size: int, wire_size: int) -> str:
-    """A new unique base name carrying both sizes."""
-    return f"{spool.new_id()},S={size},W={wire_size}"
+def name_for(size: int, wire_size: int, *, of: str = "") -> str:
+    """A unique base name carrying both sizes: a new one, or that `of` a file which had others."""
+    return f"{of.partition(',')[0] or spool.new_id()},S={size},W={wire_size}"
 
 
 def put(directory: str, data: bytes, letters: str = "", *, date: float | None = None) -> str:

@@ -265,7 +265,11 @@ class Log:
     @property
     def long(self) -> bool:
         """Whether so much was appended that the log should be written anew."""
-        return self._appended > 1000 + self._sorted // 8
+        return self.long_with(0)
+
+    def long_with(self, more: int) -> bool:
+        """The same after so many more records, and one for a new boot."""
+        return self._appended + more + bool(more) > 1000 + self._sorted // 8
 
     def replace(self, uidvalidity: int, keys: Sequence[int], modseqs: Sequence[int]) -> None:
         """Write the whole log; these are all messages that live. The dotlock is held."""

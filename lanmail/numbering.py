@@ -46,6 +46,10 @@ class Numbering:
         """Whether there is nothing to do."""
         return not self._loose and self.log.same()
 
+    def room(self, more: int) -> bool:
+        """Whether so many new messages can be noted without writing the whole log anew."""
+        return self.log.usable and not self.log.long_with(more)
+
     def begin_anew(self) -> None:
         """All messages will be made again."""
         self.log.again()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import atomic, changes, folder, listing, maildir, snapshot, uidlist
+from lanmail import atomic, changes, folder, folderpool, listing, maildir, snapshot, uidlist
 
 MAIL = b"Subject: x\n\nhello\n"
 
@@ -390,7 +390,7 @@ def test_many_threads_share_one_folder(root: str) -> None:
         try:
             for round_ in range(8):
                 drop(root, f"{number}.{round_}")
-                shared = folder.get(root, root)
+                shared = folderpool.get(root, root)
                 snapshot = shared.sync()
                 entry = snapshot.by_base()[f"{number}.{round_}"]
                 changes.store(shared, [entry.uid], "+", ["\\Seen"])
@@ -403,7 +403,7 @@ def test_many_threads_share_one_folder(root: str) -> None:
     for thread in threads:
         thread.join()
     assert not failures
-    snapshot = folder.get(root, root).sync()
+    snapshot = folderpool.get(root, root).sync()
     assert [entry.uid for entry in snapshot.entries] == list(range(1, 49))
     assert {snapshot.flags(entry) for entry in snapshot.entries} == {("\\Seen",)}
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lanmail import folder, fulltext, indexes, maildir
+from lanmail import folderpool, fulltext, indexes, maildir
 from lanmail.imap import indexer, indexing, lookup, search, searchkeys, section, waiting
 from lanmail.mime import casemap, textsearch
 from tests import imapserver, odd_messages
@@ -215,7 +215,7 @@ async def test_a_renamed_folder_keeps_its_index_and_a_new_one_is_another(tmp_pat
         with fulltext.Reader(server.worker.indexes.path("meier"), indexing.STAMP) as index:
             for name, upto in (("Neu", 6), ("Alt", 0), ("INBOX", 6)):
                 path = maildir.path_of(root, name)
-                version = indexing.version_of(folder.get(path, root).sync())
+                version = indexing.version_of(folderpool.get(path, root).sync())
                 part = index.collection(indexing.name_of(path, root), version)
                 assert (part.upto if part else 0) == upto
         await client.ok("SELECT Neu")
@@ -315,7 +315,7 @@ def test_a_filler_that_ends_early_leaves_an_index_that_is_right(tmp_path: Path, 
     assert own.filling() is None
     indexing.Filling(own, indexes.Job(root)).run()
     with fulltext.Reader(own.path("meier"), indexing.STAMP) as index:
-        part = index.collection("INBOX", indexing.version_of(folder.get(root, root).sync()))
+        part = index.collection("INBOX", indexing.version_of(folderpool.get(root, root).sync()))
         assert part is not None
         finding = index.lookup(part, (fulltext.BODY,), casemap.fold("Rechnungsnummer"))
         assert finding == fulltext.Finding(frozenset(range(1, 301)), frozenset(range(1, 301)))

@@ -6,11 +6,10 @@ The message goes from the socket into tmp/ piece by piece, its line ends made LF
 all is there and on disk. A connection that breaks off leaves nothing. Several messages are stored all or none.
 """
 
-import asyncio
 import contextlib
+import functools
 import os
 import re
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from lanmail import atomic, changes, errors, keywords, maildir, sequenceset
@@ -150,23 +149,30 @@ async def take(session: Session, into: destination.Destination, message: Message
             if following is None:
                 break
             message = following
-        uids = await _commit(session, batch)
+        uids, octets = await _commit(session, batch), batch.octets
+        batch.sources.clear()
     finally:
         batch.drop()
     session.stored(into.box, uids)
     filling.stored(into.box, uids)
-    session.worker.stored(into.owner, batch.octets, len(uids))
+    session.worker.stored(into.owner, octets, len(uids))
     return uids
 
 
-@contextlib.asynccontextmanager
-async def announced(session: Session, message: Message) -> AsyncIterator[None]:
+class announced:
     """What is done before the message is read. When it fails, a message that comes all the same is thrown away."""
-    try:
-        yield
-    except (No, Bad, OSError, errors.MailError):
-        await refuse(session, message)
-        raise
+
+    __slots__ = ("_message", "_session")
+
+    def __init__(self, session: Session, message: Message) -> None:
+        self._session, self._message = session, message
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, _kind: object, problem: BaseException | None, _where: object) -> None:
+        if isinstance(problem, (No, Bad, OSError, errors.MailError)):
+            await refuse(self._session, self._message)
 
 
 async def refuse(session: Session, message: Message) -> None:
@@ -210,7 +216,9 @@ async def _receive(session: Session, batch: _Batch, message: Message, descriptor
         sizes = await _copy_in(session, descriptor, message.size)
     if message.date is not None:
         os.utime(descriptor, (message.date, message.date))
-    batch.sources[-1] = changes.Source(batch.sources[-1].path, batch.into.flags(message.flags), sizes)
+    path = batch.sources[-1].path
+    name = maildir.name_for(*sizes, of=os.path.basename(path))
+    batch.sources[-1] = changes.Source(path, batch.into.flags(message.flags), sizes, name=name)
 
 
 async def _copy_in(session: Session, descriptor: int, size: int) -> tuple[int, int]:
@@ -281,13 +289,14 @@ async def _next(session: Session, closes: bytes) -> Message | None:
 
 async def _commit(session: Session, batch: _Batch) -> list[int]:
     """Names and UIDs for the messages; all of it is on disk when this returns. The kernel joins the two flushes."""
-    found, start = batch.into.box, session.worker.start
+    found = batch.into.box
     try:
-        _, uids = await found.change(changes.adopt, batch.sources)
+        uids = await found.adopt(batch.sources)
     except keywords.TooMany as error:
         raise No(f"{error}.", "LIMIT") from error
     try:
-        await asyncio.gather(start(changes.secure, found.folder, batch.descriptors), start(found.folder.flush))
+        await session.worker.together(functools.partial(changes.secure, found.folder, batch.descriptors),
+                                      found.folder.flush)
     except OSError:
         await found.change(changes.expunge, uids)  # what was not acknowledged must not stay
         raise

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lanmail import changes, folder, maildir, summaries, watch
+from lanmail import changes, folderpool, maildir, summaries, watch
 from lanmail.snapshot import Entry, Snapshot
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Box:
 
     def __init__(self, of: "worker.Worker", path: str, root: str) -> None:
         self.path = path
-        self.folder = folder.get(path, root)
+        self.folder = folderpool.get(path, root)
         self.numbers = self.folder.number()
         self.worker = of
         self.snapshot: Snapshot | None = None
@@ -131,6 +131,15 @@ class Box:
             if isinstance(latest, Snapshot):
                 self.take(latest)
             return result
+
+    async def adopt(self, sources: Sequence[changes.Source]) -> list[int]:
+        """Take in files of tmp/; their UIDs. A thread for it costs more than it does, so only where it would wait."""
+        async with self._turn:
+            found = changes.adopt_at_once(self.folder, sources)
+            if found is None:
+                found = await self.worker.run(changes.adopt, self.folder, sources)
+            self.take(found[0])
+            return found[1]
 
     def take(self, fresh: Snapshot) -> None:
         """Take a new snapshot over: note what is new in it, what changed and what is missing."""

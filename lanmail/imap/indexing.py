@@ -18,7 +18,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-from lanmail import folder, fulltext, indexes, maildir, snapshot
+from lanmail import folder, folderpool, fulltext, indexes, maildir, snapshot
 from lanmail.mime import source, textsearch
 
 STAMP = f"imap 1 {unicodedata.unidata_version}"  # with another folding the terms are others
@@ -86,14 +86,14 @@ class Filling:
             path, now, entries = missing[name]
             if entries:
                 index.begin(name, version_of(now))
-                self._fill(index, folder.get(path, self.job.root), entries)
+                self._fill(index, folderpool.get(path, self.job.root), entries)
         return count
 
     def _folders(self) -> Iterator[tuple[str, snapshot.Snapshot]]:
         for name in maildir.folders(self.job.root):
             path = maildir.path_of(self.job.root, name)
             with contextlib.suppress(OSError):  # gone meanwhile, or of no use to anybody
-                yield path, folder.get(path, self.job.root).sync()
+                yield path, folderpool.get(path, self.job.root).sync()
 
     def _fill(self, index: fulltext.Writer, of: folder.Folder, entries: tuple[snapshot.Entry, ...]) -> None:
         for entry in entries:

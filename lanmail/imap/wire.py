@@ -48,6 +48,7 @@ class Connection(asyncio.Protocol):
         self._run = run
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None  # the transport's, asked for once: each time it makes another object
         self._input = bytearray()
         self._output: list[bytes] = []
         self._output_size = 0
@@ -165,9 +166,11 @@ class Connection(asyncio.Protocol):
         other, as Python's imaplib does, holds that back until then (Nagle's algorithm), and the kernel would take
         40 ms for it."""
         self.flush()
-        if self._transport is not None and (made := self._transport.get_extra_info("socket")) is not None:
+        if self._socket is None and self._transport is not None:
+            self._socket = self._transport.get_extra_info("socket")
+        if self._socket is not None:
             with contextlib.suppress(OSError):
-                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     async def some(self, limit: int, patience: float) -> bytes:
         """At least one and at most `limit` octets."""

@@ -86,6 +86,26 @@ class Worker:
         """The same, begun at once; who called waits for it later."""
         return asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
+    async def together(self, *works: Callable[[], object]) -> None:
+        """Run pieces of file work in threads at once; when all are done, what one of them raised is raised."""
+        loop, left, problems = asyncio.get_running_loop(), list(works), list[BaseException]()
+        done = loop.create_future()
+
+        def run(work: Callable[[], object]) -> None:
+            try:
+                work()
+            except BaseException as problem:
+                problems.append(problem)
+            left.pop()  # atomic, and only the last one wakes the loop
+            if not left:
+                loop.call_soon_threadsafe(_finish, done)
+
+        for work in works:
+            self._pool.submit(run, work)
+        await done
+        if problems:
+            raise problems[0]
+
     def later(self, work: Callable[[], None]) -> None:
         """Run file work in a thread without waiting for it; a failure is logged."""
         task = asyncio.get_running_loop().run_in_executor(self._pool, work)
@@ -246,6 +266,11 @@ def _take_one(counts: Counter[T], key: T) -> None:
     counts[key] -= 1
     if counts[key] <= 0:
         del counts[key]
+
+
+def _finish(done: "asyncio.Future[None]") -> None:
+    if not done.done():
+        done.set_result(None)
 
 
 def _report(task: "asyncio.Future[None]") -> None:

@@ -10,7 +10,7 @@ import functools
 import os
 from collections.abc import Callable
 
-from lanmail import errors, folder, log, maildir, sasl, sockets
+from lanmail import errors, folder, folderpool, log, maildir, sasl, sockets
 from lanmail.pop3 import maildrop, transaction
 from lanmail.pop3.connection import Connection
 from lanmail.pop3.service import Service
@@ -283,7 +283,7 @@ class Session(Connection):
 
     async def _open(self, name: str) -> maildrop.Maildrop:
         root = self.service.mailbox(name)
-        inbox = folder.get(root, root)
+        inbox = folderpool.get(root, root)
         snapshot = inbox.peek()
         if snapshot is not None and maildrop.is_listed(snapshot):
             return maildrop.Maildrop(inbox, snapshot)

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import click
 
-from lanmail import atomic, folder, keywords, maildir, mbox, subscriptions, uidlist
+from lanmail import atomic, folder, folderpool, keywords, maildir, mbox, subscriptions, uidlist
 from lanmail.cli import command
 from lanmail.cli.mailbox import count, home, outputs, progress, rights
 from lanmail.cli.mailbox.count import Count
@@ -64,7 +64,7 @@ def _each(root: Path, name: str, line: Progress, problems: list[str], counted: C
           write: Callable[[Snapshot, Entry, bytes, float], None]) -> Count:
     """Give every message of a folder to `write`."""
     path = maildir.path_of(str(root), name)
-    own = folder.get(path, str(root))
+    own = folderpool.get(path, str(root))
     line.what = name
     snapshot = own.sync()
     for entry in snapshot.entries:
