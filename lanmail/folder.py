@@ -168,8 +168,9 @@ class Folder:
         numbers = self._numbering
         if numbers is not None and not numbers.read(uids.uidvalidity, self._entries, locked=locked):
             self.distrust()
-        self._touched.update(dict.fromkeys(self._new.look()))  # new/ first: mail moves from there to cur/
-        self._touched.update(dict.fromkeys(self._cur.look()))
+        for listed in (self._new, self._cur):  # new/ first: mail moves from there to cur/
+            happened = dict.fromkeys(listed.look())
+            self._touched = {**self._touched, **happened} if self._touched else happened
         self._look_at_keywords()
         gone, changed, known, reborn, unknown = self._sort_out(uids)
         many = len(unknown) > _BULK  # a whole store is taken over: no stat per message

@@ -85,10 +85,9 @@ class Listing:
             raise
 
     def _take(self, listed: list[str]) -> Iterable[str]:
+        if not self.names:
+            return self._take_first(listed)
         names = set(listed)
-        if not self.names:  # in the order of the list: neighbours in memory are visited one after the other
-            self.names, self.files = names, dict(zip([name.partition(":")[0] for name in listed], listed, strict=True))
-            return self.files
         added, removed = names - self.names, self.names - names
         self.names = names
         touched = [name.partition(":")[0] for name in removed]
@@ -99,6 +98,15 @@ class Listing:
             self.files = {name.partition(":")[0]: name for name in names}
         touched += [name.partition(":")[0] for name in added]
         return touched
+
+    def _take_first(self, listed: list[str]) -> Iterable[str]:
+        """The names of a directory come in no order. They are visited time and again in that of arrival, which is
+        nearly this one: so they are made anew in it, and neighbours in the list are neighbours in memory."""
+        listed.sort()
+        listed = "/".join(listed).split("/") if listed else []
+        self.names = set(listed)
+        self.files = dict(zip([name.partition(":")[0] for name in listed], listed, strict=True))
+        return self.files
 
     def applied(self, removed: Sequence[str], added: Sequence[str]) -> list[str]:
         """Names that we removed and made under the folder's lock; returns their base names."""

@@ -29,7 +29,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable
 from itertools import compress, count
-from operator import eq
+from operator import eq, itemgetter
 
 from lanmail import atomic, mutf7, specialuse, spool, subscriptions
 
@@ -53,6 +53,7 @@ _TRASHED = "..DOVECOT-TRASHED"
 _MARKED = re.compile(r",([SW])=([0-9]{1,18})(?=,|\Z)")
 _USUAL = re.compile(r",S=([0-9]{1,18}),W=([0-9]{1,18})\Z").search
 _ARRIVAL = re.compile(r"([0-9]{1,18})(?:\.M([0-9]{1,18}))?", re.ASCII)
+_SECONDS: Callable[[str], str] = itemgetter(slice(11))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROLS = bytes((*range(32), 127))
 _ODD_START = re.compile("/[.:]").search
@@ -271,7 +272,7 @@ def arrival(base: str) -> tuple[int, int, str]:
 def by_arrival(bases: Iterable[str]) -> list[str]:
     """Sorted by `arrival`, and faster: names of our time begin with ten digits and a dot."""
     names = sorted(bases)
-    seconds = [name[:11] for name in names]
+    seconds = list(map(_SECONDS, names))
     joined = "".join(seconds)
     if (len(joined) != 11 * len(names) or joined[10::11].strip(".") or not joined.isascii()
             or not joined.replace(".", "").encode().isdigit() or joined.count(".") != len(names)):
@@ -293,7 +294,8 @@ def list_names(directory: str, others: set[str] | None = None) -> list[str]:
     if not _is_directory(directory):  # a link in its place would serve files from outside
         raise NotADirectoryError(directory)
     with os.scandir(directory) as entries:
-        names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False) or note(entry.name)]
+        # two questions without an argument take less time than the one with it
+        names = [entry.name for entry in entries if (not entry.is_symlink() and entry.is_file()) or note(entry.name)]
     # One look at all of them: of 100,000 names, looking at each takes longer than reading the directory.
     joined = "/" + "/".join(names)
     if _is_usable(joined) and not _ODD_START(joined):
