@@ -3,7 +3,7 @@
     Cache(path)                             of the folder whose directory that is; costs nothing until it is used
     Cache.news() -> int                     octets added to the file that were not looked at yet; 0: none, or no file
     Cache.follow() -> None                  look at them; blocks (0.1 s for 100,000 messages, next to nothing for a few)
-    Cache.reading() -> context manager of Reader: .get(base) -> Record | None, .have(bases, …) of many for SEARCH
+    Cache.reading() -> context manager of Reader: .get(base) -> Record | None, .each(bases), .have(bases, …) for SEARCH
     Cache.write(records) -> None            keep them; blocks, but does not look at what others kept
     Cache.is_wasteful(count), .holds_others(bases), .compact(bases)     write it anew with what these need; blocks
     exists(path) -> bool                    whether anybody ever used the cache of this folder
@@ -40,7 +40,7 @@ _FIXED = struct.Struct("<4sIqI7I")
 _FIRST = _FIXED.size
 _BEGINNING = struct.Struct("<4sIqI3I")  # of it, what a look at the texts needs
 _LAST = 10  # the place of the last end in what is unpacked
-_HEADER, _SUMMARY, _TEXTS = 1, 2, 4
+HEADER, SUMMARY, TEXTS, NEVER = 1, 2, 4, 8  # bits of `Record.has`; the last one is in none
 _SLICE = 1 << 20
 _WINDOW = 1 << 17
 _LATEST = 1 << 18
@@ -54,37 +54,44 @@ class Record:
 
     `header` has the fields that clients ask for by name, with CRLF line ends; None: look into the message. `envelope`,
     `body` (BODY) and `structure` (BODYSTRUCTURE) are ready for the wire; None: only the header was read so far.
-    `text` is folded for SEARCH, a line for each form of each value; None: too long to be kept.
+    `text` is folded for SEARCH, a line for each form of each value; None: too long to be kept. `has` tells which there
+    are.
     """
 
-    __slots__ = ("_ends", "_has", "_raw", "date")
+    __slots__ = ("_ends", "_raw", "date", "has")
 
     def __init__(self, raw: bytes, date: int, has: int, ends: Sequence[int]) -> None:
-        self._raw, self.date, self._has, self._ends = raw, date, has, ends
+        self._raw, self.date, self.has, self._ends = raw, date, has, ends
 
     def text(self, number: int) -> bytes | None:
         """What is searched in Subject (0) or From (1)."""
-        return self._raw[self._ends[number] : self._ends[number + 1]] if self._has & _TEXTS else None
+        return self._raw[self._ends[number] : self._ends[number + 1]] if self.has & TEXTS else None
 
     @property
     def envelope(self) -> bytes | None:
-        return self._raw[self._ends[2] : self._ends[3]] if self._has & _SUMMARY else None
+        return self._raw[self._ends[2] : self._ends[3]] if self.has & SUMMARY else None
 
     @property
     def body(self) -> bytes | None:
-        return self._raw[self._ends[3] : self._ends[4]] if self._has & _SUMMARY else None
+        return self._raw[self._ends[3] : self._ends[4]] if self.has & SUMMARY else None
 
     @property
     def structure(self) -> bytes | None:
-        return self._raw[self._ends[4] : self._ends[5]] if self._has & _SUMMARY else None
+        return self._raw[self._ends[4] : self._ends[5]] if self.has & SUMMARY else None
 
     @property
     def header(self) -> bytes | None:
-        return self._raw[self._ends[5] :] if self._has & _HEADER else None
+        return self._raw[self._ends[5] :] if self.has & HEADER else None
+
+    @staticmethod
+    def parts(records: Iterable["Record | None"], number: int) -> list[bytes | None]:
+        """ENVELOPE (2), BODY (3) or BODYSTRUCTURE (4) of each, as the properties have them."""
+        return [None if one is None or not one.has & SUMMARY else one._raw[one._ends[number] : one._ends[number + 1]]
+                for one in records]
 
     def renamed(self, base: str) -> "Record":
         """The same for a copy of the message."""
-        return _joined(os.fsencode(base), self.date, self._has, [
+        return _joined(os.fsencode(base), self.date, self.has, [
             self._raw[start:end] for start, end in zip(self._ends, self._ends[1:], strict=False)])
 
     def sealed(self, of: "_File") -> bytes:
@@ -101,7 +108,7 @@ def make(
     texts: tuple[bytes, bytes] | None = None,
 ) -> Record:
     """A record. `summary`: ENVELOPE, BODY, BODYSTRUCTURE; `texts`: of Subject and From."""
-    has = _HEADER * (header is not None) | _SUMMARY * (summary is not None) | _TEXTS * (texts is not None)
+    has = HEADER * (header is not None) | SUMMARY * (summary is not None) | TEXTS * (texts is not None)
     empty = b""
     parts = [*(texts or (empty,) * 2), *(summary or (empty,) * 3), header or empty]
     return _joined(os.fsencode(base), date, has, parts)
@@ -163,23 +170,29 @@ class Reader:
 
     def get(self, base: str) -> Record | None:
         """What is kept of a message; None when there is nothing, or nothing sound."""
-        place = self._places.get(base)
-        if place is None:
-            return None
-        size = place & 0xFFFF
-        start = (place >> 16) - self._start
-        end = start + size
-        if start < 0 or end > len(self._window):
-            self._move(place >> 16, size)
-            start, end = 0, size
-        raw = self._window[start:end]
-        if len(raw) < size:
-            return None
-        found = _FIXED.unpack_from(raw)
-        ends = found[4:]
-        if _crc(raw[8:], self._seed) != found[1] or raw[_FIRST : ends[0]] != base.encode("utf-8", "surrogateescape"):
-            return None
-        return Record(raw, found[2], found[3], ends)
+        return next(self.each((base,)))
+
+    def each(self, bases: Iterable[str]) -> Iterator[Record | None]:
+        """The same of many messages, one after the other."""
+        places, seed, unpack, first, checksum = self._places.get, self._seed, _FIXED.unpack_from, _FIRST, _crc
+        for base in bases:
+            place = places(base)
+            if place is None:
+                yield None
+                continue
+            size = place & 0xFFFF
+            start = (place >> 16) - self._start
+            if start < 0 or start + size > len(self._window):
+                self._move(place >> 16, size)
+                start = 0
+            raw = self._window[start : start + size]
+            if len(raw) < size:
+                yield None
+                continue
+            found = unpack(raw)
+            sound = (checksum(raw[8:], seed) == found[1]
+                     and raw[first : found[4]] == base.encode("utf-8", "surrogateescape"))
+            yield Record(raw, found[2], found[3], found[4:]) if sound else None
 
     def __len__(self) -> int:
         """Of how many messages there is a record, not all of which need be there any more."""
@@ -211,7 +224,7 @@ class Reader:
                 found.append(None)
                 continue
             _, sum_, _, has, *ends = unpack(window, start)
-            sound = (has & _TEXTS and checksum(window[start + 8 : end], seed) == sum_
+            sound = (has & TEXTS and checksum(window[start + 8 : end], seed) == sum_
                      and window[start + first : start + ends[0]] == base.encode("utf-8", "surrogateescape"))
             found.append(window.find(text, start + ends[number], start + ends[number + 1]) >= 0 if sound else None)
         return found

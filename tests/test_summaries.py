@@ -83,6 +83,20 @@ def test_names_with_odd_octets(cache: summaries.Cache) -> None:
     assert kept(cache, odd) is not None
 
 
+def test_many_are_read_one_after_the_other(cache: summaries.Cache) -> None:
+    names = [f"17000000{number:02}.M{number}P1.host" for number in range(40)]
+    cache.write([record(base, header=b"x" * 9000 + base.encode()) for base in names])  # more than is read at a time
+    asked = [*names[10:], "missing", *names[:10], "", names[3]]
+    with cache.reading() as reader:
+        found = list(reader.each(asked))
+        one_by_one = [reader.get(base) for base in asked]
+    assert [one and one.header for one in found] == [one and one.header for one in one_by_one]
+    assert [one is None for one in found] == [base in ("missing", "") for base in asked]
+    some = [found[0], None, summaries.make("header-only", 0, header=b"")]
+    assert summaries.Record.parts(some, 2) == [b"(envelope)", None, None]
+    assert summaries.Record.parts(some, 4) == [b"(structure)", None, None]
+
+
 def test_a_copy_has_its_own_name(cache: summaries.Cache) -> None:
     cache.write([record().renamed("copy")])
     found = kept(cache, "copy")

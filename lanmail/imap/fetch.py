@@ -9,6 +9,7 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 
 from lanmail import atomic, changes, snapshot, summaries
 from lanmail.imap import (
@@ -142,8 +143,8 @@ class _Reader:
         costs = {item.cost for item in wanted}
         self._cost = max(costs)
         self.summarizes = Cost.SUMMARY in costs
-        self._sections = any(item.cost == Cost.SUMMARY and item.cut for item in wanted)
         self._structures = any(item.cost == Cost.SUMMARY and not item.cut for item in wanted)
+        self._enough = self._kept_of_it()  # of a record to answer all that is asked for
         self._parts = any(item.cut is not None and item.cut.part for item in wanted)
         whole = [item.whole for item in wanted]
         self._plain = any(whole) and all(one or item.cost < Cost.SUMMARY
@@ -151,6 +152,12 @@ class _Reader:
         self._directory = -1
         self._flags_asked = any(item.name == "FLAGS" for item in wanted)
         self._modseq_asked = any(item.name == "MODSEQ" for item in wanted)
+
+    def _kept_of_it(self) -> int:
+        sections = any(item.cost == Cost.SUMMARY and item.cut for item in self._items)
+        if self._cost > Cost.SUMMARY:
+            return summaries.NEVER
+        return summaries.SUMMARY * self._structures | summaries.HEADER * sections
 
     def ahead(self, pieces: list[range]) -> readahead.Ahead:
         """Have read by others what is not kept, if that is what the answers are made of."""
@@ -177,14 +184,17 @@ class _Reader:
             await self._wholes(first, uids, seen)
             return
         run: list[tuple[int, items.Message]] = []
-        messages = self._view.box.messages
-        for number, uid in enumerate(uids, first):
+        messages, enough = self._view.box.messages, self._enough
+        # a name is asked for when its turn has come, as messages may change while another one is read
+        bases = (entry.base if (entry := messages.get(uid)) else "" for uid in uids)
+        records = kept.each(bases) if kept is not None else repeat(None)
+        for number, (uid, record) in enumerate(zip(uids, records, strict=False), first):
             entry = messages.get(uid)
             if entry is None:
                 self.missing += 1
                 continue
-            message = items.Message(self._view, entry, kept.get(entry.base) if kept is not None else None)
-            if self._cost == Cost.SUMMARY and uid not in seen and self._suffices(message.record):
+            message = items.Message(self._view, entry, record)
+            if record is not None and record.has & enough == enough and uid not in seen:
                 run.append((number, message))
                 continue
             self._say(run)
@@ -273,11 +283,6 @@ class _Reader:
         except binary.UnknownEncoding:
             self.undecoded += 1
         await self._session.room()
-
-    def _suffices(self, record: summaries.Record | None) -> bool:
-        """Whether all that is asked for is kept."""
-        return (record is not None and (not self._structures or record.envelope is not None)
-                and (not self._sections or record.header is not None))
 
     async def _answer_from(self, descriptor: int, number: int, message: items.Message, *, changed: bool) -> None:
         """Answer with the message open."""

@@ -9,7 +9,6 @@ import contextlib
 import enum
 import functools
 import math
-import operator
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -91,7 +90,8 @@ class Column(NamedTuple):
 
     def written(self, messages: Sequence[Message], _item: Item) -> list[bytes]:
         values = self.values(messages[0].view, [message.entry for message in messages])
-        return [str(value).encode("ascii", "replace") for value in values]
+        # encoded as one text: none of them can hold a line end
+        return "\n".join(map(str, values)).encode("ascii", "replace").split(b"\n")
 
 
 class Single(NamedTuple):
@@ -108,12 +108,11 @@ class Single(NamedTuple):
 class Kept(NamedTuple):
     """An item that stands in the record as it is said."""
 
-    part: Callable[[summaries.Record], bytes | None]
+    part: int  # of `Record.parts`
     cost: Cost = Cost.SUMMARY
 
     def written(self, messages: Sequence[Message], _item: Item) -> list[bytes]:
-        part = self.part
-        return [(None if message.record is None else part(message.record)) or b"NIL" for message in messages]
+        return [part or b"NIL" for part in summaries.Record.parts([message.record for message in messages], self.part)]
 
 
 def _uids(_view: mailbox.View, entries: list[snapshot.Entry]) -> list[int]:
@@ -136,7 +135,7 @@ def _modseqs(_view: mailbox.View, entries: list[snapshot.Entry]) -> list[int]:
 
 
 def _sizes(_view: mailbox.View, entries: list[snapshot.Entry]) -> list[int]:
-    return [entry.wire_size or 0 for entry in entries]
+    return [entry.sizes[1] or 0 for entry in entries]
 
 
 def _saved(base: str) -> str:
@@ -190,7 +189,7 @@ def internal_date(moment: float) -> bytes:
     if offset is None:
         offset = time.localtime(seconds).tm_gmtoff
     day, clock = divmod(seconds + offset, 86400)
-    return b'"%b %b %b"' % (_day(day), _CLOCK[clock // 60] % (clock % 60), _zone(offset))
+    return _dated(day, offset) % (_CLOCK[clock // 60] % (clock % 60))
 
 
 @functools.lru_cache(maxsize=8192)
@@ -201,15 +200,12 @@ def _offset(day: int) -> int | None:
 
 
 @functools.lru_cache(maxsize=8192)
-def _day(day: int) -> bytes:
+def _dated(day: int, offset: int) -> bytes:
+    """The whole, with %b for the time of day."""
     date = time.gmtime(day * 86400)
-    return f"{date.tm_mday:2d}-{MONTHS[date.tm_mon - 1]}-{date.tm_year:04d}".encode()
-
-
-@functools.lru_cache(maxsize=64)
-def _zone(offset: int) -> bytes:
     sign, seconds = ("-", -offset) if offset < 0 else ("+", offset)
-    return f"{sign}{seconds // 3600:02d}{seconds % 3600 // 60:02d}".encode()
+    zone = f"{sign}{seconds // 3600:02d}{seconds % 3600 // 60:02d}"
+    return f'"{date.tm_mday:2d}-{MONTHS[date.tm_mon - 1]}-{date.tm_year:04d} %b {zone}"'.encode()
 
 
 TABLE: dict[str, Column | Single | Kept] = {
@@ -218,9 +214,9 @@ TABLE: dict[str, Column | Single | Kept] = {
     "RFC822.SIZE": Column("RFC822.SIZE %s", _sizes),
     "MODSEQ": Column("MODSEQ (%s)", _modseqs),  # RFC 7162 §3.1.5
     "INTERNALDATE": Single(Cost.STATUS, _date),
-    "ENVELOPE": Kept(operator.attrgetter("envelope")),
-    "BODY": Kept(operator.attrgetter("body")),
-    "BODYSTRUCTURE": Kept(operator.attrgetter("structure")),
+    "ENVELOPE": Kept(2),
+    "BODY": Kept(3),
+    "BODYSTRUCTURE": Kept(4),
     "EMAILID": Column("EMAILID (%s)", lambda _, entries: [objectids.of_message(entry.base) for entry in entries]),
     "THREADID": Column("THREADID %s", lambda _, entries: ["NIL"] * len(entries)),
     "SAVEDATE": Column("SAVEDATE %s", lambda _, entries: [_saved(entry.base) for entry in entries]),
