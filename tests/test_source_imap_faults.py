@@ -115,6 +115,20 @@ async def test_what_breaks_off_comes_again_and_nothing_twice(tmp_path: Path, bro
         assert office.subjects() == ["1", "2", "3"]
 
 
+async def test_a_mail_at_which_the_server_always_breaks_off_keeps_no_other_back(tmp_path: Path) -> None:
+    """Dovecot does so where a mail is not as large as its name says; all before it, and all after it, never came."""
+    async with speaking(tmp_path) as (server, office):
+        server.first(rb"UID FETCH (\S+) \(UID BODY", lambda found: re.sub(
+            rb"\* 2 FETCH.*", lambda rest: rest[0][:40] + b"!", server.bodies(found), flags=re.DOTALL))
+        for there in (["1"], ["1", "3"], ["1", "3"]):
+            with pytest.raises(Temporary):
+                await office.fetch()
+            assert office.subjects() == there
+        del server.answers[0]
+        assert (await office.fetch()).fetched == 1
+        assert sorted(office.subjects()) == ["1", "2", "3"]
+
+
 async def test_a_server_that_falls_silent_is_given_up(tmp_path: Path) -> None:
     async with speaking(tmp_path, timeout="1s") as (server, office):
         server.first(rb"UID FETCH \S+ \(UID BODY", body(1) + body(2)[:-20])

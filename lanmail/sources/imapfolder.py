@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from lanmail import imapclient, imapwire, log, message
 from lanmail.imapclient import Client, Denied, Mailbox
+from lanmail.imapwire import Broken
 from lanmail.sources import Outcome, Visit, removal
 from lanmail.sources.batch import Batch, Mail
 from lanmail.sources.renewal import Identities, identity
@@ -44,6 +45,7 @@ class Memory:
     large: int = 0  # messages that stay there for their size
     sizes: dict[int, int] = field(default_factory=dict)  # of messages that were looked at and wait for the next visit
     refused: set[int] = field(default_factory=set)  # the server could not give these
+    broke: list[int] = field(default_factory=list)  # at these it broke off: they come last, each by itself
 
 
 @dataclass(slots=True)
@@ -182,10 +184,12 @@ class Folder:
 
     async def _bodies(self, rows: list[_Row], *, keeps: bool) -> list[int]:
         """Fetch these messages, durably; the UIDs of those that the server could not give."""
-        ids = self._ids if keeps else None
-        intake = _Intake(self._visit, self._client, self._box, ids, self._memory.uidvalidity, self._outcome)
+        ids, memory = self._ids if keeps else None, self._memory
+        intake = _Intake(self._visit, self._client, self._box, ids, memory.uidvalidity, self._outcome)
+        last = sorted((row for row in rows if row.uid in memory.broke), key=lambda row: memory.broke.index(row.uid))
+        groups = [*_groups([row for row in rows if row.uid not in memory.broke]), *([row] for row in last)]
         try:
-            waiting, sent, again = deque(_groups(rows)), deque[tuple[str, list[_Row]]](), list[_Row]()
+            waiting, sent, again = deque(groups), deque[tuple[str, list[_Row]]](), list[_Row]()
             while waiting or sent:
                 while waiting and len(sent) < AHEAD:
                     group = waiting.popleft()
@@ -204,8 +208,13 @@ class Folder:
                     missing.append(row.uid)
                     self._refused(row, error)
             await intake.finish()
+        except Broken:
+            memory.broke = [uid for uid in memory.broke if uid != intake.awaited] + [intake.awaited]
+            await intake.finish()  # what came whole is kept, so a mail that always breaks off keeps no other back
+            raise
         finally:
             await intake.abort()
+        memory.broke = [uid for uid in memory.broke if uid not in intake.done]
         if self._visit.settings.mark_seen:
             await removal.store(self._client, intake.done, "+FLAGS.SILENT (\\Seen)")
         return missing
@@ -337,7 +346,14 @@ class _Intake:
             marks = [(name, mark) for name, mark in came if mark]
             await asyncio.to_thread(self._ids.add, self._uidvalidity, marks)
 
+    @property
+    def awaited(self) -> int:
+        """The message that comes next; 0 when there is none."""
+        return next(iter(self._wanted), 0)
+
     async def finish(self) -> None:
+        """Keep what is here."""
+        self._drop()
         await self._commit()
         await self._written()
 
