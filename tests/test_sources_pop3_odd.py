@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
-from lanmail.sources import place
+from lanmail import config
+from lanmail.incoming import Source
+from lanmail.pop3wire import Broken
+from lanmail.sources import place, pop3
+from lanmail.sources.visit import Visit
 from tests.fetchroot import Root, message
 from tests.pop3peer import Peer
 from tests.test_tunnel import Proxy
@@ -62,6 +66,25 @@ async def test_a_connection_lost_in_the_middle(root: Root, broken: Any) -> None:
         assert len(root.mails()) == 3
         assert len(set(root.mails())) == 3
         assert list(root.queue.tmp.iterdir()) == []
+
+
+@pytest.mark.parametrize("features", [("UIDL",), ("UIDL", "PIPELINING")])
+async def test_a_mail_at_which_the_server_always_breaks_off_keeps_no_other_back(
+        root: Root, features: tuple[str, ...]) -> None:
+    """Nothing of its batch came, and nothing after it."""
+    script: dict[str, Any] = {"RETR": lambda line: "close" if line == "RETR 2" else None}
+    async with Peer(MAILS, *features, script=script) as peer:
+        source = Source(protocol="pop3", host="127.0.0.1", port=peer.port, tls="none", user="meier",
+                        password=root.secret("x", "geheim"), timeout=1.0)
+        visit = Visit(root.paths, config.load(root.paths), "meier", "x", source, root.queue)
+        driver = pop3.Driver()
+        for there in (1, 2, 2):
+            with pytest.raises(Broken):
+                await driver.fetch(visit)
+            assert len(root.mails()) == there
+        peer.script = {}
+        assert (await driver.fetch(visit)).fetched == 1
+        assert len(set(root.mails())) == 3
 
 
 async def test_a_mail_that_the_server_does_not_give_keeps_no_other_back(root: Root) -> None:

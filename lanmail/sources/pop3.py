@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from lanmail import incoming, log, message, pop3client, tlsclient, tlsmemory
 from lanmail.errors import Temporary
 from lanmail.pop3client import Client, Denied, shown
+from lanmail.pop3wire import Broken
 from lanmail.smtplogin import Refused
 from lanmail.sources import Later, Outcome, Probe
 from lanmail.sources.batch import Batch
@@ -29,10 +30,13 @@ MAX_MAIL = 1 << 30
 class Driver:
     """See lanmail.sources."""
 
+    def __init__(self) -> None:
+        self._broke: list[str] = []  # ids of mails at which the server broke off: they come last
+
     async def fetch(self, visit: Visit) -> Outcome:
         """Look once. Refused, Later, Temporary."""
         async with _client(visit) as client:
-            return await _Round(visit, client).run()
+            return await _Round(visit, client, self._broke).run()
 
     async def wait(self, visit: Visit) -> None:
         """POP3 tells nothing by itself."""
@@ -89,8 +93,9 @@ async def _client(visit: Visit) -> AsyncIterator[Client]:
 class _Round:
     """One visit to one mailbox."""
 
-    def __init__(self, visit: Visit, client: Client) -> None:
+    def __init__(self, visit: Visit, client: Client, broke: list[str]) -> None:
         self.visit, self.client, self.settings = visit, client, visit.settings
+        self.broke, self.awaited = broke, 0
         self.outcome = Outcome(pause=client.capabilities.login_delay())
         self.uids: dict[int, str] = {}
         self.sizes: dict[int, int] = {}
@@ -146,6 +151,9 @@ class _Round:
         wanted = [number for number in new if not most or sizes.get(number, 0) < most]
         if self.settings.small_first:
             wanted.sort(key=lambda number: max(sizes.get(number, 0), SMALL))
+        if self.broke:
+            turns = {uid: turn for turn, uid in enumerate(self.broke, 1)}
+            wanted.sort(key=lambda number: turns.get(self.uids.get(number, ""), 0))
         return wanted, large
 
     async def _large(self, box: UidLog, numbers: list[int]) -> None:
@@ -184,6 +192,14 @@ class _Round:
             if commit is not None:
                 await commit
             await batch.commit()
+            self.broke[:] = [uid for uid in self.broke if uid not in box]
+        except Broken:
+            uid = self.uids.get(self.awaited)
+            self.broke[:] = [one for one in self.broke if one != uid] + ([uid] if uid else [])
+            if commit is not None:
+                await commit
+            await batch.commit()  # what came whole is kept, so a mail that always breaks off keeps no other back
+            raise
         finally:
             if commit is not None:
                 await asyncio.gather(commit, return_exceptions=True)
@@ -199,7 +215,7 @@ class _Round:
                 ask = [coming.popleft() for _ in range(min(window - len(underway), len(coming)))]
                 self.client.ask(b"RETR", ask)
                 underway += ask
-            number = underway.popleft()
+            number = self.awaited = underway.popleft()
             await self._one(batch, number)
             yield number
 
