@@ -129,6 +129,17 @@ async def test_a_mail_at_which_the_server_always_breaks_off_keeps_no_other_back(
         assert sorted(office.subjects()) == ["1", "2", "3"]
 
 
+async def test_a_mail_at_which_the_server_breaks_off_keeps_no_other_folder_back(tmp_path: Path) -> None:
+    async with speaking(tmp_path, folders=["INBOX", "Kunden"]) as (server, office):
+        server.first(rb"LIST", b'* LIST () "/" INBOX\r\n* LIST () "/" Kunden\r\n%t OK done\r\n')
+        server.first(rb"UID FETCH (\S+) \(UID BODY", body(1) + body(2)[:-20] + b"!")
+        server.first(rb'EXAMINE "Kunden"', lambda _: [
+            server.answers.pop(1), b"* 3 EXISTS\r\n* OK [UIDVALIDITY 8] x\r\n* OK [UIDNEXT 4] x\r\n%t OK done\r\n"][1])
+        with pytest.raises(Temporary, match="INBOX: the server closed"):
+            await office.fetch()
+        assert office.subjects() == ["1", "1", "2", "3"]
+
+
 async def test_a_server_that_falls_silent_is_given_up(tmp_path: Path) -> None:
     async with speaking(tmp_path, timeout="1s") as (server, office):
         server.first(rb"UID FETCH \S+ \(UID BODY", body(1) + body(2)[:-20])

@@ -81,6 +81,12 @@ class Driver:
                 if "not connected" in str(error):  # Exchange: then no folder can be opened
                     raise
                 troubles.append(Temporary(f"{visit.label}: {'/'.join(mailbox.levels)}: {error}"))
+            except Broken as error:
+                if not memory.broke:
+                    raise
+                troubles.append(Temporary(f"{visit.label}: {'/'.join(mailbox.levels)}: {error}"))
+                seat.close()  # at one of its mails; the other folders may come
+                client = await self._client(visit, seat)
 
     async def _client(self, visit: Visit, seat: Seat) -> Client:
         """The connection that is there, if it still lives, or a new one."""

@@ -209,7 +209,8 @@ class Folder:
                     self._refused(row, error)
             await intake.finish()
         except Broken:
-            memory.broke = [uid for uid in memory.broke if uid != intake.awaited] + [intake.awaited]
+            if intake.awaited:
+                memory.broke = [uid for uid in memory.broke if uid != intake.awaited] + [intake.awaited]
             await intake.finish()  # what came whole is kept, so a mail that always breaks off keeps no other back
             raise
         finally:
