@@ -13,6 +13,8 @@ from lanmail import message
 _ENCODING = re.compile(rb"^content-transfer-encoding[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
 _BOUNDARY = re.compile(rb";\s*boundary\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;\"]+))", re.IGNORECASE)
 _EIGHT = re.compile(rb"[\x80-\xff]")
+_TOO_LONG = re.compile(rb"[^\n]{998,}")  # RFC 5321 §4.5.3.1.6
+_PIECE = re.compile(rb"(?>=[0-9A-Fa-f]{2}|[^\n]){72}(?=[^\n])")  # an octet in quotes is not cut
 _SIGNATURES = (b"DKIM-Signature", b"ARC-Message-Signature")
 DEPTH = 20
 
@@ -49,7 +51,8 @@ def _leaf(header: bytes, body: bytes) -> bytes:
     said = re.match(rb"[^\s;(]*", message.field(header, b"Content-Transfer-Encoding") or b"")
     encoding = said[0].lower() if said else b""
     if encoding == b"quoted-printable":
-        return header + _EIGHT.sub(lambda octet: b"=%02X" % octet[0][0], body)
+        quoted = _EIGHT.sub(lambda octet: b"=%02X" % octet[0][0], body)
+        return header + _TOO_LONG.sub(lambda line: _PIECE.sub(rb"\g<0>=\n", line[0]), quoted)
     if encoding == b"base64":
         return header + _EIGHT.sub(b"", body)  # RFC 2045 §6.8: they mean nothing there
     if encoding in (b"", b"7bit", b"8bit", b"binary"):

@@ -31,6 +31,16 @@ def test_what_was_encoded_already_is_not_encoded_twice(line: bytes, frame: bytes
     assert read(seven) == read(data)
 
 
+@pytest.mark.parametrize("size", range(460, 500))
+def test_a_line_does_not_become_too_long_for_the_wire(size: int) -> None:
+    text = b"x" * (size % 7) + "\u00fc".encode() * size + b"=3D" * (size % 5) + b"y\nshort =\n\xc3\xbc\n"
+    data = HEAD + b"Content-Transfer-Encoding: quoted-printable\n\n" + text
+    seven = eightbit.to_seven(data)
+    assert seven.isascii()
+    assert max(map(len, seven.split(b"\n"))) <= 998
+    assert read(seven) == read(data)
+
+
 def test_what_is_in_no_encoding_that_we_know_goes_as_it_is() -> None:
     data = HEAD + b"Content-Transfer-Encoding: x-uuencode\n\nbegin 644 x\n\xfc\n"
     assert eightbit.to_seven(data) == data
