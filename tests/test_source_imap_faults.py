@@ -164,6 +164,18 @@ async def test_a_mail_that_the_server_cannot_give_stops_no_other(tmp_path: Path)
         assert (await office.fetch()).fetched == 1
 
 
+async def test_a_mail_for_which_the_server_says_nil_is_not_taken_for_expunged(tmp_path: Path) -> None:
+    async with speaking(tmp_path) as (server, office):
+        nil = b"* 2 FETCH (UID 2 BODY[] NIL)\r\n"
+        server.first(rb"UID FETCH 2 \(UID BODY", nil + b"%t OK done\r\n")
+        server.first(rb"UID FETCH 1:3 \(UID BODY", body(1) + nil + body(3) + b"%t OK done\r\n")
+        assert (await office.fetch()).fetched == 2
+        assert server.count(b"UID FETCH 2 (UID BODY") == 1
+        del server.answers[:2]
+        assert (await office.fetch()).fetched == 1
+        assert sorted(office.subjects()) == ["1", "2", "3"]
+
+
 async def test_what_nobody_asked_for_is_not_stored(tmp_path: Path) -> None:
     async with speaking(tmp_path) as (server, office):
         server.first(rb"UID FETCH \S+ \(UID BODY", lambda _: b"* 9 FETCH (FLAGS (\\Seen) UID 9)\r\n" + body(1) + body(1)

@@ -197,13 +197,15 @@ class Folder:
                 tag, group = sent.popleft()
                 try:
                     await intake.receive(tag)
-                    intake.lacking(group)  # was expunged meanwhile
+                    again += [row for row in intake.lacking(group) if row.uid in intake.empty]  # others are expunged
                 except Denied:
                     again += intake.lacking(group)
             missing = []
             for row in again:
                 try:
                     await intake.receive(intake.ask([row]))
+                    if intake.lacking([row]) and row.uid in intake.empty:
+                        raise Denied("the server has no text for it")
                 except Denied as error:
                     missing.append(row.uid)
                     self._refused(row, error)
@@ -282,6 +284,7 @@ class _Intake:
         self._came: dict[str, str | None] = {}  # identity of what is not committed yet
         self._wanted: dict[int, _Row] = {}  # asked for and not here yet
         self.done: list[int] = []  # durably here
+        self.empty: set[int] = set()  # for these the server said NIL
 
     def _piece(self, piece: bytes) -> Awaitable[None] | None:
         if self._mail is None:
@@ -308,6 +311,8 @@ class _Intake:
             row = self._wanted.pop(imapwire.number(pairs.get("UID")), None) if body is not None else None
             if row is None:
                 self._drop()
+                if "BODY[]" in pairs:
+                    self.empty.add(imapwire.number(pairs.get("UID")))
                 continue
             if isinstance(body, bytes) and (drained := self._piece(body)) is not None:  # a short one may come quoted
                 await drained
