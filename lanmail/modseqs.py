@@ -90,6 +90,7 @@ class Log:
         self._since = array("Q")  # the mod-sequences of `_expunged`, ascending
         self._breaks: list[tuple[int, int]] = []  # numbers between these may have been told before a power cut
         self._stamp: tuple[int, int, int] | None = None
+        self._head = b""  # no two files of a folder have the same, but an inode may come again
         self._offset = self._appended = self._sorted = 0
         self._retry = 0.0  # until then (monotonic) there is no file, only memory
 
@@ -121,8 +122,9 @@ class Log:
             return
         try:
             status = os.fstat(descriptor)
+            head = os.pread(descriptor, _HEADER.size, 0)
             grown = (self.usable and uidvalidity == self._uidvalidity and self._stamp is not None
-                     and status.st_ino == self._stamp[0] and status.st_size >= self._offset)
+                     and status.st_ino == self._stamp[0] and head == self._head and status.st_size >= self._offset)
             start = self._offset if grown else 0
             data = os.pread(descriptor, min(status.st_size, _FILE_LIMIT) - start, start)
         finally:
@@ -148,7 +150,7 @@ class Log:
         keys, modseqs = numbers[0::2], numbers[1::2]
         if (gone or alive) and not 0 < min(modseqs) <= max(modseqs) <= highest:
             return False
-        self._uidvalidity, self._boot, self.floor = validity, boot_word, floor
+        self._head, self._uidvalidity, self._boot, self.floor = data[: _HEADER.size], validity, boot_word, floor
         self._breaks = list(_RECORD.iter_unpack(data[_HEADER.size : start]))
         self._expunged, self._since = array("I", [one & UID for one in keys[:gone]]), modseqs[:gone]
         self.gone = set(self._expunged)
@@ -285,9 +287,9 @@ class Log:
         words = array("Q", bytes(_RECORD.size * (len(self._since) + len(keys))))
         words[0::2] = array("Q", [*self._expunged, *keys])
         words[1::2] = array("Q", [*self._since, *modseqs])
-        data = _HEADER.pack(_MAGIC, uidvalidity, self.floor, self.highest, self._boot, len(self._breaks),
-                            len(self._since), len(keys))
-        data += b"".join(_RECORD.pack(*pair) for pair in self._breaks) + words.tobytes() + self._mark()
+        self._head = _HEADER.pack(_MAGIC, uidvalidity, self.floor, self.highest, self._boot, len(self._breaks),
+                                  len(self._since), len(keys))
+        data = self._head + b"".join(_RECORD.pack(*pair) for pair in self._breaks) + words.tobytes() + self._mark()
         self.usable = True
         self.settled()
         self._uidvalidity, self._offset, self._appended, self._sorted = uidvalidity, len(data), 1, len(keys)

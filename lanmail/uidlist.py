@@ -193,15 +193,23 @@ def read(path: str) -> tuple[UidList, Stamp]:
 
 
 def extend(uids: UidList, path: str, stamp: Stamp) -> Stamp | None:
-    """Add what was appended to the file since `stamp`. None when it was not just appended to."""
+    """Add what was appended to the file since `stamp`. None when it was not just appended to.
+
+    The inode alone proves nothing: a file that was written anew twice may have that of the first. So what we know as
+    the last record must still end where the file ended.
+    """
+    known = os.fsencode(_records(uids, [(last, uids.uids[last])])) if (last := next(reversed(uids.uids), "")) else b""
     descriptor = atomic.open_regular(path)
     try:
         status = os.fstat(descriptor)
-        if status.st_ino != stamp.inode or status.st_size <= stamp.size or uids.damaged:
+        if not known or status.st_ino != stamp.inode or status.st_size <= stamp.size or uids.damaged:
             return None
-        data = _read_from(descriptor, stamp.size, status.st_size)
+        data = _read_from(descriptor, stamp.size - len(known), status.st_size)
     finally:
         os.close(descriptor)
+    if not data.startswith(known):
+        return None
+    data = data[len(known):]
     _take(uids, os.fsdecode(data))
     return None if uids.damaged else Stamp(status.st_ino, stamp.size + len(data), status.st_mtime_ns)
 

@@ -244,6 +244,27 @@ def test_a_log_written_anew_changes_nothing(root: str) -> None:
     assert numbers(after) == numbers(one.sync())
 
 
+def test_another_log_of_the_same_inode(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system gives the number of a removed file to the next one, so two rewrites can bring it back."""
+    def in_place(path: str, data: bytes) -> os.stat_result:
+        Path(path).write_bytes(data)
+        return os.stat(path)
+
+    monkeypatch.setattr(modseqs, "_put", in_place)
+    drop(root, *(f"{number:03}.x:2," for number in range(200)))
+    one = process(root)
+    one.sync()
+    two = process_synced(root)
+    for uid in range(2, 201):
+        changes.expunge(one, [uid])
+    for _ in range(700):
+        changes.store(one, [1], "+", ["\\Deleted"])
+        last = changes.store(one, [1], "-", ["\\Deleted"])
+    assert numbers(two.sync()) == {1: last.modseq}
+    assert two.sync().modseq == last.modseq, "it told nobody that the other messages went only now"
+    assert two.number().expunged_since(last.modseq) == []
+
+
 def test_what_one_process_claimed_another_does_not(root: str) -> None:
     drop(root, "1.a:2,", "2.b:2,S")
     one, two = process(root), process(root)

@@ -104,6 +104,16 @@ def test_extend_wants_a_rewritten_file_read_anew(tmp_path: Path) -> None:
     assert uidlist.extend(uids, path, stamp) is None
 
 
+def test_extend_knows_another_file_of_the_same_inode(tmp_path: Path) -> None:
+    """A file system gives the number of a removed file to the next one, so two rewrites can bring it back."""
+    path = tmp_path / uidlist.NAME
+    path.write_bytes(b"3 V7 N4 G%032d\n1 :a\n2 :b\n3 :c\n" % 0)
+    theirs, stamp = uidlist.read(str(path))
+    path.write_bytes(b"3 V7 N6 G%032d\n2 :b\n3 :c\n4 :d\n5 :e\n" % 0)
+    assert (path.stat().st_ino, path.stat().st_size > stamp.size) == (stamp.inode, True)
+    assert uidlist.extend(theirs, str(path), stamp) is None
+
+
 def test_a_fifo_as_uidlist_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / uidlist.NAME)
     with pytest.raises(OSError, match="regular"):
