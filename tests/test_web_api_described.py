@@ -44,7 +44,7 @@ def test_it_does_what_is_promised(web: webserver.Web, tmp_path: Path) -> None:
         [COMMAND, "run", f"{web.url}/api/v1/openapi.json", "--header", f"Authorization: Bearer {key}", "--no-color",
          *WAYS, "--exclude-checks", NOT_TRUE, "--generation-deterministic", "--continue-on-failure",
          "--warnings", "off", "--request-timeout", "20"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert [path.name for path in web.paths.accounts.iterdir() if path.suffix != ".toml"] == [".lock"]
 

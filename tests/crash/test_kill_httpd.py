@@ -159,6 +159,10 @@ def test_killed_while_two_write(tmp_path: Path) -> None:
             writers = [threading.Thread(target=httpd.write, args=(name, counters[name], done[name])) for name in done]
             for one in writers:
                 one.start()
+            before, limit = [told for _, told in done.values()], time.monotonic() + 60
+            while any(told == old for (_, told), old in zip(done.values(), before, strict=True)):
+                assert time.monotonic() < limit, "nothing is written"
+                time.sleep(0.01)
             time.sleep(rest.uniform(0.2, 0.8))
             process.send_signal(signal.SIGKILL)
             for one in writers:
