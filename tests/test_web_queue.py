@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from lanmail import address, audit, envelope, spool
+from lanmail import address, apikeys, audit, envelope, spool
 from lanmail.web import reasons
 from lanmail.web.api import queue as api_queue
 from lanmail.web.pages import queue as pages_queue
@@ -203,3 +203,16 @@ def test_reasons_in_words(said: str, words: str) -> None:
 @pytest.mark.parametrize("said", [None, "", "hm", "9.9.9", "5.9.9 x", json.dumps({"a": 1})])
 def test_what_is_not_known_gets_no_words(said: str | None) -> None:
     assert reasons.plain(said) is None
+
+
+async def test_a_key_that_only_reads_sees_what_waits_and_not_what_it_says(web: webserver.Web) -> None:
+    entry_id = put(web, subject="Angebot")
+    found = {}
+    for rights in ("admin", "read", "account:meier"):
+        key = apikeys.add(web.paths.conf / "api.toml", rights.partition(":")[0], rights, [])
+        headers = {"Authorization": f"Bearer {key}"}
+        one = (await web.post("/api/v1/queue.get", json={"id": entry_id}, headers=headers)).json()["result"]
+        listed = (await web.post("/api/v1/queue.list", json={}, headers=headers)).json()["result"]["entries"][0]
+        found[rights] = (one["recipients"], one["subject"], listed["subject"], "X-Odd" in one["header"])
+    full = (["x@far.example"], "Angebot", "Angebot", True)
+    assert found == {"admin": full, "account:meier": full, "read": (["x@far.example"], "", "", False)}
