@@ -10,13 +10,14 @@ Names must have been checked or be those of accounts that exist (`file_of`). Ref
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 from lanmail import apikeys, conffile, config, grants, indexes, lastlogins, names, passwords, schema, scram, secretfiles
 from lanmail.accounts import Directory
 from lanmail.address import Address
-from lanmail.archiving import closing
+from lanmail.archiving import closing, holders
 from lanmail.autoanswer import memory
 from lanmail.errors import ConfigError
 from lanmail.paths import Paths
@@ -160,6 +161,7 @@ def remove(where: Paths, name: str, *, delete_mail: bool, archived_as: Address |
     secretfiles.drop(where, name)
     if archived_as is not None and maildir.is_dir():
         closing.hand_over(where, name, archived_as, done)  # what came in meanwhile
+    holders.left(where.state, name, time.time())  # nor finds what is archived
     if (delete_mail or archived_as is not None) and maildir.is_dir():
         shutil.rmtree(maildir)
         indexes.Indexes(where.indexes).forget(name)

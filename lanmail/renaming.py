@@ -7,12 +7,14 @@ name; the account's file, by one rename, so that there is one account at each mo
 into a Maildir under the old name in between is moved after. `state/renaming` says what is being done: after a kill the
 same call goes on with it.
 
-What is written for good keeps the old name: the journal of the archive, log files, statistics.
+What is written for good keeps the old name: the journal of the archive (which knows whose it was: `archiving/holders`),
+log files, statistics.
 """
 
 import contextlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ import filelock
 
 from lanmail import acl, apikeys, atomic, conffile, config, enrolment, grants, indexes, secretfiles, units
 from lanmail.accounts import Directory
+from lanmail.archiving import holders
 from lanmail.errors import ConfigError
 from lanmail.oauth import owners
 from lanmail.paths import Paths
@@ -123,6 +126,8 @@ class _Work:
         fetched = self.where.state / "fetched"
         self._move(fetched / place.safe(self.old), fetched / place.safe(self.new))
         indexes.Indexes(self.where.indexes).forget(self.old)  # filled again under the new name
+        with contextlib.suppress(FileNotFoundError):  # the marker is there until the end
+            holders.moved(self.where.state, self.old, self.new, self.marker.stat().st_mtime, time.time())
         grants.Register(self.where.state).move(self.old, self.new)
         owners.move(self.where, self.old, self.new)
 

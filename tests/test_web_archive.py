@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lanmail import apikeys, audit, maildir
-from lanmail.archiving import store
+from lanmail.archiving import holders, store
 from tests import browsing, webserver
-from tests.archiveroot import Archive, mail
+from tests.archiveroot import NOW, Archive, mail
 from tests.test_web_api import Api
 from tests.test_web_queue import EVIL, entered
 
@@ -77,6 +77,46 @@ async def test_others_mail_is_not_there(web: Office) -> None:
     assert await web.error("archive.restore", "meier", ids=[web.second]) == (404, "not_found")
     assert await web.error("archive.restore", "meier", ids=[web.first], to="weber") == (403, "forbidden")
     assert await web.error("archive.get", "meier", id=web.first, account="weber") == (403, "forbidden")
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Accounts end or move a while after the first mails; when the next come."""
+    left, moved = holders.left, holders.moved
+    monkeypatch.setattr(holders, "left", lambda state, name, _now: left(state, name, NOW + 100))
+    monkeypatch.setattr(holders, "moved", lambda state, name, new, _began, _now: moved(state, name, new, NOW + 90,
+                                                                                     NOW + 100))
+    return NOW + 200
+
+
+async def test_who_gets_a_name_later_finds_nothing_of_the_one_before(web: Office, later: float) -> None:
+    await web.result("account.delete", name="weber", mail="delete")
+    await web.result("account.create", name="weber", password="geheim und lang")
+    web.keys["weber"] = apikeys.add(web.paths.conf / "api.toml", "weber2", "account:weber", [])
+    assert await subjects(web, "weber") == []
+    assert await web.error("archive.get", "weber", id=web.second) == (404, "not_found")
+    assert await web.error("archive.restore", "weber", ids=[web.second]) == (404, "not_found")
+    web.archive.add(mail("Neu"), receivers=("weber",), arrived=later)
+    web.archive.flush()
+    assert await subjects(web, "weber") == ["Neu"]
+    assert await subjects(web, "weber", query="vertrag") == []
+    assert await subjects(web, "admin", account="weber") == ["Neu", f"Preise {EVIL}", "Verträge"]
+
+
+async def test_a_renamed_account_keeps_what_it_had_and_its_old_name_begins_anew(web: Office, later: float) -> None:
+    await web.result("account.modify", name="weber", new_name="krause")
+    web.archive.add(mail("Neu"), receivers=("krause",), arrived=later)
+    web.archive.add(mail("Fremd"), receivers=("weber", "meier"), arrived=later)
+    web.archive.flush()
+    mine = await web.result("archive.search", "weber")  # the key moved with it
+    assert [(one["subject"], one["accounts"][0]["account"]) for one in mine["found"]] == [  # type: ignore[attr-defined]
+        ("Neu", "krause"), (f"Preise {EVIL}", "weber"), ("Verträge", "weber")]
+    assert await subjects(web, "weber", query="account:weber") == [f"Preise {EVIL}", "Verträge"]
+    assert (await web.result("archive.get", "weber", id=web.second))["id"] == web.second
+    await web.result("alias.delete", address="weber")  # by which mail under the old name still arrives
+    await web.result("account.create", name="weber", password="geheim und lang")
+    web.keys["new"] = apikeys.add(web.paths.conf / "api.toml", "new", "account:weber", [])
+    assert await subjects(web, "new") == ["Fremd"]
 
 
 async def test_blind_copies_are_the_senders_secret(web: Office) -> None:

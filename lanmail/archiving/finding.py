@@ -1,6 +1,7 @@
 """Finding mail in the archive: a query, who asks, and the rows of the index that fit.
 
     visible_to("alice", …) -> Scope         what these accounts may find: what they received or sent; EVERYTHING
+    visible_to_holder(state, "alice")       the same for who has this account now, not for who had its name before
     search(reader, query, scope, …) -> [Found]      the newest first, or what fits best
     scan(reader, query, scope, step) -> [Found]     also words inside of others; looks through all texts
     one(reader, text, scope) -> Found       by its id or the beginning of that; LookupError
@@ -13,9 +14,10 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from lanmail.archiving import index, words
+from lanmail.archiving import holders, index, words
 from lanmail.archiving.query import Fact, Phrase, Query
 
 _SEEN = tuple(column for column in index.COLUMNS if column != index.HIDDEN)
@@ -29,9 +31,29 @@ _ENDLESS = "\U0010ffff"
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Who asks: the accounts whose mail may be seen; None is all."""
+    """Who asks: the accounts whose mail may be seen; None is all. `spans` says when each name was his (`holders`)."""
 
     accounts: tuple[str, ...] | None
+    spans: tuple[holders.Span, ...] = ()
+
+    def values(self) -> list[Any]:
+        """Those of the condition below."""
+        return [value for span in self.spans for value in span] if self.spans else list(self.accounts or ())
+
+    def condition(self) -> str:
+        """Of a row `c` of copies, and `m` of its mail."""
+        if self.accounts is None:
+            return ""
+        if not self.spans:
+            return f" AND c.account IN ({', '.join('?' * len(self.accounts))})"
+        one = "(c.account = ? AND m.arrived >= ? AND m.arrived < ?)"
+        return f" AND ({' OR '.join([one] * len(self.spans))})"
+
+    def has(self, account: str, arrived: float) -> bool:
+        """Whether a mail of this account is within."""
+        if not self.spans:
+            return self.accounts is None or account in self.accounts
+        return any(account == name and since <= arrived < until for name, since, until in self.spans)
 
 
 EVERYTHING = Scope(None)
@@ -40,6 +62,12 @@ EVERYTHING = Scope(None)
 def visible_to(*accounts: str) -> Scope:
     """What people with these accounts may see of the archive."""
     return Scope(tuple(sorted(set(accounts))))
+
+
+def visible_to_holder(state: Path, account: str) -> Scope:
+    """What an account itself may see: nothing of who had its name before. OSError."""
+    spans = holders.spans(state, account)
+    return Scope(tuple(sorted({name for name, _, _ in spans})), spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +103,7 @@ class _Statement:
         self.conditions: list[str] = []
         self.values: list[Any] = []
         if scope.accounts is not None:
-            self.add(self.copy(), scope.accounts)
+            self.add(self.copy(), scope.values())
 
     def add(self, condition: str, values: Sequence[Any], negative: bool = False) -> None:
         self.conditions.append(f"NOT ({condition})" if negative else condition)
@@ -83,15 +111,14 @@ class _Statement:
 
     def copy(self, more: str = "") -> str:
         """An account of the scope has the mail; its values are the accounts, and those of `more` behind them."""
-        accounts = self.scope.accounts
-        among = "" if accounts is None else f" AND c.account IN ({', '.join('?' * len(accounts))})"
+        among = self.scope.condition()
         return f"EXISTS (SELECT 1 FROM copies c WHERE c.seq = m.seq{among}{more})"  # noqa: S608 — signs only
 
     def own(self) -> tuple[str, Sequence[Any]]:
         """Who asks may see the envelope."""
         if self.scope.accounts is None:
             return "1", ()
-        return self.copy(" AND c.direction = 'out'"), self.scope.accounts
+        return self.copy(" AND c.direction = 'out'"), self.scope.values()
 
     def take_facts(self, facts: list[Fact]) -> None:
         """Accounts and directions without a minus are meant together: what alice sent is not what somebody else did."""
@@ -101,14 +128,14 @@ class _Statement:
         for one in accounts or [[]] * bool(directions):
             conditions = "".join(f" AND c.{fact.kind} = ?" for fact in (*one, *directions))
             self.add(self.copy(conditions),
-                     [*(self.scope.accounts or ()), *[fact.value for fact in (*one, *directions)]])
+                     [*self.scope.values(), *[fact.value for fact in (*one, *directions)]])
         for fact in facts:
             if fact not in together:
                 condition, found = self.fact(fact)
                 self.add(condition, found, fact.negative)
 
     def fact(self, fact: Fact) -> tuple[str, Sequence[Any]]:
-        value, among = fact.value, self.scope.accounts or ()
+        value, among = fact.value, self.scope.values()
         match fact.kind:
             case "account" | "direction":
                 return self.copy(f" AND c.{fact.kind} = ?"), [*among, value]
@@ -272,11 +299,11 @@ def _completed(reader: index.Reader, found: list[Found], scope: Scope) -> list[F
     """With their accounts."""
     accounts: dict[int, list[tuple[str, str]]] = {}
     for start in range(0, len(found), _TOGETHER):
-        numbers = [mail.seq for mail in found[start : start + _TOGETHER]]
-        sql = f"SELECT seq, account, direction FROM copies WHERE seq IN ({', '.join('?' * len(numbers))}) " \
+        arrived = {mail.seq: mail.arrived for mail in found[start : start + _TOGETHER]}
+        sql = f"SELECT seq, account, direction FROM copies WHERE seq IN ({', '.join('?' * len(arrived))}) " \
             "ORDER BY account, direction"  # noqa: S608 — signs only
-        for seq, name, direction in reader.db.execute(sql, numbers):
-            if scope.accounts is None or name in scope.accounts:
+        for seq, name, direction in reader.db.execute(sql, list(arrived)):
+            if scope.has(name, arrived[seq]):
                 accounts.setdefault(seq, []).append((name, direction))
     return [_seen(mail, tuple(accounts.get(mail.seq, ())), scope) for mail in found]
 

@@ -126,7 +126,7 @@ def restore(call: Call, given: Restore) -> dict[str, Any]:
 
 def _scope(call: Call, account: str | None) -> finding.Scope:
     if call.caller.account is not None:
-        return finding.visible_to(call.only(account or call.caller.account))
+        return finding.visible_to_holder(call.house.paths.state, call.only(account or call.caller.account))
     if call.caller.rights != "admin":
         raise Refused("forbidden", "archived mail is for administrators, and for whose it is")
     return finding.visible_to(account.lower()) if account else finding.EVERYTHING
