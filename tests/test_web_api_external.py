@@ -1,5 +1,6 @@
 """external.* of the HTTP API: what administrators do, and what an account may do for itself and never more."""
 
+import ipaddress
 import json
 import time
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from lanmail.oauth import store
 from lanmail.oauth.store import Store
 from lanmail.secret import Secret
 from lanmail.sources import place, status
+from lanmail.web.api import selfservice
 from tests import webserver
 from tests.pop3peer import Peer
 from tests.provider import Provider
@@ -21,6 +23,12 @@ from tests.test_web_api import Api
 
 GMX = {"password": {"secret": "geheim wörtlich"}}
 MAIL = b"From: x@far.example\r\nDate: Mon, 02 Nov 2026 12:00:00 +0000\r\n\r\nhi\r\n"
+
+
+@pytest.fixture(autouse=True)
+def _no_dns(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "api" in request.fixturenames:
+        monkeypatch.setattr(selfservice, "addresses", lambda _host: [])
 
 
 @pytest.fixture
@@ -207,6 +215,26 @@ async def test_what_an_account_may_not_set(api: Api) -> None:
                                     settings=GMX | settings))[0] in (400, 403), settings
     assert (api.paths.accounts / "meier.toml").read_text() == before
     assert secrets_of(api) == kept
+
+
+async def test_this_machine_under_another_name_is_no_provider(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mail that is fetched from here comes to here: it would be fetched for ever, twice as much each time."""
+    leads = {"mine.far.example": ["198.51.100.9", "127.0.0.1"], "six.far.example": ["::1"],
+             "own.far.example": ["203.0.113.5"], "pop.far.example": ["198.51.100.7"]}
+    monkeypatch.setattr(selfservice, "addresses", lambda host: leads.get(host, []))
+    monkeypatch.setattr(selfservice, "_is_ours", lambda found: str(found) == "203.0.113.5")
+    for host in (*list(leads)[:3], "203.0.113.5"):
+        assert await api.error("external.create", "meier", address="x@far.example", test=False,
+                               settings=GMX | {"host": host}) == (403, "forbidden"), host
+    await api.result("external.create", "meier", address="x@far.example", test=False,
+                     settings=GMX | {"host": "pop.far.example"})
+
+
+def test_what_addresses_are_ours() -> None:
+    assert selfservice._is_ours(ipaddress.ip_address("127.0.0.1"))
+    assert not selfservice._is_ours(ipaddress.ip_address("198.51.100.7"))
+    assert "127.0.0.1" in selfservice.addresses("localhost")
+    assert selfservice.addresses("a" * 64 + ".invalid") == []
 
 
 async def test_a_password_goes_nowhere_else(api: Api) -> None:

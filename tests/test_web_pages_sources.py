@@ -15,6 +15,7 @@ from lanmail.oauth.apps import App
 from lanmail.oauth.store import Access, Store
 from lanmail.secret import Secret
 from lanmail.sources import explain, place, providers, status
+from lanmail.web.api import selfservice
 from lanmail.web.pages import apps, sources
 from lanmail.web.words import app as app_words
 from lanmail.web.words import source as source_words
@@ -28,6 +29,11 @@ EVA = "eva@firma.example"
 EVIL = '"><svg onload=alert(1)>'
 OWN = '[sources.gmx]\ninterface = "standard"\nhost = "imap.gmx.net"\nuser = "meier@gmx.de"\n' \
       'password = "file:secrets/source-meier-gmx"\n'
+
+
+@pytest.fixture(autouse=True)
+def _no_dns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selfservice, "addresses", lambda _host: [])
 
 
 @pytest.fixture

@@ -69,7 +69,8 @@ def _often(value: Any) -> bool:
 def server(loaded: Settings, own: Source) -> None:
     """Refused when it is no server of a provider, but this machine."""
     host = own.host.rstrip(".").lower()
-    if host and (host in {loaded.server.hostname, *loaded.httpd.hosts} or _is_here(host)):
+    known = {loaded.server.hostname, *loaded.httpd.hosts}
+    if host and (host in known or _is_here(host) or any(map(_is_here, addresses(host)))):
         raise Refused("forbidden", "this is no mailbox of a provider; ask the administrator", "host")
 
 
@@ -86,7 +87,27 @@ def _is_here(host: str) -> bool:
         except (OSError, ValueError):
             return False
     plain = getattr(found, "ipv4_mapped", None) or found
-    return bool(plain.is_loopback or plain.is_link_local or plain.is_unspecified or plain.is_multicast)
+    return bool(plain.is_loopback or plain.is_link_local or plain.is_unspecified or plain.is_multicast
+                or _is_ours(plain))
+
+
+def _is_ours(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """An address of this machine: what would go there would come from there. Nothing is sent."""
+    family = socket.AF_INET if found.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as way:
+            way.connect((str(found), 9))
+            return ipaddress.ip_address(way.getsockname()[0]) == found
+    except OSError:
+        return False
+
+
+def addresses(host: str) -> list[str]:
+    """Where a name leads just now; nowhere when nobody knows. A mailbox of one's own here would be fetched for ever."""
+    try:
+        return [str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+    except (OSError, UnicodeError):
+        return []
 
 
 def settled(paths: Paths, loaded: Settings, account: str, before: Source | None, own: Source, *,
