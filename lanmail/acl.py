@@ -257,16 +257,16 @@ def change(directory: str, whose: Entry, rights: Iterable[str], mode: str = "=",
         _write(directory, lines)
 
 
-def rename(directory: str, old: str, new: str) -> bool:
-    """What one account may do, another of this name may from now on; whether the file named it. Busy, OSError."""
+def rename(directory: str, old: str, new: str, *, kind: str = "user") -> bool:
+    """What an account (or a group) may do, one of this name may from now on; whether it was named. Busy, OSError."""
     path = f"{directory}/{NAME}"
     with dotlock.held(path):
         lines, changed = [], False
         for line in _text(path).split("\n"):
             with contextlib.suppress(ValueError):
                 entry = _parse_line(line)
-                if entry is not None and entry.kind == "user" and entry.name == old:
-                    line, changed = _line(Entry("user", new, entry.rights, entry.negative)), True
+                if entry is not None and entry.kind.partition("-")[0] == kind and entry.name.lower() == old:
+                    line, changed = _line(Entry(entry.kind, new, entry.rights, entry.negative)), True
             lines += [line] if line else []
         if changed:
             _write(directory, lines)

@@ -1,6 +1,7 @@
 """Another name for an account: its file, mail and memories move, and what names it in conf/ names it anew.
 
     rename(where, settings, "meier", "weber", alias=True)       what was changed elsewhere, a sentence each
+    rename_group(where, settings, "sales", "vertrieb")          the same for a group, which has no mail
 
 Mail comes in meanwhile. So the order is: the Maildir; an alias, which does not count while there is an account of this
 name; the account's file, by one rename, so that there is one account at each moment; then everything else. What comes
@@ -21,7 +22,21 @@ from typing import Any
 
 import filelock
 
-from lanmail import acl, apikeys, atomic, conffile, config, enrolment, grants, indexes, secretfiles, units
+from lanmail import (
+    acl,
+    apikeys,
+    atomic,
+    conffile,
+    config,
+    enrolment,
+    grants,
+    grouping,
+    groups,
+    indexes,
+    names,
+    secretfiles,
+    units,
+)
 from lanmail.accounts import Directory
 from lanmail.archiving import holders
 from lanmail.errors import ConfigError
@@ -56,8 +71,26 @@ def rename(where: Paths, loaded: Settings, old: str, new: str, *, alias: bool = 
     return told
 
 
+def rename_group(where: Paths, loaded: Settings, old: str, new: str, *, alias: bool = True) -> list[str]:
+    """Another name for a group: there are both until everything names the new one. grouping.Refused, ConfigError,
+    OSError."""
+    work = _OfGroup(where, loaded, old.lower(), new.lower())
+    where.state.mkdir(exist_ok=True)
+    with filelock.FileLock(where.state / "renaming.lock", timeout=10, mode=0o660):
+        work.begin(new)
+        work.copy_group()
+        told = [*work.rename_in_conf(), *work.rename_in_folders()]
+        if alias:  # before the old one goes, so that no mail to it is refused
+            config.edit(where.aliases, {(work.old,): [work.new]})
+        grouping.remove(where, work.old)
+        work.marker.unlink(missing_ok=True)
+    return [*told, f"alias {work.old} leads to {work.new}"] if alias else told
+
+
 class _Work:
     """One renaming."""
+
+    kind = "user"  # in rights of folders
 
     def __init__(self, where: Paths, loaded: Settings, old: str, new: str) -> None:
         self.where, self.loaded, self.old, self.new = where, loaded, old, new
@@ -203,10 +236,72 @@ class _Work:
         for directory, folders, files in os.walk(self.where.maildirs):
             folders[:] = [one for one in folders if one not in ("cur", "new", "tmp")]
             if acl.NAME in files:
-                count += acl.rename(directory, self.old, self.new)
+                count += acl.rename(directory, self.old, self.new, kind=self.kind)
         if count:
             yield f"rights in {count} folder{'s' if count != 1 else ''} are its own under the new name"
         (self.where.state / "shares").unlink(missing_ok=True)  # made again by whoever looks next
+
+
+class _OfGroup(_Work):
+    """That of a group; its name may be a label in accounts, too, and a member of team mailboxes."""
+
+    kind = "group"
+
+    def __init__(self, where: Paths, loaded: Settings, old: str, new: str) -> None:
+        super().__init__(where, loaded, old, new)
+        self.marker = where.state / "renaming-group"
+
+    def begin(self, new: str) -> str:
+        """Whether it can be done, or was begun before. grouping.Refused."""
+        before = self._before()
+        grouping.find(self.where, self.old)
+        if before == [self.old, self.new]:
+            return "begun"
+        if before and groups.written(conffile.read(self.where.groups), before[0]):
+            raise grouping.Refused(f"{before[0]} is being renamed to {before[1]}, which did not end; "
+                                   f"finish it first: lanmail group rename {before[0]} {before[1]}", "new_name")
+        reason = names.account_problem(new)
+        if self.old == names.EVERYONE or reason:
+            raise grouping.Refused(reason or "everyone keeps its name: it is the group of all", "new_name")
+        reason = Directory(self.where, lambda: self.loaded).valid_name(new)
+        if reason:
+            raise grouping.Taken(reason, "new_name")
+        atomic.write(self.marker, json.dumps([self.old, self.new]))
+        return ""
+
+    def copy_group(self) -> None:
+        """A group of the new name with the same settings."""
+        def made(document: conffile.Document) -> Changes:
+            if groups.written(document, self.new) is not None:
+                return {}  # a call before this one came so far
+            table = document.data[groups.written(document, self.old) or self.old]
+            return {(self.new, key): value for key, value in ({"members": []} | table).items()}
+
+        config.edit(self.where.groups, made)
+
+    def rename_in_conf(self) -> Iterator[str]:
+        """All files of conf/ that name it."""
+        for path in config.account_files(self.where):
+            if self._edit(path, self._in_account):
+                yield f"account {path.stem} names it anew"
+        for path, what in ((self.where.aliases, self._in_aliases), (self.where.groups, self._in_groups),
+                           (self.where.config_file, self._in_settings)):
+            if os.path.lexists(path) and self._edit(path, what):
+                yield f"{path.name} names it anew"
+
+    def _in_account(self, data: dict[str, Any]) -> Changes:
+        return super()._in_account(data) | dict(self._changed(data, [("groups",)]))
+
+    def _named(self, text: Any) -> Any:
+        if isinstance(text, str) and ";" not in text:
+            kind, colon, rest = text.partition(":")
+            who, equals, rights = rest.partition("=")
+            if colon and kind == "group" and who.lower() == self.old:
+                return f"group:{self.new}{equals}{rights}"
+            local, at, domain = text.partition("@")
+            if local.lower() == self.old + groups.OWNER and domain.lower() in self.local:
+                return f"{self.new}{groups.OWNER}{at}{domain}"
+        return super()._named(text)
 
 
 def _texts(data: dict[str, Any], above: conffile.Key = ()) -> Iterator[tuple[conffile.Key, str]]:

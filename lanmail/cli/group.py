@@ -17,6 +17,7 @@ from lanmail import (
     names,
     naming,
     posting,
+    renaming,
     schema,
 )
 from lanmail.accounts import Directory
@@ -149,6 +150,26 @@ def remove(where: Paths, name: str) -> None:
     click.echo(f"group {gone} removed")
     for line in naming.left(where, gone):
         click.echo(line)
+
+
+@group.command()
+@click.argument("name")
+@click.argument("new", metavar="NEW-NAME")
+@click.option("--no-alias", is_flag=True, help="Mail to the old name is refused from then on.")
+@command.rooted
+def rename(where: Paths, name: str, new: str, no_alias: bool) -> None:
+    """Give a group another name: what names it in groups, aliases, forwards, team mailboxes and folders follows.
+
+    The old name becomes an alias, so that mail to it still arrives.
+    """
+    loaded = command.settings_of(where)
+    with _told():
+        told = renaming.rename_group(where, loaded, name, new, alias=not no_alias)
+    one = _existing(where, new)
+    click.echo(f"group {name.lower()} is {one.name} now: {', '.join(grouping.addresses(loaded, one))}")
+    for line in told:
+        click.echo(f"  {line}")
+    _warn(where)
 
 
 @group.command()

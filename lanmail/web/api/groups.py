@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from lanmail import conffile, grouping, groups, naming, posting
+from lanmail import conffile, grouping, groups, naming, posting, renaming
 from lanmail.errors import ConfigError
 from lanmail.groups import Group
 from lanmail.web.api.frame import Call, Params, Refused, method
@@ -49,6 +49,14 @@ class ChangedGroup(Params):
     if_version: str | None = Field(None, max_length=64, description=_VERSION)
 
 
+class RenamedGroup(Params):
+    """A group, and what it is to be called."""
+
+    name: str = _Name
+    new_name: str = _Name
+    alias: bool = Field(True, description="mail to the old name still arrives")
+
+
 class Members(Params):
     """A group, and who is to come or to go."""
 
@@ -62,7 +70,7 @@ def _told(name: str) -> Iterator[None]:
     try:
         yield
     except grouping.Taken as refused:
-        raise Refused("exists", str(refused), "name") from None
+        raise Refused("exists", str(refused), refused.key) from None
     except grouping.Unknown as refused:
         raise Refused("not_found" if refused.key == "name" else "invalid_field", str(refused), refused.key,
                       refused.problems) from None
@@ -127,6 +135,15 @@ def modify(call: Call, given: ChangedGroup) -> dict[str, Any]:
     with _told(given.name):
         return _whole(call, grouping.change(call.house.paths, call.house.directory, given.name, given.settings,
                                             version=given.if_version))
+
+
+@method("group.rename", RenamedGroup)
+def rename(call: Call, given: RenamedGroup) -> dict[str, Any]:
+    """Give a group another name; groups, aliases, forwards, team mailboxes and rights in folders follow."""
+    with _told(given.name):
+        told = renaming.rename_group(call.house.paths, call.house.settings(), given.name, given.new_name,
+                                     alias=given.alias)
+        return _whole(call, grouping.find(call.house.paths, given.new_name)) | {"changed": told}
 
 
 @method("group.delete", GroupNamed)

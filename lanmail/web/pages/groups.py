@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from lanmail import groups
 from lanmail.groups import Group
 from lanmail.web import fields
-from lanmail.web.api.frame import Refused
+from lanmail.web.api.frame import STATUS, Refused
 from lanmail.web.fields import Field
 from lanmail.web.pages.frame import Form, Visit, Visitor
 from lanmail.web.words import groups as words
@@ -69,6 +69,26 @@ def change(visit: Visitor, name: str, form: Form) -> Response:
         return _one(visit, known, _marked(visit, shown, refused, form), refused)
     return visit.done(f"{LIST}/{known['name']}", visit.say("Saved; it counts from now on.",
                                                            "Gespeichert; es gilt ab jetzt."))
+
+
+@router.get(LIST + "/{name}/rename")
+def ask_name(visit: Visitor, name: str) -> Response:
+    """The form for another name."""
+    known = visit.call("group.get", name=name)
+    return visit.page("group-rename.html", name=known["name"], given="", problem="")
+
+
+@router.post(LIST + "/{name}/rename")
+def rename(visit: Visitor, name: str, form: Form) -> Response:
+    """Give it another name."""
+    given = str(form.get("new_name", "")).strip()
+    try:
+        made = visit.call("group.rename", name=name, new_name=given, alias="alias" in form)
+    except Refused as refused:
+        return visit.page("group-rename.html", status=STATUS[refused.code], name=name.lower(), given=given,
+                          problem=refused.message)
+    return visit.done(f"{LIST}/{made['name']}", visit.say("Renamed; what names the group names it anew.",
+                                                          "Umbenannt; was die Gruppe nennt, nennt sie jetzt neu."))
 
 
 @router.get(LIST + "/{name}/remove")

@@ -10,6 +10,8 @@ _NOUNS = {
 }
 _VERBS = {
     "create": ("added", "angelegt"), "modify": ("changed", "geändert"), "set": ("changed", "geändert"),
+    "set_certificate": ("certificate stored", "Zertifikat gespeichert"),
+    "remove_certificate": ("certificate removed", "Zertifikat entfernt"),
     "delete": ("removed", "entfernt"), "password": ("password changed", "Passwort geändert"),
     "forwarding": ("forwarding changed", "Weiterleitung geändert"), "rename": ("renamed", "umbenannt"),
     "autoresponder": (
