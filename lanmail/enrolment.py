@@ -14,7 +14,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lanmail import apikeys, conffile, config, grants, indexes, lastlogins, names, passwords, schema, scram, secretfiles
+from lanmail import (
+    apikeys,
+    conffile,
+    config,
+    grants,
+    indexes,
+    lastlogins,
+    names,
+    passwords,
+    schema,
+    scram,
+    secretfiles,
+    smimefiles,
+)
 from lanmail.accounts import Directory
 from lanmail.address import Address
 from lanmail.archiving import closing, holders
@@ -159,6 +172,7 @@ def remove(where: Paths, name: str, *, delete_mail: bool, archived_as: Address |
         register.remove_client(client.id)
     apikeys.forget(where.conf / "api.toml", name)  # nor any script
     secretfiles.drop(where, name)
+    smimefiles.sweep(where)
     if archived_as is not None and maildir.is_dir():
         closing.hand_over(where, name, archived_as, done)  # what came in meanwhile
     holders.left(where.state, name, time.time())  # nor finds what is archived

@@ -37,7 +37,7 @@ LIMIT = 1 << 20  # octets of a file with certificates
 OPENSSL_TIME = 60.0
 _field = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*\n)*").findall
 _TAKEN = ("multipart/signed", "multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
-_PROBLEMS = (OSError, ValueError, TypeError, UnsupportedAlgorithm)
+PROBLEMS = (OSError, ValueError, TypeError, UnsupportedAlgorithm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +63,26 @@ def own(section: Smime, conf: Path) -> Signer:
     try:
         password = secret.read(section.password, conf).reveal().encode() if section.password else None
         data = atomic.read(conf / section.certificate, LIMIT)
-        if not data.lstrip().startswith(b"-----") and b"-----BEGIN" not in data:
-            return _of_pkcs12(data, password)
-        found = x509.load_pem_x509_certificates(data)
-        text = atomic.read(conf / section.key, LIMIT) if section.key else data
-        key = serialization.load_pem_private_key(text, password if b"ENCRYPTED" in text else None)
-        mine = next((one for one in found if one.public_key() == key.public_key()), None)
-        if mine is None:
-            raise ValueError("the key belongs to none of the certificates")
-        return Signer(mine, _usable(key), tuple(one for one in found if one != mine))
-    except _PROBLEMS as error:
+        return read(data, password, atomic.read(conf / section.key, LIMIT) if section.key else data)
+    except PROBLEMS as error:
         what = section.certificate or "(no smime.certificate)"
         raise Temporary(f"the S/MIME certificate {what} cannot be used: {error}", 451, "4.3.5") from error
+
+
+def read(data: bytes, password: bytes | None, text: bytes | None = None) -> Signer:
+    """The certificate with chain of a PEM or PKCS#12 file; `text` is the PEM of its key, if that lies elsewhere.
+
+    One of PROBLEMS.
+    """
+    if not data.lstrip().startswith(b"-----") and b"-----BEGIN" not in data:
+        return _of_pkcs12(data, password)
+    found = x509.load_pem_x509_certificates(data)
+    text = data if text is None else text
+    key = serialization.load_pem_private_key(text, password if b"ENCRYPTED" in text else None)
+    mine = next((one for one in found if one.public_key() == key.public_key()), None)
+    if mine is None:
+        raise ValueError("the key belongs to none of the certificates")
+    return Signer(mine, _usable(key), tuple(one for one in found if one != mine))
 
 
 def _of_pkcs12(data: bytes, password: bytes | None) -> Signer:
@@ -103,7 +111,7 @@ def directory(path: Path) -> dict[str, Certificate]:
                 continue
             try:
                 certificate = _read_certificate(atomic.read(entry.path, LIMIT))
-            except _PROBLEMS:
+            except PROBLEMS:
                 continue
             for name in {*addresses(certificate), *([stem.lower()] if "@" in stem else [])}:
                 known = found.get(name)

@@ -204,3 +204,11 @@ async def test_a_large_body_without_a_length_is_told_so_in_json(api: Api) -> Non
     headers = {"Authorization": f"Bearer {api.keys['admin']}", "Content-Type": "application/json"}
     answer = await api.post("/api/v1/server.version", data=iter([b" " * 400_000] * 3), headers=headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+
+
+async def test_basic_that_is_none(api: Api) -> None:
+    """Letters that base64 cannot have ended in an error of ours."""
+    for word in ("\xe9", "x", "====", "/w=="):
+        answer = await api.post("/api/v1/account.get", json={},
+                                headers={"Authorization": f"Basic {word}".encode("latin-1")})
+        assert answer.status_code == 401

@@ -131,6 +131,14 @@ async def test_the_tab(web: webserver.Web, chef: Browser) -> None:
     assert own(web).get("smime") == {}
 
 
+async def test_further_headers(web: webserver.Web, chef: Browser) -> None:
+    page = await chef.send(await chef.go(TAB), TAB, fills={"http.headers": "X-Source = office\nX-Kind=mail = 1"})
+    assert own(web)["http"] == {"headers": {"X-Source": "office", "X-Kind": "mail = 1"}}
+    assert "X-Source = office" in page.form(TAB).fields["http.headers"]
+    await chef.send(page, TAB, fills={"http.headers": ""})
+    assert own(web)["http"] == {}
+
+
 async def test_what_is_wrong_says_so_at_the_field(web: webserver.Web, chef: Browser) -> None:
     for key, typed in (("port", "x"), ("overwrite_sender", EVIL), ("folder.path", "x"), ("max_size", "much")):
         page = await chef.send(await chef.go(TAB), TAB, fills={key: typed})

@@ -6,6 +6,7 @@ from fastapi.staticfiles import StaticFiles
 from lanmail.web import authorize, clientsetup, consent, device, exposition, guard, health, views
 from lanmail.web.api import (
     accounts,
+    certificates,
     clients,
     config,
     consents,
@@ -51,6 +52,7 @@ from lanmail.web.pages.office import PAGES as OFFICE
 
 NOUNS = (  # of the API; their methods are in its table by now
     accounts,
+    certificates,
     clients,
     config,
     consents,

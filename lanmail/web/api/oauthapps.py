@@ -85,6 +85,7 @@ def _known(call: Call, name: str, known: list[Use] | None = None) -> dict[str, A
     return row | {"title": app.title or app.preset or name,
                   "settings": app.model_dump(mode="json", exclude=set(SECRETS)),
                   "own": sorted(own), "secret_set": bool(app.client_secret), "needs_person": app.needs_person,
+                  "scopes": [{"resource": name, "scopes": scopes} for name, scopes in app.resources.items()],
                   "redirect_uri": app.redirect_uri or "http://localhost", "revocable": bool(app.revoke_url),
                   **dict.fromkeys(SECRETS)}
 

@@ -20,6 +20,7 @@ a form catches it to show itself again with the problem at its field (`fields`).
 
 import asyncio
 import secrets
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -153,13 +154,14 @@ def _known(request: Request, house: House, word: str, loop: asyncio.AbstractEven
     return Visit(request, house, word, session, account, loop)
 
 
-async def form(request: Request, visit: Annotated[Visit, Depends(visitor)]) -> FormData:
-    """What a form brought. Refusal when it is not from a page of this session."""
-    found = await request.form(max_files=4, max_fields=2000)
-    if foreign(request) or not secrets.compare_digest(str(found.get("form", "")).encode(), visit.session.form.encode()):
-        raise Refusal(403, "This page was open for too long, or the form came from elsewhere. Please try again.",
-                      "Diese Seite war zu lange offen, oder das Formular kam von woanders. Bitte noch einmal.")
-    return found
+async def form(request: Request, visit: Annotated[Visit, Depends(visitor)]) -> AsyncIterator[FormData]:
+    """What a form brought, files until the page is made. Refusal when it is not from a page of this session."""
+    async with request.form(max_files=4, max_fields=2000) as found:
+        given = str(found.get("form", "")).encode()
+        if foreign(request) or not secrets.compare_digest(given, visit.session.form.encode()):
+            raise Refusal(403, "This page was open for too long, or the form came from elsewhere. Please try again.",
+                          "Diese Seite war zu lange offen, oder das Formular kam von woanders. Bitte noch einmal.")
+        yield found
 
 
 Visitor = Annotated[Visit, Depends(visitor)]

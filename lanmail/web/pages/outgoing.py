@@ -1,10 +1,13 @@
 """/admin/accounts/NAME/outgoing: how mail of an account leaves: which way, what is done to it, whether it works."""
 
+import base64
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import Response
+from starlette.datastructures import UploadFile
 
+from lanmail import smimefiles
 from lanmail.outgoing import OWN_WAY, Outgoing
 from lanmail.web import fields
 from lanmail.web.api.frame import STATUS, Refused
@@ -19,7 +22,7 @@ SECTIONS: list[tuple[str, tuple[str, str], list[str]]] = [
     ("smtp", ("SMTP server", "SMTP-Server"), ["host", "port", "tls", "auth", "user", "password", "app"]),
     ("folder", ("Save in a folder", "In einem Ordner speichern"), ["folder.path", "folder.envelope"]),
     ("http", ("HTTP POST", "HTTP POST"), ["http.url", "http.variable", "http.authorization", "http.sender_field",
-                                          "http.recipients_field", "http.timeout"]),
+                                          "http.recipients_field", "http.headers", "http.timeout"]),
     ("webspace", ("Web space", "Webspace"), [
         "webspace.url", "webspace.script_password", "webspace.upload", "webspace.host", "webspace.port",
         "webspace.user", "webspace.password", "webspace.private_key", "webspace.host_key", "webspace.directory",
@@ -75,6 +78,29 @@ def test(visit: Visitor, form: Form, name: str) -> Response:
     return _page(visit, known, _sections(visit, known), tried=tried, refused=refused, to=to)
 
 
+@router.post(HERE + "/certificate")
+def certify(visit: Visitor, form: Form, name: str) -> Response:
+    """Sign with a certificate that somebody chose on his computer."""
+    known, file = visit.call("outgoing.get", name=name), form.get("file")
+    data = file.file.read(smimefiles.LIMIT + 1) if isinstance(file, UploadFile) else b""
+    try:
+        visit.call("outgoing.set_certificate", name=name, data=base64.b64encode(data).decode(),
+                   password=str(form.get("password", "")), sign="sign" in form)
+    except Refused as refused:
+        return _page(visit, known, _sections(visit, known), wrong_certificate=refused)
+    return visit.done(f"/admin/accounts/{known['name']}/outgoing", visit.say(
+        "The certificate is kept; it counts at once.", "Das Zertifikat ist gespeichert und gilt sofort."))
+
+
+@router.post(HERE + "/certificate/remove")
+def uncertify(visit: Visitor, form: Form, name: str) -> Response:
+    """Sign no more with the account's own."""
+    del form
+    visit.call("outgoing.remove_certificate", name=name)
+    return visit.done(f"/admin/accounts/{name.lower()}/outgoing", visit.say(
+        "The certificate and its key are removed.", "Das Zertifikat und sein Schlüssel sind entfernt."))
+
+
 def _as_for_all(known: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Whoever chooses the way of all takes it with its server, unless he names one."""
     if changes.get("transport") != known["office"]["transport"]:
@@ -91,11 +117,14 @@ def _as_for_all(known: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any
 
 
 def _page(visit: Visit, known: dict[str, Any], shown: Shown, *, refused: Refused | None = None,
-          tried: dict[str, Any] | None = None, to: str = "", version: str = "") -> Response:
+          tried: dict[str, Any] | None = None, to: str = "", version: str = "",
+          wrong_certificate: Refused | None = None) -> Response:
     placed = any(one.problem for _, _, inner in shown for one in inner)
+    failed = refused or wrong_certificate
     return visit.page(
-        "outgoing.html", status=STATUS[refused.code] if refused else 200, name=known["name"], known=known,
+        "outgoing.html", status=STATUS[failed.code] if failed else 200, name=known["name"], known=known,
         sections=shown, tried=tried, to=to, version=version or known["version"],
+        signs=visit.call("outgoing.certificate", name=known["name"]), wrong_certificate=wrong_certificate,
         wrong_to=refused is not None and refused.field == "to",
         problem="" if refused is None else _problem(visit, refused, placed))
 

@@ -70,6 +70,13 @@ _RULES: dict[str, str] = {  # {0} is the first of the problem's values
     "app-client_secret": _APP.format("das Client-Geheimnis oder ein privater Schlüssel"),
     "app-name": "Der Name einer App hat nur kleine Buchstaben, Ziffern, Punkt, - und _.",
     "preset": "Diesen Anbieter gibt es hier nicht; bekannt sind: {0}.",
+    # a certificate that is handed in
+    "certificate-large": "Die Datei ist zu groß für ein Zertifikat.",
+    "certificate-weak": "Der Schlüssel ist zu kurz; mindestens 2048 Bit sind nötig.",
+    "certificate-ended": "Das Zertifikat ist abgelaufen.",
+    "certificate-keyless": "In der Datei ist kein privater Schlüssel; nehmen Sie eine mit Zertifikat und Schlüssel.",
+    "certificate-none": "Die Datei ist nicht zu gebrauchen: Gesucht ist ein Zertifikat mit seinem Schlüssel (RSA, EC).",
+    "certificate-locked": "Das Passwort stimmt nicht, oder die Datei ist kein Zertifikat mit Schlüssel (PEM, PKCS#12).",
     # files
     "not-utf8": "Die Datei ist nicht in UTF-8; speichern Sie sie in dieser Kodierung.",
     "not-regular": "Das ist keine gewöhnliche Datei; auch ein Link darf es nicht sein.",

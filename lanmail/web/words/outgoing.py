@@ -63,7 +63,9 @@ WORDS: dict[str, Word] = {
     "http.recipients_field": Word("Field for recipients", "Feld für Empfänger",
         "Feld für jeden Empfänger, wie recipients[]; leer: werden nicht gesendet."),
     "http.authorization": Word("Authorization", "Authorization", "Der Wert einer Kopfzeile Authorization."),
-    "http.headers": Word("More headers", "Weitere Kopfzeilen", "Weitere Kopfzeilen der Anfrage; nichts Geheimes."),
+    "http.headers": Word("More headers", "Weitere Kopfzeilen",
+        "Weitere Kopfzeilen der Anfrage, je Zeile eine wie X-Quelle = buero; nichts "
+        "Geheimes, das gehört in Authorization."),
     "http.timeout": Word("Patience", "Geduld", "So lange darf der Server brauchen."),
     "webspace.url": Word("Address of the scripts", "Adresse der Skripte",
         "Wo lanmail.php aufgerufen wird, wie https://www.firma.example/lanmail/."),

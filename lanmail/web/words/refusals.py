@@ -68,6 +68,10 @@ _SAID: dict[str, dict[tuple[str, str], str]] = {
         ("invalid_field", "to"): "Schreiben Sie eine Adresse außerhalb, deren Server geprüft werden soll.",
         ("not_found", "name"): "Dieses Konto gibt es nicht.",
     },
+    "outgoing.set_certificate": {
+        ("invalid_field", "data"): "Bitte wählen Sie eine Datei mit Zertifikat und Schlüssel.",
+        ("invalid_field", "password"): "Das Passwort stimmt nicht.",
+    },
     "external": {
         ("invalid_field", "host"): "Welcher Server hat dieses Postfach? Bitte eintragen oder den Anbieter wählen.",
         ("refused_by_rule", ""): "Das geht so nicht; fragen Sie den Administrator.",
