@@ -54,6 +54,22 @@ def test_all_pages(chrome: sync_api.Browser, web: webserver.Web, site: sitemap.S
     assert not faults, "\n".join(faults)
 
 
+def test_all_pages_in_english(chrome: sync_api.Browser, web: webserver.Web, site: sitemap.Sitemap) -> None:
+    """Other words, other widths: looked at once, wide and as on a telephone; colours are those of the German ones."""
+    tab = tabs.Tab(chrome, web.url, language="en-GB")
+    tab.login("chef", PASSWORD)
+    faults = []
+    for way in site.pages.values():
+        tab.go(way)
+        found = [*tab.barriers("wcag2a", "wcag2aa", "wcag21a", "wcag21aa"), *tab.wrong,
+                 *(f"too wide, {one}" for one in tab.too_wide())]
+        if tab.page.get_attribute("html", "lang") != "en":
+            found.append("not in English")
+        tab.wrong.clear()
+        faults += [f"{way}: {one}" for one in found]
+    assert not faults, "\n".join(faults)
+
+
 @pytest.mark.parametrize("way", ["/login", "/setup"])
 def test_pages_before_the_login(chrome: sync_api.Browser, web: webserver.Web, way: str) -> None:
     tab = tabs.Tab(chrome, web.url)
