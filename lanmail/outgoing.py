@@ -35,6 +35,7 @@ class Http(Model):
     recipients_field: str = _key("", "Field for each recipient, like recipients[]; empty: not sent.")
     authorization: Secret = _key("", "The value of an Authorization header: file:secrets/NAME or credential:NAME.")
     headers: dict[str, str] = _key({}, "More headers of the request; nothing secret.")
+    secret_headers: dict[str, Secret] = _key({}, "Headers with a secret value: file:secrets/NAME or credential:NAME.")
     timeout: Duration = _key("5m", "How long the server may take.")
 
 

@@ -30,7 +30,8 @@ async def test_the_form(tmp_path: Path) -> None:
     async with Peer(ok()) as peer:
         root = posting(tmp_path, f"http://127.0.0.1:{peer.port}/in.php?to=x",
                        'http.sender_field = "sender"\nhttp.recipients_field = "recipients[]"\n'
-                       'http.authorization = "file:secrets/web"\nhttp.headers = { X-Office = "1" }\n')
+                       'http.authorization = "file:secrets/web"\nhttp.headers = { X-Office = "1" }\n'
+                       'http.secret_headers = { X-Key = "file:secrets/web" }\n')
         root.paths.secrets.mkdir(parents=True, exist_ok=True)
         (root.paths.secrets / "web").write_text("Bearer geheim\n")
         (root.paths.secrets / "web").chmod(0o600)
@@ -40,6 +41,7 @@ async def test_the_form(tmp_path: Path) -> None:
     assert head.startswith(b"POST /in.php?to=x HTTP/1.1\r\n")
     assert b"\r\nauthorization: Bearer geheim\r\n" in head.replace(b"Authorization", b"authorization")
     assert b"x-office: 1" in head.lower()
+    assert b"\r\nx-key: bearer geheim\r\n" in head.lower()
     border = body[: body.index(b"\r\n")]
     assert body.endswith(border + b"--\r\n")
     parts = body.removesuffix(b"\r\n" + border + b"--\r\n").split(border + b"\r\n")[1:]

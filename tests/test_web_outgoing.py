@@ -139,6 +139,27 @@ async def test_further_headers(web: webserver.Web, chef: Browser) -> None:
     assert own(web)["http"] == {}
 
 
+async def test_secret_headers(web: webserver.Web, chef: Browser) -> None:
+    """What is typed goes into a file each; what stays, stays; what is taken out goes with its file."""
+    typed = {"http.secret_headers": "X-Key = geheim eins\nX-Two=zwei = 2"}
+    page = await chef.send(await chef.go(TAB), TAB, fills=typed)
+    found = own(web)["http"]["secret_headers"]
+    assert set(found) == {"X-Key", "X-Two"}
+    files = {name: web.paths.conf / one.removeprefix("file:") for name, one in found.items()}
+    assert {name: file.read_text() for name, file in files.items()} == {
+        "X-Key": "geheim eins\n", "X-Two": "zwei = 2\n"}
+    assert all(file.stat().st_mode & 0o777 == 0o600 for file in files.values())
+    assert "geheim" not in page.text
+    assert "zwei" not in page.text
+    page = await chef.send(page, TAB, fills={"http.secret_headers": f"X-Key = {found['X-Key']}"})
+    assert own(web)["http"] == {"secret_headers": {"X-Key": found["X-Key"]}}
+    assert list(web.paths.secrets.iterdir()) == [files["X-Key"]]
+    page = await chef.send(page, TAB, fills={"http.secret_headers": "X-Key = neu", "port": "x"})
+    assert (page.status, "neu\n" in page.text, files["X-Key"].read_text()) == (400, False, "geheim eins\n")
+    await chef.send(await chef.go(TAB), TAB, fills={"http.secret_headers": ""})
+    assert (own(web)["http"], list(web.paths.secrets.iterdir())) == ({}, [])
+
+
 async def test_what_is_wrong_says_so_at_the_field(web: webserver.Web, chef: Browser) -> None:
     for key, typed in (("port", "x"), ("overwrite_sender", EVIL), ("folder.path", "x"), ("max_size", "much")):
         page = await chef.send(await chef.go(TAB), TAB, fills={key: typed})

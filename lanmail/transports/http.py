@@ -9,6 +9,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 from lanmail import httpclient, secret, smtptext, tlsclient, tunnel
 from lanmail.errors import Temporary
@@ -38,7 +39,7 @@ class Transport:
     async def probe(self, way: Outgoing, _account: str | None, say: Callable[[str], None]) -> None:
         """See whether somebody answers at the URL; a HEAD sends no mail, so its status proves little."""
         say(f"asking {way.http.url or '(no url)'}" + (f" through {way.proxy}" if way.proxy else ""))
-        answer = await self._ask(way, httpclient.Request("HEAD", way.http.url, self._headers(way)))
+        answer = await self._ask(way, httpclient.Request("HEAD", way.http.url))
         say(f"it answers: {answer.status} {answer.reason}")
         if answer.status in _NOBODY or 300 <= answer.status < 400:
             raise _refused(answer, 0)
@@ -56,10 +57,13 @@ class Transport:
             raise Unreachable(error.text, error.code, error.dsn) from error
 
     def _headers(self, way: Outgoing) -> tuple[tuple[str, str], ...]:
-        headers = tuple(way.http.headers.items())
-        if way.http.authorization:
-            return (*headers, ("Authorization", secret.read(way.http.authorization, self._house.paths.conf).reveal()))
-        return headers
+        hidden = {**way.http.secret_headers,
+                  **({"Authorization": way.http.authorization} if way.http.authorization else {})}
+        parts = urlsplit(way.http.url)
+        if hidden and parts.scheme == "http" and parts.hostname not in httpclient.LOCAL:
+            raise Unreachable(f"{parts.scheme}://{parts.netloc}: secret headers go by https only", 451, "4.3.5")
+        conf = self._house.paths.conf
+        return (*way.http.headers.items(), *((name, secret.read(text, conf).reveal()) for name, text in hidden.items()))
 
     async def close(self) -> None:
         """Nothing is kept open."""

@@ -22,8 +22,8 @@ from lanmail import schema
 from lanmail.settings import Account, AccountDefaults
 
 Kind = Literal["check", "three", "choice", "many", "number", "text", "lines", "long", "secret",
-               "pairs", "tables", "numbers"]
-LINES = ("lines", "pairs", "tables", "numbers")  # several lines: a list, a mapping, a list of tables or numbers
+               "pairs", "secrets", "tables", "numbers"]
+LINES = ("lines", "pairs", "secrets", "tables", "numbers")  # several lines: a list, a mapping, tables or numbers
 _PLACES = ": file:secrets/NAME or credential:NAME"  # a secret is typed on pages
 _LONG = 1000  # a text that may be longer gets a field of several lines
 
@@ -66,8 +66,8 @@ def of(model: type[BaseModel], keys: Sequence[str], values: Mapping[str, Any], w
 
 def marked(fields: Sequence[Field], key: str | None, problem: str, form: FormData | None = None) -> list[Field]:
     """The same after a refusal: as it was typed, with the problem at its field."""
-    typed = [replace(one, value=_typed(one, form)) if form is not None and one.kind != "secret" else one
-             for one in fields]
+    again = [one for one in fields if form is not None and one.kind not in ("secret", "secrets")]
+    typed = [replace(one, value=_typed(one, form)) if form is not None and one in again else one for one in fields]
     return [replace(one, problem=problem) if key and _is_about(key, one.key) else one for one in typed]
 
 
@@ -94,12 +94,14 @@ def _field(key: str, info: FieldInfo, value: Any, word: Word | None, language: s
     default = info.get_default(call_default_factory=True)
     choices = _choices(info.annotation)
     kind: Kind
-    if info.json_schema_extra == {"secret": True} or "file:secrets/" in (info.description or ""):
+    if info.json_schema_extra == {"secret": True} or ("file:secrets/" in (info.description or "")
+                                                      and not isinstance(value, dict)):
         kind = "secret"
     elif isinstance(value, bool):
         kind = "three" if inherits else "check"
     elif isinstance(value, dict):
-        kind, value = "pairs", [f"{name} = {said}" for name, said in value.items()]
+        kind = "secrets" if "file:secrets/" in (info.description or "") else "pairs"
+        value = [f"{name} = {said}" for name, said in value.items()]
     elif isinstance(value, list):
         kind = "many" if choices else _of_list(info.annotation)
         value = [_in_line(item) for item in value]
@@ -173,6 +175,9 @@ def _plain(one: Field, value: Any) -> Any:
     if one.kind == "pairs":
         split = (line.partition("=") for line in value)
         return {name.strip(): said.strip() for name, _, said in split}
+    if one.kind == "secrets":  # what names no place is the secret itself
+        pairs = [(name.strip(), said.strip()) for name, _, said in (line.partition("=") for line in value)]
+        return {name: said if said.startswith(("file:", "credential:")) else {"secret": said} for name, said in pairs}
     if one.kind == "tables":
         return [_table(line) for line in value]
     if one.kind == "numbers":

@@ -98,6 +98,7 @@ def tell(event: str, fields: Mapping[str, str]) -> Words | None:
         english, german = _SAID[event]
     else:
         return None
-    means = reasons.plain(fields.get("reply") or fields.get("reason")) if event != "sent" else None
+    said = next((fields[key] for key in ("reply", "reason", "why", "error") if fields.get(key)), None)
+    means = reasons.plain(said) if event not in ("sent", "filtered") else None
     more = (f" – {means[0]}", f" – {means[1]}") if means else ("", "")
     return english.format_map(known) + more[0], german.format_map(known) + more[1]

@@ -18,6 +18,7 @@ from lanmail.paths import Paths
 from lanmail.web.api.frame import Call, Refused
 
 _PLACES = ("file:", "credential:")
+MAPPINGS = ("secret_headers",)  # keys whose value is names with a secret each
 
 
 def stored(call: Call, owner: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -36,11 +37,13 @@ class _Work:
         self.where, self.owner, self.bound = where, owner, bound
         self.typed: list[tuple[tuple[str, ...], str]] = []
         self.others: list[tuple[str, ...]] = []
+        self.whole: set[tuple[str, ...]] = set()  # mappings, which are set as a whole
         self.before: dict[str, tuple[bytes | None, bytes]] = {}
 
     def look(self, key: tuple[str, ...], value: Any) -> None:
         """One setting: what is to be done with it, or why not."""
         dotted = "settings." + ".".join(key)
+        self.whole |= {key[:-1]} if key[-2:-1] and key[-2] in MAPPINGS else set()
         if is_typed(value):
             text = value["secret"]
             if not isinstance(text, str) or not text.strip("\r\n") or "\0" in text or len(text) > secret.LIMIT // 4:
@@ -71,6 +74,8 @@ class _Work:
             if worked:
                 for key in self.others:
                     secretfiles.drop(self.where, self.owner, key)
+                for key in self.whole:  # files of names that are no more
+                    secretfiles.drop(self.where, self.owner, key)
                 return
             for name, (old, ours) in self.before.items():
                 if secretfiles.content(self.where, name) != ours:
@@ -91,7 +96,7 @@ def is_typed(value: Any) -> bool:
 
 def _leaves(settings: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in settings.items():
-        if isinstance(value, dict) and not is_typed(value):
+        if isinstance(value, dict) and value and not is_typed(value):
             yield from _leaves(value, (*above, key))
         else:
             yield (*above, key), value

@@ -13,7 +13,7 @@ from lanmail.web.api.frame import Refused
 from lanmail.web.fields import Field
 from lanmail.web.pages import consents
 from lanmail.web.pages.frame import Form, Visit, Visitor
-from lanmail.web.words.app import WORDS
+from lanmail.web.words.app import WORDS, hint
 
 router = APIRouter()
 HERE = "/admin/apps"
@@ -52,7 +52,7 @@ def _new(visit: Visit) -> list[Field]:
 
 def _adding(visit: Visit, typed: Mapping[str, str], shown: list[Field], said: str = "", field: str = "") -> Response:
     return visit.page("app-add.html", status=400 if said else 200, presets=visit.call("oauth_app.presets")["presets"],
-                      typed=typed, fields=shown, problem=said, field=field, ours=ours(visit))
+                      typed=typed, fields=shown, problem=said, field=field, ours=ours(visit), hint=hint)
 
 
 @router.post(f"{HERE}/-add")

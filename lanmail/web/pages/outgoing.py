@@ -9,11 +9,11 @@ from starlette.datastructures import UploadFile
 
 from lanmail import smimefiles
 from lanmail.outgoing import OWN_WAY, Outgoing
-from lanmail.web import fields
+from lanmail.web import fields, reasons
 from lanmail.web.api.frame import STATUS, Refused
 from lanmail.web.fields import Field
 from lanmail.web.pages.frame import Form, Visit, Visitor
-from lanmail.web.words.outgoing import WORDS
+from lanmail.web.words.outgoing import WORDS, changes
 
 router = APIRouter()
 HERE = "/admin/accounts/{name}/outgoing"
@@ -22,7 +22,8 @@ SECTIONS: list[tuple[str, tuple[str, str], list[str]]] = [
     ("smtp", ("SMTP server", "SMTP-Server"), ["host", "port", "tls", "auth", "user", "password", "app"]),
     ("folder", ("Save in a folder", "In einem Ordner speichern"), ["folder.path", "folder.envelope"]),
     ("http", ("HTTP POST", "HTTP POST"), ["http.url", "http.variable", "http.authorization", "http.sender_field",
-                                          "http.recipients_field", "http.headers", "http.timeout"]),
+                                          "http.recipients_field", "http.headers", "http.secret_headers",
+                                          "http.timeout"]),
     ("webspace", ("Web space", "Webspace"), [
         "webspace.url", "webspace.script_password", "webspace.upload", "webspace.host", "webspace.port",
         "webspace.user", "webspace.password", "webspace.private_key", "webspace.host_key", "webspace.directory",
@@ -124,6 +125,8 @@ def _page(visit: Visit, known: dict[str, Any], shown: Shown, *, refused: Refused
     return visit.page(
         "outgoing.html", status=STATUS[failed.code] if failed else 200, name=known["name"], known=known,
         sections=shown, tried=tried, to=to, version=version or known["version"],
+        changes=changes(known["changes"], known["settings"], visit.language),
+        means=reasons.plain((tried or {}).get("problem")),
         signs=visit.call("outgoing.certificate", name=known["name"]), wrong_certificate=wrong_certificate,
         wrong_to=refused is not None and refused.field == "to",
         problem="" if refused is None else _problem(visit, refused, placed))

@@ -28,3 +28,16 @@ WORDS = {
                              "Eine Zustimmung ohne Refresh-Token wird abgelehnt."),
     "timeout": Word("Patience in seconds", "Geduld in Sekunden", "Wie lange der Anbieter brauchen darf."),
 }
+_MICROSOFT = "Tragen Sie die Umleitungs-URI http://localhost unter „Mobile und Desktopanwendungen“ ein."
+_NO_NEW = "{} gibt neuen Apps keinen Zugriff auf Mails; nehmen Sie ein App-Passwort, wenn Ihre ihn nicht hat."
+_HINTS = {
+    "aol": _NO_NEW.format("AOL"), "yahoo": _NO_NEW.format("Yahoo"), "microsoft": _MICROSOFT,
+    "fastmail": "Fastmail trägt Apps auf Anfrage von Hand ein; ohne eine nehmen Sie ein App-Passwort.",
+    "google": "Legen Sie einen Client der Art „Desktop-App“ an und veröffentlichen Sie den Zustimmungsbildschirm („In "
+              "Produktion“).",
+}
+
+
+def hint(preset: str) -> str:
+    """What is good to know about a provider, in German; "" where nobody has written it."""
+    return _HINTS.get(preset.partition("-")[0], "")

@@ -1,5 +1,8 @@
 """The ways out, of all ([outgoing] in lanmail.toml) and of one account: labels, and sentences in German."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from lanmail.web.fields import Word
 
 TRANSPORTS = {"smtp": ("by a smarthost (SMTP)", "über einen Smarthost (SMTP)"),
@@ -66,6 +69,9 @@ WORDS: dict[str, Word] = {
     "http.headers": Word("More headers", "Weitere Kopfzeilen",
         "Weitere Kopfzeilen der Anfrage, je Zeile eine wie X-Quelle = buero; nichts "
         "Geheimes, das gehört in Authorization."),
+    "http.secret_headers": Word("More headers with secrets", "Weitere geheime Kopfzeilen",
+        "Je Zeile eine wie X-Api-Key = geheim. Nach dem Speichern steht statt des Geheimnisses da, in welcher "
+        "Datei es liegt; eine Zeile, die so bleibt, ändert nichts."),
     "http.timeout": Word("Patience", "Geduld", "So lange darf der Server brauchen."),
     "webspace.url": Word("Address of the scripts", "Adresse der Skripte",
         "Wo lanmail.php aufgerufen wird, wie https://www.firma.example/lanmail/."),
@@ -115,3 +121,23 @@ WORDS: dict[str, Word] = {
         {"hold": ("hold mail back", "Mail zurückhalten"),
          "unsigned": ("send it unsigned", "ohne Unterschrift senden")}),
 }
+# What else is done to mail (wayout.changes): its name there → ours, and how; {} is what stands in the settings.
+_CHANGES = {
+    "sender": ("Absender", "überschrieben: {overwrite_sender}"),
+    "S/MIME": ("S/MIME", "unterschrieben mit {smime[certificate]}"),
+    "encrypted": ("verschlüsselt", "{encrypt} (Zertifikate in conf/smime/certs)"),
+    "DKIM": ("DKIM", "unterschrieben, wenn From in einer der Domains mit Schlüssel ist"),
+    "largest mail": ("größte Mail", "{max_size}"),
+    "recipients": ("Empfänger", "höchstens {max_recipients} je Mail"),
+    "rate": ("Tempo", "{rate} Mails je Stunde"),
+    "held back": ("zurückgehalten", "{hold}"),
+}
+
+
+def changes(found: Sequence[Mapping[str, str]], settings: Mapping[str, Any], language: str) -> list[Mapping[str, str]]:
+    """What else is done to mail, in the reader's language."""
+    if language != "de":
+        return list(found)
+    values = {**settings, "encrypt": WORDS["smime.encrypt"].values[settings["smime"]["encrypt"]][1]}
+    return [{"what": _CHANGES[one["what"]][0], "how": _CHANGES[one["what"]][1].format_map(values)}
+            if one["what"] in _CHANGES else one for one in found]
