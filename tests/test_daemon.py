@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import ports
+
 CHECKOUT = Path(__file__).parents[1]
 TOY = '''
     """toy - a program for trying the frame"""
@@ -56,9 +58,7 @@ TOY = '''
 def toy(tmp_path):
     """Start the toy with given options; everything started is ended by its pid."""
     (tmp_path / "toy.py").write_text(textwrap.dedent(TOY))
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    port = ports.free()
     (tmp_path / "conf").mkdir()
     settings = f'[server]\ndomain = "office.lan"\n[pop3d]\nport = {port}\nworkers = 1\n'
     (tmp_path / "conf" / "lanmail.toml").write_text(settings)
@@ -86,12 +86,12 @@ def toy(tmp_path):
 
     toy = Toy()
     toy.notified.bind(str(tmp_path / "notify"))
-    toy.notified.settimeout(20)
+    toy.notified.settimeout(90)
     yield toy
     toy.notified.close()
     for one in started:
         one.terminate()
-        one.communicate(timeout=60)
+        one.communicate(timeout=120)
 
 
 def edit(toy, old, new):
@@ -162,9 +162,9 @@ def test_exit_codes(toy, flag, code, workers):
 
 
 def test_options(toy):
-    assert toy.start("--check").communicate(timeout=60)[0].endswith("lanmail.toml: ok\n")
-    assert toy.start("--once").communicate(timeout=60)[0] == "once office.lan\n"
-    assert "toy - a program for trying the frame" in toy.start("--help").communicate(timeout=60)[0]
+    assert toy.start("--check").communicate(timeout=120)[0].endswith("lanmail.toml: ok\n")
+    assert toy.start("--once").communicate(timeout=120)[0] == "once office.lan\n"
+    assert "toy - a program for trying the frame" in toy.start("--help").communicate(timeout=120)[0]
     assert toy.start("--nonsense").wait(20) == os.EX_USAGE
 
 

@@ -282,7 +282,7 @@ async def test_the_first_search_has_the_index_made(tmp_path: Path, small: None) 
     async with office(tmp_path, 12) as server:
         client = await server.client(select="INBOX")
         assert await found(client, "BODY 0003") == [4]
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while not ((done := server.worker.indexes.progress("meier")) and done.finished):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
@@ -334,7 +334,7 @@ def test_the_wishes_of_several_workers_are_met_one_after_the_other(tmp_path: Pat
     for worker, job in zip(workers, jobs, strict=True):
         worker.wish(job)
     workers[1].wish(jobs[0])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not all((done := own.progress(name)) and done.finished for name in ("meier", "schmidt")):
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -18,7 +18,7 @@ TEXTS = ["Grüße von „Eva“ €[x] ÄÖÜß§@{}|~^\\", "Привет 😀 "
 
 def finished(directory: Path, count: int, process: "subprocess.Popen[bytes]") -> None:
     """Wait until a program has put so many files into a directory."""
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 90
     while len(list(directory.iterdir())) < count:
         assert process.poll() is None, "it ended"
         assert time.monotonic() < limit, "it did not happen"

@@ -127,7 +127,7 @@ def php(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     running = subprocess.Popen(
         [program, "-n", "-d", "file_uploads=1", "-S", f"127.0.0.1:{port}", "-t", str(web)],
         env={**os.environ, "TARGET": str(target)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 90
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

@@ -106,7 +106,7 @@ def test_ready_then_stops_listeners_before_deliver(office: Office) -> None:
     process = office.ready()
     assert set(office.pids()) == {program.name for program in programs.DAEMONS}
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (0, "", "")
     stops = [line for line in office.notes() if line.endswith((" stop", " gone"))]
     last = sorted(f"{one.name} {word}" for one in programs.DAEMONS if not one.listens for word in ("gone", "stop"))
@@ -121,7 +121,7 @@ def test_starts_again_what_dies(office: Office) -> None:
     os.kill(first["pop3d"], signal.SIGKILL)
     until(lambda: office.pids()["pop3d"] != first["pop3d"])
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "program-died program=pop3d" in err
     assert "SIGKILL" in err
@@ -133,7 +133,7 @@ def test_starts_again_what_dies(office: Office) -> None:
 def test_leaves_nothing_running_when_one_does_not_start(office: Office, status: int, words: str) -> None:
     (office.root / "fail-imapd").write_text(str(status))
     process = office.up()
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (status, "")
     assert words in err
     assert "imapd" in err
@@ -143,7 +143,7 @@ def test_leaves_nothing_running_when_one_does_not_start(office: Office, status: 
 def test_config_error_starts_nothing(office: Office) -> None:
     (office.root / "conf/lanmail.toml").write_text('[server]\ndomain = "office.lan"\n[smtpd]\nmaxsize = "1MB"\n')
     process = office.up()
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (os.EX_CONFIG, "")
     assert "lanmail.toml:4" in err
     assert "max_size" in err

@@ -26,7 +26,7 @@ exit $(cat "{target}/exit" 2>/dev/null || echo 0)
 
 
 def await_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 90
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

@@ -99,7 +99,7 @@ class Site:
         """End all programs; every one of them must end well."""
         for process in self._running:
             process.terminate()
-        codes = [process.wait(30) for process in self._running]
+        codes = [process.wait(90) for process in self._running]
         self._running = []
         assert not any(codes), codes
 
@@ -117,7 +117,7 @@ def answers(port: int) -> bool:
     return True
 
 
-def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 90.0) -> None:
     """Wait for a condition."""
     limit = time.monotonic() + seconds
     while not condition():
