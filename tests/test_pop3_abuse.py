@@ -94,7 +94,7 @@ async def test_numbers_that_are_none(drop: Drop, verb: str) -> None:
     assert drop.mails() == 2
 
 
-@pytest.mark.parametrize("lines", ["", "1", "1 -1", "1 x", "1 99999999999", "1 1 1"])
+@pytest.mark.parametrize("lines", ["", "1", "1 -1", "1 x", "1 1 1"])
 async def test_top_without_right_numbers(drop: Drop, lines: str) -> None:
     assert (await drop.inside(f"TOP {lines}"))[0].startswith(b"-ERR")
 
