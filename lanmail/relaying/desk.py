@@ -29,6 +29,7 @@ from lanmail.transports import Result
 TURN = 0.008  # seconds of work before other events get their chance
 PAUSE = 0.3  # seconds that others may wait because of a destination that takes hundreds of mails a second
 THREADS = 8
+BURIAL = 0.05  # seconds for which removed entries stay open, to be closed together
 AGAIN = 5.0  # seconds until an entry is looked at again after trouble of our own
 FORGET = 6 * 3600.0  # seconds after which a destination in trouble that no mail waits for is forgotten
 FAR = 90 * 86400.0  # a time stamp that lies further ahead than this is a clock's mistake
@@ -379,8 +380,12 @@ class Desk:
         if (descriptor := one.surrender()) >= 0:
             self.remains.append(descriptor)
         self._release(one)
-        if len(self.remains) == 1:
-            self.loop.run_in_executor(self.pool, _close_all, self.remains)
+        if len(self.remains) == 1:  # a thread that woke for each of them would cost as much as to send it
+            self.loop.call_later(BURIAL, self._fill_in)
+
+    def _fill_in(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the pool is closed: we are at the end
+            self.pool.submit(_close_all, self.remains)
 
     def _release(self, one: Mail) -> None:
         one.close()
