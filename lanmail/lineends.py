@@ -6,6 +6,8 @@ CRs directly before LF belong to that line end; an LF alone is a line end; any o
 
 import re
 
+from lanmail import wire
+
 _find_bare_cr = re.compile(rb"\r[^\n]").search
 _join_line_end = re.compile(rb"\r+\n").sub
 _drop_crs = re.compile(rb"\r+").sub
@@ -25,10 +27,10 @@ class Reader:
         if not clean and _find_bare_cr(text):
             self.bare = True
             text = _drop_crs(b" ", _join_line_end(b"\n", text))
-            self.size += len(text) + text.count(b"\n")
+            self.size += len(text) + wire.lines(text)
             return text
         out = text.replace(b"\r", b"")
-        lines = out.count(b"\n")
+        lines = wire.lines(out)
         if len(text) - len(out) != lines:
             self.bare = True
         self.size += len(out) + lines
@@ -50,6 +52,6 @@ def whole(text: bytes) -> tuple[bytes, int, bool]:
     reader = Reader()
     if b"\r" not in text:
         text = text if text.endswith(b"\n") else text + b"\n"
-        return text, len(text) + text.count(b"\n"), False
+        return text, len(text) + wire.lines(text), False
     out = reader.to_lf(text if text.endswith(b"\n") else text.rstrip(b"\r") + b"\r\n")
     return out, reader.size, reader.bare or text.endswith(b"\r")

@@ -28,7 +28,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lanmail import atomic, envelope, paths
+from lanmail import atomic, envelope, paths, wire
 
 TMP, NEW, CUR = "tmp", "new", "cur"
 MAX_NAME = 200  # bytes; longer ones leave no room for what is put beside an entry (.why, .json, temporary names)
@@ -136,7 +136,7 @@ class Draft:
         if not data:
             return
         self.size += len(data)
-        self.lines += data.count(b"\n")
+        self.lines += wire.lines(data)
         if b"\r" in data:
             self.lines -= data.count(b"\r\n")
         if self._cr and data[:1] == b"\n":

@@ -39,3 +39,8 @@ def test_dotted_is_crlf_and_stuffed_in_one(data):
     lf = wire.to_lf(data)
     dotted = wire.to_dotted(lf)
     assert (b"." + dotted if lf.startswith(b".") else dotted) == wire.dot_stuff(lf.replace(b"\n", b"\r\n"))
+
+
+@given(PIECES)
+def test_lines_are_counted(data):
+    assert wire.lines(data) == data.count(b"\n")

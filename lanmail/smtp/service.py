@@ -50,7 +50,7 @@ class Service:
 
     def is_full(self, account: str) -> bool:
         """Whether deliver says that the mailbox of an account is over its quota."""
-        return os.path.exists(self.context.paths.full / account)
+        return os.path.exists(f"{self.context.paths.full}/{account}")  # asked for each recipient: a text, not a Path
 
     def tls_context(self, kind: str) -> ssl.SSLContext:
         """The certificate of the moment; old devices may use old TLS on the LAN listener only."""
