@@ -84,15 +84,15 @@ def _rename_all(folder: Folder, table: keywords.Table, entries: list[Entry], mod
     wanted = _new_names(table, entries, mode, flags)
     lost = set[int]()
     done: list[tuple[Entry, str]] = []
-    taken = folder.taken
+    taken = folder.taken({name for _, name in wanted})
     try:
-        with _inside(folder) as directory:
+        with _inside(folder, "cur") as directory:
             for pair in wanted:
                 entry, name = pair
                 try:
-                    if taken(name):
+                    if taken and name in taken:
                         lost.add(entry.uid)
-                    elif _put(directory, f"{entry.sub}/{entry.name}", name):
+                    elif _put(directory, entry.name if entry.sub == "cur" else f"../{entry.path}", name):
                         done.append(pair)
                 except FileNotFoundError:
                     lost.add(entry.uid)
@@ -115,9 +115,9 @@ def _new_names(table: keywords.Table, entries: list[Entry], mode: str, flags: Se
 
 
 @contextlib.contextmanager
-def _inside(folder: Folder) -> Iterator[int]:
+def _inside(folder: Folder, sub: str = "") -> Iterator[int]:
     """The folder's directory to name files from: the way there is not searched for again with each of them."""
-    directory = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY)
+    directory = os.open(f"{folder.path}/{sub}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         yield directory
     finally:
@@ -143,9 +143,9 @@ def _letters(table: keywords.Table, before: str, mode: str, flags: Sequence[str]
 
 
 def _put(directory: int, path: str, name: str) -> bool:
-    """Rename the file to cur/NAME; False when another program's name leaves no room for letters. OSError."""
+    """Rename a file within cur/; False when another program's name leaves no room for letters. OSError."""
     try:
-        os.rename(path, f"cur/{name}", src_dir_fd=directory, dst_dir_fd=directory)
+        os.rename(path, name, src_dir_fd=directory, dst_dir_fd=directory)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:  # the other messages must not suffer
             raise
@@ -182,11 +182,11 @@ def take_recent(folder: Folder) -> tuple[Snapshot, frozenset[int]]:
     with folder.locked(flush=False):
         snapshot = folder.sync()
         try:
-            with _inside(folder) as directory:
+            with _inside(folder, "cur") as directory:
                 for entry in folder.arrived():
                     name = entry.name if maildir.INFO in entry.name else maildir.with_letters(entry.name, "")
                     with contextlib.suppress(FileNotFoundError):
-                        if not folder.taken(name) and _put(directory, entry.path, name):
+                        if not folder.taken({name}) and _put(directory, f"../{entry.path}", name):
                             taken.add(entry.uid)
                             moved.append((entry.path, f"cur/{name}"))
         finally:

@@ -446,9 +446,9 @@ class Folder:
         self._new.forget()
         self._cur.forget()
 
-    def taken(self, name: str) -> bool:
-        """Whether cur/ has this very name; a rename would overwrite it. What is no file goes out of the way."""
-        return self._cur.taken(name)
+    def taken(self, names: set[str]) -> set[str]:
+        """Those that cur/ has; a rename would overwrite them. What is no file goes out of the way."""
+        return self._cur.taken(names)
 
     def arrived(self) -> list[Entry]:
         """The messages in new/, by UID."""

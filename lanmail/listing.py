@@ -138,12 +138,12 @@ class Listing:
             self._reread = time.monotonic() + max(TRUST, 10 * self._cost)
         self._settled = False
 
-    def taken(self, name: str) -> bool:
-        """Whether this very name is there; what is no file goes out of the way."""
-        if name in self.others:
+    def taken(self, names: set[str]) -> set[str]:
+        """Those of the names that are there; what is no file goes out of the way."""
+        for name in self.others & names:
             self.others.discard(name)
             atomic.set_aside(f"{self.path}/{name}")
-        return name in self.names
+        return self.names & names
 
     def surprised(self, name: str, *, there: bool) -> bool:
         """Whether it is news to us that a name is there, or is not."""

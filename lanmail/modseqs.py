@@ -264,13 +264,8 @@ class Log:
         """The file is a memory of what the Maildir says: what it lacks is found by looking, next time."""
         self._retry = time.monotonic() + _RETRY
 
-    @property
-    def long(self) -> bool:
-        """Whether so much was appended that the log should be written anew."""
-        return self.long_with(0)
-
     def long_with(self, more: int) -> bool:
-        """The same after so many more records, and one for a new boot."""
+        """Whether with so many more records, and one for a new boot, the log should be written anew."""
         return self._appended + more + bool(more) > 1000 + self._sorted // 8
 
     def replace(self, uidvalidity: int, keys: Sequence[int], modseqs: Sequence[int]) -> None:

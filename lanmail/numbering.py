@@ -133,15 +133,17 @@ class Numbering:
         """New numbers for what is loose, and a note of what was lost."""
         log, found = self.log, list[Entry]()
         loose, self._loose = sorted(self._loose & entries.keys()), set()
+        anew = not log.usable or log.long_with(len(loose) + len(self._lost))
         if loose or self._lost:
             unnumbered = [entries[uid] for uid in loose]
-            modseq = log.append(modseqs.keys(unnumbered), sorted(self._lost)) if log.usable else log.next()
+            noted = [] if anew else modseqs.keys(unnumbered)
+            modseq = log.append(noted, sorted(self._lost)) if log.usable else log.next()
             for entry in unnumbered:
                 if entry.modseq:
                     found.append(entry.renumbered(modseq))
                 else:  # made in this look: nobody has it yet
                     entry.modseq = modseq
-        if not log.usable or log.long:
+        if anew:
             other = {entry.uid: entry for entry in (*fresh, *found)}
             latest = ({**entries, **other} if other else entries).values()
             log.replace(uidvalidity, modseqs.keys(latest), [entry.modseq for entry in latest])
