@@ -164,12 +164,15 @@ class _Reader:
         wanted = [self._view.uids[one.start : one.stop] for one in pieces] if self._cost == Cost.SUMMARY else []
         return readahead.Ahead(self._session.worker.readers, self._view.box, wanted, structures=self._structures)
 
-    @contextlib.contextmanager
-    def inside(self) -> Iterator[summaries.Reader | None]:
+    def inside(self) -> contextlib.AbstractContextManager[summaries.Reader | None]:
         """Have open what the items need: what is kept of messages, or the folder's directory.
 
         From there the way to each of many messages is not searched for again.
         """
+        return self._inside() if self._plain or self.summarizes else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _inside(self) -> Iterator[summaries.Reader | None]:
         with contextlib.ExitStack() as stack:
             self._directory = -1
             if self._plain:

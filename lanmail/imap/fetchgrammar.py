@@ -1,5 +1,7 @@
 """The grammar of FETCH (RFC 3501 §6.4.5, RFC 7162 §3.1.4 for CHANGEDSINCE): which items, and how each is named."""
 
+import contextlib
+import functools
 import re
 from dataclasses import dataclass, replace
 
@@ -13,6 +15,7 @@ MACROS = {
 }
 OLD = {"RFC822": "", "RFC822.HEADER": "HEADER", "RFC822.TEXT": "TEXT"}
 MAX_ITEMS = 200
+SHORT = 500  # octets of what is remembered
 LAZY = b" (LAZY)"  # RFC 8970 §3.1
 
 NAME = re.compile(rb"[A-Za-z0-9.]+")
@@ -29,10 +32,31 @@ class Fetch:
     vanished: bool = False
 
 
+Wanted = tuple[tuple[Item, ...], bool, int | None, bool]
+
+
 def parse(cursor: parser.Cursor, *, uid: bool = False) -> Fetch:
     cursor.space()
     numbers = cursor.sequence_set()
     cursor.space()
+    rest = cursor.text[cursor.position :]
+    if len(rest) <= SHORT:
+        with contextlib.suppress(parser.ParseError):  # what is wrong with it, and where, is told below
+            wanted, length = _known(rest, uid)
+            cursor.position += length
+            return Fetch(numbers, *wanted)
+    return Fetch(numbers, *_wanted(cursor, uid))
+
+
+@functools.lru_cache(maxsize=256)
+def _known(rest: bytes, uid: bool) -> tuple[Wanted, int]:
+    """The same for many messages is parsed once: programs ask for the parts of one after the other."""
+    cursor = parser.Cursor(rest)
+    return _wanted(cursor, uid), cursor.position
+
+
+def _wanted(cursor: parser.Cursor, uid: bool) -> Wanted:
+    """All that stands behind the numbers, as `Fetch` has it."""
     found = several(cursor) if cursor.peek(b"(") else _item(cursor, macros=True)
     since, vanished = _modifiers(cursor) if cursor.peek(b" (") else (None, False)
     if vanished and (since is None or not uid):
@@ -42,7 +66,7 @@ def parse(cursor: parser.Cursor, *, uid: bool = False) -> Fetch:
     unique = dict.fromkeys(found)
     if uid:
         unique = dict.fromkeys([Item("UID", b"UID"), *unique])
-    return Fetch(numbers, tuple(unique), uid, since, vanished)
+    return tuple(unique), uid, since, vanished
 
 
 def several(cursor: parser.Cursor) -> list[Item]:
