@@ -321,7 +321,7 @@ def _name_clashes(paths: Paths) -> Iterator[Problem]:
             if not domain and local in seen:
                 yield written.problem((name,), f"alias {name!r}: an account has this name, too", "name-twice", name)
     if written := documents.get(paths.groups):
-        yield from groups.clashes(written, seen, named)
+        yield from groups.clashes(written, seen, named - groups.being_renamed(paths.state))
 
 
 def _insecure(paths: Paths, loaded: Settings | None) -> Iterator[Problem]:

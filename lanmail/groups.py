@@ -13,6 +13,7 @@ write to them.
 
 import difflib
 import functools
+import json
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +22,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from lanmail import conffile, keys, names, schema, units
+from lanmail import atomic, conffile, keys, names, schema, units
 from lanmail.address import Address
 from lanmail.conffile import Document
 from lanmail.errors import ConfigError, Problem
@@ -34,6 +35,7 @@ ANYONE, LOCAL, MEMBERS = "anyone", "local", "members"
 WORDS = (ANYONE, LOCAL, MEMBERS)
 OWNER = "-owner"  # sales-owner@ reaches the owner of sales
 LONGEST_TAG = 40
+RENAMING = "renaming-group"  # in state/: [old, new], as long as a group gets another name
 
 TITLE = """\
 # groups.toml: addresses whose mail goes to several people. A change counts at once.
@@ -165,6 +167,15 @@ def clashes(document: Document, accounts: Iterable[str], aliases: Iterable[str])
         for name in document.data:
             if name.lower() in taken:
                 yield document.problem((name,), f"group {name!r}: an {kind} has this name, too", "name-twice", name)
+
+
+def being_renamed(state: Path) -> set[str]:
+    """The name of a group that an alias is about to take over; it stays so when `lanmail group rename` was killed."""
+    try:
+        old, new = json.loads(atomic.read(state / RENAMING, 4096))
+    except (OSError, ValueError, TypeError):
+        return set()
+    return {old} if isinstance(old, str) and isinstance(new, str) else set()
 
 
 def problems(document: Document, found: Mapping[str, Group], others: Iterable[str], local: Iterable[str],

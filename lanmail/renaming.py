@@ -249,7 +249,7 @@ class _OfGroup(_Work):
 
     def __init__(self, where: Paths, loaded: Settings, old: str, new: str) -> None:
         super().__init__(where, loaded, old, new)
-        self.marker = where.state / "renaming-group"
+        self.marker = where.state / groups.RENAMING
 
     def begin(self, new: str) -> str:
         """Whether it can be done, or was begun before. grouping.Refused."""

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from lanmail import acl, admin, apikeys, conffile, config, grouping, renaming
 from lanmail.accounts import Directory
 from lanmail.address import Address
+from lanmail.errors import ConfigError
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 from tests import browsing, webserver
@@ -104,6 +105,26 @@ def test_killed_at_any_step(where: Paths, monkeypatch: pytest.MonkeyPatch, step:
     renaming.rename_group(where, loaded, "sales", "vertrieb")
     assert set(data(where.groups)) == {"vertrieb", "all"}
     assert Directory(where, lambda: loaded).resolve(Address("sales", "office.lan")).groups == ("vertrieb",)
+
+
+def test_killed_between_the_alias_and_the_end_of_the_old_group(where: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both of one name are no mistake of anybody's then: programs start, and the same command goes on."""
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(renaming.grouping, "remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            renaming.rename_group(where, settings(where), "sales", "vertrieb")
+    config.load(where)
+    run = CliRunner()
+    done = run.invoke(admin.cli, ["group", "rename", "sales", "vertrieb", "--root", str(where.root)])
+    assert done.exit_code == 0, done.output
+    config.load(where)
+    assert set(data(where.groups)) == {"vertrieb", "all"}
+    config.edit(where.groups, {("sales", "members"): ["meier"]})
+    with pytest.raises(ConfigError, match="an alias has this name, too"):
+        config.load(where)
 
 
 def test_by_command(where: Paths) -> None:
