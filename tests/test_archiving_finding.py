@@ -97,6 +97,42 @@ def test_order_and_pages(some: Archive) -> None:
     assert sorted(some.find("preis", relevance=True)) == sorted(newest)
 
 
+def test_by_relevance_the_newest_are_in_order_and_the_others_follow(some: Archive, monkeypatch) -> None:
+    monkeypatch.setattr(finding, "RANKED", 3)
+    for number in range(8):
+        some.add(mail(f"n{number}", "Preis " * (5 if number in (2, 6) else 1) + "und anderes"))
+    some.add(mail("none"))
+    some.fill()
+    best = ["n6", "n7", "n5", "n4", "n3", "n2", "n1", "n0"]
+    assert some.find("preis", relevance=True) == best
+    for size in (1, 2, 3, 5):
+        assert best == [one for start in range(0, 10, size)
+                        for one in some.find("preis", relevance=True, limit=size, offset=start)]
+
+
+@pytest.mark.parametrize("relevance", [False, True])
+def test_a_beginning_finds_the_same_by_reading_and_by_the_index(shared: Archive, monkeypatch, relevance: bool) -> None:
+    dice = random.Random(9)
+    for _ in range(60):
+        shared.add(mail(" ".join(dice.choices(VOCABULARY, k=4)), " ".join(dice.choices(VOCABULARY, k=9)),
+                        to=f"{dice.choice(PEOPLE)}@office.lan", more="Bcc: carol@office.lan\n" * dice.randrange(2)),
+                   to=(f"{dice.choice(PEOPLE)}@office.lan", "hidden@office.lan"), submitter=dice.choice(PEOPLE),
+                   receivers=(dice.choice(PEOPLE),))
+    shared.fill()
+    for text in ("Re*", "subject:Ve* Preis", "to:hid*", "to:car*", "-Bau Ang*", '"neue Pre*"', '"x1 *"', "ev* bo*",
+                 '"neue Preis"*', "account:bob Mue*", "direction:out Ha*", "qq*", "from:ev* Str*"):
+        for scope in (finding.EVERYTHING, finding.visible_to("bob"), finding.visible_to("carol", "alice")):
+            results = []
+            for many in (0, 10**9):  # always by reading, never
+                monkeypatch.setattr(finding, "_MANY", many)
+                monkeypatch.setattr(finding, "_SAMPLE", 1)
+                whole = shared.find(text, scope, relevance=relevance, limit=100)
+                assert whole == [one for start in (0, 9, 18) for one in shared.find(
+                    text, scope, relevance=relevance, limit=9 if start < 18 else 100, offset=start)], text
+                results.append(sorted(whole) if relevance else whole)
+            assert results[0] == results[1], text
+
+
 def test_inside_of_words(some: Archive) -> None:
     some.add(mail("Rechnungsprüfung", "in der Büroeinrichtung"))
     some.add(mail("Prüfung", "neue\n Preise"))

@@ -10,6 +10,7 @@ Every program that shows something of the archive asks here, and passes the scop
 to the administrator and to who sent the mail: for all others these recipients are neither shown nor found.
 """
 
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,10 @@ _ROW = "m.seq, m.id, m.form, m.file, m.date, m.arrived, m.size, m.direction, m.s
     "m.subject, m.names, m.attachments, m.message_id"
 _TOGETHER = 500
 _FEW = 2_000  # mails
+RANKED = 1_000  # mails that are put in order by relevance; who gets more than so many asks for too little
+_SAMPLE, _MANY = 200, 50  # texts that are read first, and how many of them must fit so that it goes on
+_MOST_READ = 250  # mails that are found by reading
+_ABOVE_ALL = 1 << 62
 _ENDLESS = "\U0010ffff"
 
 
@@ -155,7 +160,7 @@ class _Statement:
         there, gone = list[str](), list[str]()
         for phrase in phrases:
             if phrase.column == "recipients" and self.scope.accounts is not None:
-                self.take_recipients(phrase)
+                there += self.take_recipients(phrase)
             else:
                 (gone if phrase.negative else there).append(_expression(phrase, self.columns(phrase)))
         without = "".join(f" NOT ({one})" for one in gone)
@@ -172,12 +177,16 @@ class _Statement:
             return (phrase.column,)
         return index.COLUMNS if self.scope.accounts is None else _SEEN
 
-    def take_recipients(self, phrase: Phrase) -> None:
-        """Recipients that the header names, and those of the envelope for who sent it."""
+    def take_recipients(self, phrase: Phrase) -> list[str]:
+        """Recipients that the header names, and those of the envelope for who sent it; what must be there at least."""
         inside = "m.seq IN (SELECT rowid FROM words WHERE words MATCH ?)"
+        named, hidden = (_expression(phrase, (one,)) for one in ("recipients", index.HIDDEN))
         own, values = self.own()
-        self.add(f"({inside} OR ({inside} AND {own}))",
-                 [_expression(phrase, ("recipients",)), _expression(phrase, (index.HIDDEN,)), *values], phrase.negative)
+        if phrase.negative:
+            self.add(f"({inside} OR ({inside} AND {own}))", [named, hidden, *values], negative=True)
+            return []
+        self.add(f"({own} OR {inside})", [*values, named])
+        return [_expression(phrase, ("recipients", index.HIDDEN))]
 
     def sql(self) -> str:
         return " AND ".join(self.conditions) or "1"
@@ -196,7 +205,16 @@ def _expression(phrase: Phrase, columns: Sequence[str]) -> str:
 
 def search(reader: index.Reader, query: Query, scope: Scope, *, limit: int = 50, offset: int = 0,
            relevance: bool = False) -> list[Found]:
-    """The mails that fit; index.Damaged, OSError."""
+    """The mails that fit; by relevance: the newest RANKED of them in that order, then the others. Damaged, OSError."""
+    with index.damage():
+        rows = _by_reading(reader, query, scope, offset + limit, relevance)
+        if rows is None:
+            rows = list(itertools.islice(_rows(reader, query, scope, relevance), offset + limit))
+        return _completed(reader, [_found(row) for row in rows[offset:]], scope)
+
+
+def _rows(reader: index.Reader, query: Query, scope: Scope, relevance: bool) -> Iterator[Sequence[Any]]:
+    """All that fits, one after the other, as it is asked for."""
     statement = _Statement(scope)
     expression = statement.take_phrases(query.phrases)
     statement.take_facts(query.facts)
@@ -207,17 +225,65 @@ def search(reader: index.Reader, query: Query, scope: Scope, *, limit: int = 50,
             statement.add("+m.seq IN (SELECT rowid FROM words WHERE words MATCH ?)", [expression])
         theirs = ", ".join("?" * len(few))
         statement.add(f"m.seq IN (SELECT seq FROM copies WHERE account IN ({theirs}))", few)  # noqa: S608 — signs only
-    if expression and not few:
-        order = f"bm25(words, {_WEIGHTS}), words.rowid DESC" if relevance else "words.rowid DESC"
-        sql = f"SELECT {_ROW}, {own} FROM words CROSS JOIN mails m ON m.seq = words.rowid WHERE words MATCH ? " \
-            f"AND {statement.sql()} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608 — signs and our own names only
-        values = [*values, expression]
-    else:
-        sql = f"SELECT {_ROW}, {own} FROM mails m WHERE {statement.sql()} ORDER BY m.seq DESC " \
-            "LIMIT ? OFFSET ?"  # noqa: S608 — the same
-    with index.damage():
-        rows = reader.db.execute(sql, [*values, *statement.values, limit, offset]).fetchall()
-        return _completed(reader, [_found(row) for row in rows], scope)
+    if few or not expression:
+        sql = f"SELECT {_ROW}, {own} FROM mails m WHERE {statement.sql()} ORDER BY m.seq DESC"  # noqa: S608 — the same
+        yield from reader.db.execute(sql, [*values, *statement.values])
+        return
+    found = f"SELECT {_ROW}, {own} FROM words CROSS JOIN mails m ON m.seq = words.rowid WHERE words MATCH ? " \
+        f"AND words.rowid %s ? AND {statement.sql()} ORDER BY %s"  # noqa: S608 — signs and our own names only
+    oldest = _oldest_ranked(reader, expression) if relevance else _ABOVE_ALL
+    if relevance:
+        yield from reader.db.execute(found % (">=", f"bm25(words, {_WEIGHTS}), words.rowid DESC"),
+                                     [*values, expression, oldest, *statement.values])
+    if oldest:
+        yield from reader.db.execute(found % ("<", "words.rowid DESC"),
+                                     [*values, expression, oldest, *statement.values])
+
+
+def _oldest_ranked(reader: index.Reader, expression: str) -> int:
+    """Where the newest RANKED begin that have the words; 0 when they are not so many."""
+    row = reader.db.execute("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT 1 OFFSET ?",
+                            (expression, RANKED - 1)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _by_reading(reader: index.Reader, query: Query, scope: Scope, wanted: int,
+                relevance: bool) -> list[Sequence[Any]] | None:
+    """The first mails that fit, for words of which only the beginning is given, if much of what else fits has them.
+
+    For such a beginning FTS5 puts together the places of all its words, in all mails, before it finds the first one.
+    Where they are many, reading texts until there are enough is quicker; None where they are not. By relevance all
+    pages must come from the same order, so there only the sample decides.
+    """
+    begun = [one for one in query.phrases if one.beginning and not one.negative]
+    if not begun or (wanted > _MOST_READ and not relevance):
+        return None
+    columns = _Statement(scope).columns
+    rest = Query([one for one in query.phrases if one not in begun], query.facts)
+    found: list[Sequence[Any]] = []
+    for read, row in enumerate(_rows(reader, rest, scope, relevance), 1):
+        texts = dict(zip(index.COLUMNS, reader.texts(row[0]), strict=True))
+        hidden = (index.HIDDEN,) if row[-1] else ()
+        if all(_has(one, texts, (one.column, *hidden) if one.column == "recipients" else columns(one))
+               for one in begun):
+            found.append(row)
+        if len(found) >= wanted and (len(found) >= _MANY or not relevance):
+            break
+        if read == _SAMPLE and len(found) < _MANY:
+            return None
+    return found[:wanted]
+
+
+def _has(phrase: Phrase, texts: dict[str, str], columns: Sequence[str]) -> bool:
+    """Whether the words of a phrase that only begins stand in one of the columns, as FTS5 finds them."""
+    before, last, size = list(phrase.words[:-1]), phrase.words[-1], len(phrase.words) - 1
+    for column in columns:
+        there = words.of(texts[column])
+        for at in range(size, len(there)):
+            word = there[at]
+            if (word.startswith(phrase.beginning) or word == last) and there[at - size : at] == before:
+                return True
+    return False
 
 
 def _accounts_with_few(reader: index.Reader, query: Query, scope: Scope) -> list[str]:

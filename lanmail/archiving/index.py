@@ -37,6 +37,7 @@ _NUMBERS = 1 << 62
 LOOSE = 5_000  # mails that came in, or one that went, until it is made tidy
 _PAGES = 500  # that one step of that writes
 _WAITING = 16 << 20  # octets of words that wait in memory for a commit
+_CACHE = 32 << 10  # KiB of pages that stay in memory: ids and Message-IDs come in any order
 _BUSY = 10.0
 _FUTURE = 2 * 86400  # seconds by which a mail may be from the future; from there on its Date is taken for wrong
 
@@ -195,6 +196,7 @@ class Writer(_File):
                 self.db.execute("PRAGMA journal_mode = WAL")
                 self.db.execute("PRAGMA synchronous = NORMAL")
                 self.db.execute("PRAGMA secure_delete = ON")  # what is erased leaves no traces
+                self.db.execute(f"PRAGMA cache_size = -{_CACHE}")
                 if not self.db.execute("PRAGMA schema_version").fetchone()[0]:
                     self._create()
                 self.place = self.about()

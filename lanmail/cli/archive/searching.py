@@ -21,7 +21,8 @@ _HEAD = ("ID", "DATE", "DIR", "FROM", "TO", "SUBJECT", "ATT", "SIZE")
 @click.argument("words", metavar="[QUERY]...", nargs=-1)
 @opening.account_option
 @click.option("--substring", is_flag=True, help="Find words inside of others, too; looks through all texts.")
-@click.option("--relevance", is_flag=True, help="What fits best first, not the newest.")
+@click.option("--relevance", is_flag=True,
+              help="What fits best first, not the newest; of more than 1,000, the newest 1,000.")
 @click.option("--limit", default=50, type=click.IntRange(1, 100_000), help="Show so many at most.", show_default=True)
 @click.option("--offset", default=0, type=click.IntRange(0), help="Pass over so many first.")
 @command.json_option

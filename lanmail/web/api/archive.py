@@ -32,7 +32,8 @@ class Search(Whose):
 
     query: str = Field("", max_length=1000, description="words, \"phrases\", from: to: subject: after: … ; empty: all")
     substring: bool = Field(False, description="also inside of words; slower, and for some seconds at most")
-    relevance: bool = Field(False, description="what fits best first, not the newest")
+    relevance: bool = Field(False, description="what fits best first, not the newest; of more than 1,000, the newest "
+                                               "1,000")
     offset: int = Field(0, ge=0, le=1_000_000)
     limit: int = Field(50, ge=1, le=200)
 
