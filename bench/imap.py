@@ -23,7 +23,8 @@ from pathlib import Path
 
 from bench import dovecot, mails, peers
 from bench.pop3 import spread
-from lanmail import indexes, paths
+from lanmail import paths
+from lanmail.textindex import indexes
 
 SUMMARY = b"FETCH 1:* (ENVELOPE INTERNALDATE RFC822.SIZE BODYSTRUCTURE)"
 IDLE = 1000

@@ -4,9 +4,8 @@
 every `FRESH` seconds; a name that is not found makes it look at once, so a new account counts immediately.
 
 Invariants: no text from outside ever becomes part of a path, only names found by listing conf/accounts do. A broken
-account file keeps its last good state; without one, only that account answers `Temporary`. When the list of accounts
-cannot be read (no descriptors, disk errors), who is not known is `Temporary` too, and it is read again at once. An
-account comes before an alias or group of the same name, an alias with a domain before all.
+account file keeps its last good state; without one, only that account answers `Temporary`. When the list cannot be
+read, who is not known is `Temporary` too. An account comes before its namesakes, an alias with a domain before all.
 """
 
 import contextlib
@@ -17,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from lanmail import acl, config, envelope, groups, log, membership, names
+from lanmail import config, envelope, groups, log, membership, names
 from lanmail.address import Address
 from lanmail.errors import ConfigError, Temporary
+from lanmail.folders import acl
 from lanmail.groups import Group
 from lanmail.paths import Paths
 from lanmail.settings import Account, Settings

@@ -23,8 +23,9 @@ from urllib.parse import urlsplit
 
 from lxml import etree
 
-from lanmail import address, endpoints, grants
+from lanmail import address
 from lanmail.address import Address
+from lanmail.logins import endpoints, grants
 from lanmail.settings import Settings
 
 MAX_REQUEST = 16 << 10  # octets of a request for autodiscover; real ones have some hundred

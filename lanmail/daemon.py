@@ -27,8 +27,10 @@ import click
 import uvloop
 
 import lanmail
-from lanmail import asking, config, counterfile, log, manpage, paths, settings, sockets
+from lanmail import config, log, manpage, paths, settings, sockets
+from lanmail.administration import asking
 from lanmail.errors import ConfigError
+from lanmail.monitoring import counterfile
 
 DRAIN = 25.0  # seconds that a stopping program has for what is on the wire; systemd and `lanmail up` give 30
 _BEAT = 5.0

@@ -14,8 +14,8 @@ import fnmatch
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from lanmail import imapclient
-from lanmail.imapclient import Mailbox
+from lanmail.clients import imapclient
+from lanmail.clients.imapclient import Mailbox
 
 ALL = "*"
 

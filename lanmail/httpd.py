@@ -45,8 +45,10 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from lanmail import daemon, devicecodes, grants, log, samples, settings, sockets, tls
+from lanmail import daemon, log, settings, sockets, tls
 from lanmail.errors import MailError
+from lanmail.logins import devicecodes, grants
+from lanmail.monitoring import samples
 from lanmail.web import app, sessions, wire
 from lanmail.web.guard import Asgi
 from lanmail.web.house import House

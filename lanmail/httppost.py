@@ -8,7 +8,8 @@ import asyncio
 import re
 import secrets
 
-from lanmail import httpclient, jobs, secret, tlsclient, tunnel
+from lanmail import jobs, secret
+from lanmail.clients import httpclient, tlsclient, tunnel
 from lanmail.errors import Temporary
 from lanmail.paths import Paths
 

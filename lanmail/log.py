@@ -12,8 +12,8 @@ secret is ever passed to them.
 
 import logging
 
-from lanmail import metrics
-from lanmail.logfile import batch, event, line, setup, some, value
+from lanmail.monitoring import metrics
+from lanmail.monitoring.logfile import batch, event, line, setup, some, value
 
 __all__ = ["batch", "event", "setup", "some", "value"]
 

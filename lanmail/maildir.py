@@ -31,7 +31,8 @@ from collections.abc import Callable, Collection, Iterable
 from itertools import compress, count
 from operator import eq, itemgetter
 
-from lanmail import atomic, mutf7, specialuse, spool, subscriptions
+from lanmail import atomic, mutf7, spool
+from lanmail.folders import specialuse, subscriptions
 
 SUBDIRS = ("tmp", "new", "cur")
 SPECIAL = {"\\Sent": "Sent", "\\Drafts": "Drafts", "\\Trash": "Trash", "\\Junk": "Junk"}

@@ -34,7 +34,8 @@ from typing import Protocol
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-from lanmail import atomic, backoff, errors, grants, lastlogins, log, sasl, scram, tally
+from lanmail import atomic, errors, log, sasl
+from lanmail.logins import backoff, grants, lastlogins, scram, tally
 from lanmail.settings import Account, Settings
 
 _HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=argon2.Type.ID)

@@ -11,7 +11,8 @@ import re
 import time
 from dataclasses import dataclass, field
 
-from lanmail import address, dkim, message, newsender, smime, smtptext
+from lanmail import address, dkim, message, newsender, smime
+from lanmail.clients import smtptext
 from lanmail.errors import Permanent
 from lanmail.outgoing import DkimKey
 from lanmail.settings import Settings

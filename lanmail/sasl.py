@@ -24,7 +24,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lanmail import errors, grants, scram
+from lanmail import errors
+from lanmail.logins import grants, scram
 
 # One AUTH line may be this long, base64 and all: OAuth2 access tokens of large providers reach 4 kB and more.
 MAX_LINE = 12 * 1024

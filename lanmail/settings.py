@@ -11,11 +11,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lanmail import incoming, keys, scram, units
+from lanmail import incoming, keys, units
 from lanmail.accountrules import Autoresponder, EInvoice, Forward, Sms
 from lanmail.filters.options import Filtering, Filters
 from lanmail.incoming import Incoming, Source
 from lanmail.keys import Model
+from lanmail.logins import scram
 from lanmail.outgoing import Dkim, Outgoing
 from lanmail.sms.options import SmsGateway
 from lanmail.units import (

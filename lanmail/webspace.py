@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 from urllib.parse import urlencode
 
-from lanmail import httpclient, printable, secret, tlsclient, tunnel
+from lanmail import printable, secret
+from lanmail.clients import httpclient, tlsclient, tunnel
 from lanmail.errors import Temporary
 from lanmail.outgoing import Outgoing, Webspace
 from lanmail.transports import House, Unreachable
@@ -50,10 +51,10 @@ def files(way: Outgoing, house: House) -> Files:
     if not way.webspace.host:
         raise Unreachable("webspace.host names no FTP or SFTP server", 451, "4.3.5")
     if way.webspace.upload == "sftp":
-        from lanmail import sftpfiles  # asyncssh takes its time
+        from lanmail.clients import sftpfiles  # asyncssh takes its time
 
         return sftpfiles.Sftp(way, house.paths.conf)
-    from lanmail import ftpfiles
+    from lanmail.clients import ftpfiles
 
     return ftpfiles.Ftp(way, house.paths.conf)
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from lanmail import counterfile
-from lanmail.counterfile import Slot
+from lanmail.monitoring import counterfile
+from lanmail.monitoring.counterfile import Slot
 
 
 def ended(state: Path, program: str, *, ago: float = 3600.0, killed: bool = False, number: int = 0,

@@ -7,7 +7,8 @@ from typing import Any
 
 import click.testing
 
-from lanmail import admin, changes, config, folder, maildir, paths
+from lanmail import admin, config, maildir, paths
+from lanmail.folders import changes, folder
 
 
 class Place:

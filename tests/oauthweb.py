@@ -10,7 +10,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import requests
 
-from lanmail import grants, passwords
+from lanmail import passwords
+from lanmail.logins import grants
 from tests import webserver
 from tests.webserver import Web
 

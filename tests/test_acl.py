@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import acl
+from lanmail.folders import acl
 
 MEIER = acl.Who("meier", frozenset({"sales", "all"}))
 OWNER = acl.Who("chef", frozenset({"sales"}), owner=True)

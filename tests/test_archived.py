@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from lanmail import address, archived, backlog, daemon, envelope, spool
+from lanmail import address, archived, daemon, envelope, spool
+from lanmail.administration import backlog
 from lanmail.archiving import intake, journal, reports, store
 from tests.archivedroot import Archive
 from tests.mailroot import dying, files, in_a_child, until

@@ -4,8 +4,9 @@ import os
 import time
 from pathlib import Path
 
-from lanmail import enrolment, maildir, paths
+from lanmail import maildir, paths
 from lanmail.address import Address
+from lanmail.administration import enrolment
 from lanmail.archiving import closing, intake
 
 MINE = Address("bob", "office.lan")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import asking, paths
+from lanmail import paths
+from lanmail.administration import asking
 
 
 async def test_whoever_asks_is_heard_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

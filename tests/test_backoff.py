@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lanmail import backoff, tally
+from lanmail.logins import backoff, tally
 
 
 class Clock:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import changes, folder, listing, maildir, snapshot
+from lanmail import maildir
+from lanmail.folders import changes, folder, listing, snapshot
 
 MAIL = b"Subject: x\n\nhello\n"
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from lanmail import admin, grants
-from lanmail.grants import OFFLINE, SCOPES, Register
+from lanmail import admin
+from lanmail.logins import grants
+from lanmail.logins.grants import OFFLINE, SCOPES, Register
 from tests.mailroot import Root
 
 

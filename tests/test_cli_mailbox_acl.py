@@ -5,7 +5,8 @@ from pathlib import Path
 import click.testing
 import pytest
 
-from lanmail import acl, admin, config, maildir
+from lanmail import admin, config, maildir
+from lanmail.folders import acl
 from tests.mailboxes import Place
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import indexes
+from lanmail.textindex import indexes
 from tests.mailboxes import Place, message
 
 pytestmark = pytest.mark.slow

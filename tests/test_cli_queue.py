@@ -8,7 +8,8 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from lanmail import admin, backlog, spool
+from lanmail import admin, spool
+from lanmail.administration import backlog
 from lanmail.delivery import maildrop
 from tests.mailroot import Root, Running, files, until
 

@@ -12,7 +12,7 @@ import click.testing
 import pytest
 
 from lanmail import admin, config
-from lanmail.resolver import Resolver
+from lanmail.clients.resolver import Resolver
 from lanmail.sources import explain, providers
 from tests import ports
 from tests.dnsstub import Stub

@@ -7,7 +7,8 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from lanmail import admin, history, log, spool
+from lanmail import admin, log, spool
+from lanmail.monitoring import history
 from tests.mailroot import Root
 
 OURS = {"sender": "meier@office.lan", "kind": "submission", "account": "meier"}

@@ -14,7 +14,8 @@ import click.testing
 import pytest
 from lxml import etree
 
-from lanmail import address, admin, clientconfig, config, grants, passwords, paths
+from lanmail import address, admin, clientconfig, config, passwords, paths
+from lanmail.logins import grants
 from tests import webserver
 from tests.test_web_authorize import CHALLENGE, Office
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from lanmail import admin, certificates, condition, config, paths, programs, troubles
+from lanmail import admin, certificates, config, paths, programs
 from lanmail.accounts import Directory
-from lanmail.condition import Condition
+from lanmail.monitoring import condition, troubles
+from lanmail.monitoring.condition import Condition
 from lanmail.sources import place
 from tests import counting
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import counterfile, metrics
+from lanmail.monitoring import counterfile, metrics
 
 
 @pytest.fixture(autouse=True)

@@ -186,7 +186,7 @@ def test_a_port_in_use(toy):
 
 
 def test_each_worker_gives_signs_of_life(toy):
-    from lanmail import counterfile
+    from lanmail.monitoring import counterfile
 
     edit(toy, "workers = 1", "workers = 2")
     process = toy.start()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import summaries
 from lanmail.delivery import desk, filling
+from lanmail.folders import summaries
 from lanmail.mime import summary
 from tests import imapserver, mailroot
 from tests.mailroot import Root, Running, until

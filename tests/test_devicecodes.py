@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import devicecodes
-from lanmail.devicecodes import INTERVAL, LIFE, MOST, Refused, Waiting
+from lanmail.logins import devicecodes
+from lanmail.logins.devicecodes import INTERVAL, LIFE, MOST, Refused, Waiting
 
 NOW, CLIENT, SECRET = 1_800_000_000.0, "c" * 32, "s" * 43
 

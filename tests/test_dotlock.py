@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import dotlock
+from lanmail.folders import dotlock
 
 
 def test_a_second_holder_waits(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import backlog, jobs, log, relay, spool
+from lanmail import jobs, log, relay, spool
+from lanmail.administration import backlog
 from tests import httppeer
 from tests.relayroot import Root, Running, until
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lanmail import apikeys, condition, metrics
+from lanmail.logins import apikeys
+from lanmail.monitoring import condition, metrics
 from tests import browsing, counting, webserver
 from tests.browsing import PASSWORD
 

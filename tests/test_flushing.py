@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import folder, maildir, uidlist
+from lanmail import maildir
+from lanmail.folders import folder, uidlist
 
 MAIL = b"Subject: x\n\nhello\n"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import atomic, changes, folder, folderpool, listing, maildir, snapshot, uidlist
+from lanmail import atomic, maildir
+from lanmail.folders import changes, folder, folderpool, listing, snapshot, uidlist
 
 MAIL = b"Subject: x\n\nhello\n"
 

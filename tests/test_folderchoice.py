@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from lanmail import folderchoice, incoming, mutf7
-from lanmail.imapclient import Mailbox
+from lanmail.clients.imapclient import Mailbox
 
 
 def box(name: str, *attributes: str, mark: str = "/") -> Mailbox:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import log, maildir, snapshot
+from lanmail import log, maildir
+from lanmail.folders import snapshot
 from lanmail.pop3 import service, session
 from tests import foreign, imapserver, imapsyntax
 from tests.imapserver import PASSWORD, message

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import ftpfiles, outgoing
+from lanmail import outgoing
+from lanmail.clients import ftpfiles
 from lanmail.transports import Unreachable
 
 

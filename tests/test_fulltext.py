@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lanmail import fulltext, terms, vocabulary
-from lanmail.fulltext import BODY, HEAD
+from lanmail.textindex import fulltext, terms, vocabulary
+from lanmail.textindex.fulltext import BODY, HEAD
 
 PIECES = ["an", "ge", "bot", "rechnung", "ß", "a\u0308", "日本", "7", " ", ", ", "\n", "“", "-", "_", ".", "x" * 40,
           "\ud800", "\U0001f600", "\xa0"]

@@ -8,9 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import grants
-from lanmail.grantfiles import Files
-from lanmail.grants import ACCESS_LIFE, CODE_LIFE, GRACE, IDLE, OFFLINE, SCOPES, Client, Refused, Register, verify_token
+from lanmail.logins import grants
+from lanmail.logins.grantfiles import Files
+from lanmail.logins.grants import (
+    ACCESS_LIFE,
+    CODE_LIFE,
+    GRACE,
+    IDLE,
+    OFFLINE,
+    SCOPES,
+    Client,
+    Refused,
+    Register,
+    verify_token,
+)
 
 ALL = [*SCOPES.values(), OFFLINE]
 

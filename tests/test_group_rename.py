@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from lanmail import acl, admin, apikeys, conffile, config, grouping, renaming
+from lanmail import admin, conffile, config
 from lanmail.accounts import Directory
 from lanmail.address import Address
+from lanmail.administration import grouping, renaming
 from lanmail.errors import ConfigError
+from lanmail.folders import acl
+from lanmail.logins import apikeys
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 from tests import browsing, webserver

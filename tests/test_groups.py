@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanmail import accounts, acl, atomic, conffile, config, groups, membership, shares
+from lanmail import accounts, atomic, conffile, config, groups, membership
 from lanmail.address import Address, parse
 from lanmail.errors import ConfigError, Temporary
+from lanmail.folders import acl, shares
 from tests.test_accounts import Office
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from lanmail import httpclient, tlsclient
+from lanmail.clients import httpclient, tlsclient
 from lanmail.errors import Temporary
 from tests.httppeer import Peer, ok
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import maildir, metadata
+from lanmail import maildir
+from lanmail.folders import metadata
 from tests import imapserver
 from tests.imapserver import running
 

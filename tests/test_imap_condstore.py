@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import changes, folder, maildir
+from lanmail import maildir
+from lanmail.folders import changes, folder
 from tests import imapserver
 from tests.imapserver import message, running
 

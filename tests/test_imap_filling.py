@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import maildir, summaries
+from lanmail import maildir
+from lanmail.folders import summaries
 from lanmail.imap import worker
 from tests import imapserver
 

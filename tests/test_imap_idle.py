@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import changes, folder
+from lanmail.folders import changes, folder
 from lanmail.imap import box
 from tests import imapserver
 from tests.imapserver import message, running

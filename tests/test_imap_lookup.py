@@ -14,9 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lanmail import folderpool, fulltext, indexes, maildir
+from lanmail import maildir
+from lanmail.folders import folderpool
 from lanmail.imap import indexer, indexing, lookup, search, searchkeys, section, waiting
 from lanmail.mime import casemap, textsearch
+from lanmail.textindex import fulltext, indexes
 from tests import imapserver, odd_messages
 
 GERMAN = ("Die Prüfung der Maßnahmen in der Königstraße ergab: „Überweisungen“ sind größtenteils erledigt.\n"

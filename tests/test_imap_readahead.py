@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import summaries
+from lanmail.folders import summaries
 from lanmail.imap import fetch, readahead
 from lanmail.mime import summary
 from tests import imapserver

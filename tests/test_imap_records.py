@@ -6,7 +6,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from lanmail import summaries
+from lanmail.folders import summaries
 from lanmail.imap import records, searchkeys, section
 from lanmail.mime import structure, summary, textsearch
 from tests import imapserver, odd_messages

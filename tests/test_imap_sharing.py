@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import acl, maildir
+from lanmail import maildir
+from lanmail.folders import acl
 from tests import imapserver
 from tests.imapserver import HASH, message, running
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import imapclient, imapwire, smtplogin, tlsclient
+from lanmail.clients import imapclient, imapwire, smtplogin, tlsclient
+from lanmail.clients.imapclient import Denied, Mailbox
+from lanmail.clients.imapwire import Atom, Broken, Stored
 from lanmail.errors import Temporary
-from lanmail.imapclient import Denied, Mailbox
-from lanmail.imapwire import Atom, Broken, Stored
 from lanmail.secret import Secret
 from tests import imapserver
 

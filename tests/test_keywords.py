@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanmail import keywords
+from lanmail.folders import keywords
 
 
 def test_a_file_of_dovecot(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import lastlogins
-from lanmail.lastlogins import Book, Login
+from lanmail.logins import lastlogins
+from lanmail.logins.lastlogins import Book, Login
 
 
 def seen(state: Path, name: str = "meier") -> list[tuple[str, str]]:

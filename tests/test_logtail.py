@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import backwards, log, logtail, paths
+from lanmail import log, paths
+from lanmail.monitoring import backwards, logtail
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 7, 64, 1 << 16])

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import dotlock, folder, maildir, subscriptions, uidlist
+from lanmail import maildir
 from lanmail.cli.mailbox import aside
+from lanmail.folders import dotlock, folder, subscriptions, uidlist
 from tests.mailboxes import Place, message
 
 OLD = time.time() - 50 * 3600

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import maildir, subscriptions
+from lanmail import maildir
+from lanmail.folders import subscriptions
 from tests.mailboxes import Place, message
 
 WHEN = 1_600_000_000

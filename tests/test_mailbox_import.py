@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import changes, maildir, mbox, subscriptions, uidlist
+from lanmail import maildir, mbox
 from lanmail.cli.mailbox import intake, journal, naming
+from lanmail.folders import changes, subscriptions, uidlist
 from tests.mailboxes import Place, message
 
 WHEN = 1_600_000_000.0

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import changes, folder, imapclient, maildir, smtplogin
+from lanmail import maildir
 from lanmail.cli.mailbox import copying, count, intake, journal, naming, progress, remote
+from lanmail.clients import imapclient, smtplogin
+from lanmail.folders import changes, folder
 from lanmail.secret import Secret
 from tests import imapserver
 from tests.mailboxes import Place, message

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanmail import maildir, subscriptions
+from lanmail import maildir
+from lanmail.folders import subscriptions
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import dotlock, maildir, message
+from lanmail import maildir, message
+from lanmail.folders import dotlock
 from tests import dialogs
 from tests.imapserver import PASSWORD, Client
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lanmail import log, metrics
+from lanmail import log
+from lanmail.monitoring import metrics
 
 
 @pytest.fixture(autouse=True)

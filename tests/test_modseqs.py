@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import changes, folder, maildir, modseqs
-from lanmail.snapshot import Snapshot
+from lanmail import maildir
+from lanmail.folders import changes, folder, modseqs
+from lanmail.folders.snapshot import Snapshot
 
 MAIL = b"Subject: x\n\nhello\n"
 

@@ -13,7 +13,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from lanmail import paths
-from lanmail.httpclient import Answer
+from lanmail.clients.httpclient import Answer
 from lanmail.oauth import apps, assertion, endpoint, errors
 from tests.httppeer import Peer, ok
 

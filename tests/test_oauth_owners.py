@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import config, enrolment, paths, renaming
+from lanmail import config, paths
+from lanmail.administration import enrolment, renaming
 from lanmail.oauth import owners, store
 from lanmail.oauth.store import Store
 from lanmail.secret import Secret

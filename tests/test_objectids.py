@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import maildir, objectids
+from lanmail import maildir
+from lanmail.folders import objectids
 from tests import imapserver
 
 

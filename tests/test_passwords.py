@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from lanmail import errors, lastlogins, passwords, sasl
+from lanmail import errors, passwords, sasl
+from lanmail.logins import lastlogins
 from lanmail.settings import Account, Auth, Server, Settings
 
 pytestmark = pytest.mark.usefixtures("dear_hashes")

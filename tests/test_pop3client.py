@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import trustme
 
-from lanmail import pop3client, tlsclient
+from lanmail.clients import pop3client, tlsclient
+from lanmail.clients.pop3client import Client, Denied, Target
+from lanmail.clients.pop3wire import PIECE, Broken
+from lanmail.clients.smtplogin import Credentials, Refused
 from lanmail.errors import MailError, Temporary
-from lanmail.pop3client import Client, Denied, Target
-from lanmail.pop3wire import PIECE, Broken
 from lanmail.secret import Secret
-from lanmail.smtplogin import Credentials, Refused
 from tests.pop3peer import Peer
 
 WHO = Credentials("meier", Secret("geheim"))

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from lanmail import changes, config, folder, log, maildir, paths
+from lanmail import config, log, maildir, paths
+from lanmail.folders import changes, folder
 from lanmail.pop3 import connection, maildrop, service, session
 from tests.dialogs import hashed
 from tests.mailroot import until

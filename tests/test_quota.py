@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import maildir, quota
-from lanmail.quota import Limits, Usage
+from lanmail import maildir
+from lanmail.folders import quota
+from lanmail.folders.quota import Limits, Usage
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import backlog, daemon, relay, spool
+from lanmail import daemon, relay, spool
+from lanmail.administration import backlog
 from tests import ports
 from tests.relayroot import Root, Running, smarthost, until
 from tests.smtppeer import Peer, Session

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
-from lanmail import acl, apikeys, config, enrolment, grants, renaming, secret, secretfiles
+from lanmail import config, secret, secretfiles
 from lanmail.accounts import Directory
 from lanmail.address import Address
+from lanmail.administration import enrolment, renaming
+from lanmail.folders import acl
+from lanmail.logins import apikeys, grants
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 from lanmail.sources import place

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lanmail import resolver
+from lanmail.clients import resolver
 from lanmail.errors import Temporary
 from tests.dnsstub import Stub
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import quota
 from lanmail.delivery import room
+from lanmail.folders import quota
 from tests.mailroot import Root
 
 

@@ -7,8 +7,9 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from lanmail import admin, envelope, spool, subscriptions
+from lanmail import admin, envelope, spool
 from lanmail.filters import asking
+from lanmail.folders import subscriptions
 from tests.mailroot import Root, files
 
 OURS = {"sender": "schmidt@office.lan", "kind": "submission", "account": "schmidt"}

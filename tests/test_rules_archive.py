@@ -172,7 +172,7 @@ def test_a_large_mail_is_copied_in_pieces(root, monkeypatch):
 
 
 def test_what_waits_is_seen_by_the_queue_command(root):
-    from lanmail import backlog
+    from lanmail.administration import backlog
 
     root.put("meier@office.lan")
     root.run()

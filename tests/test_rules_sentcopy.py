@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import config, envelope, maildir, specialuse, subscriptions
+from lanmail import config, envelope, maildir
+from lanmail.folders import specialuse, subscriptions
 from tests.mailroot import DOMAIN, Root, Running, dying, files, in_a_child
 
 ME = f"meier@{DOMAIN}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import samples
+from lanmail.monitoring import samples
 from lanmail.web import charts
 
 NOON = time.mktime((2026, 11, 22, 12, 0, 0, 0, 0, -1))

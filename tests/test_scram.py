@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanmail import errors, passwords, sasl, scram
+from lanmail import errors, passwords, sasl
+from lanmail.logins import scram
 from lanmail.settings import Account, Auth, Server, Settings
 
 STORED = passwords.hash("geheim")

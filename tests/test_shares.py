@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import acl, maildir, paths, settings, shares
+from lanmail import maildir, paths, settings
+from lanmail.folders import acl, shares
 
 READS = frozenset("lr")
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from lanmail import config, daemon, errors, grants, imapd, policy, pop3d, settings, sittings, smtpd
-from lanmail.grants import OFFLINE, SCOPES, Client, Register
+from lanmail import config, daemon, errors, imapd, policy, pop3d, settings, smtpd
+from lanmail.logins import grants, sittings
+from lanmail.logins.grants import OFFLINE, SCOPES, Client, Register
 from tests import imapserver, smtp_host
 from tests.test_pop3d import Host as Pop3Host
 

@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from lanmail import apikeys, config, enrolment, smime, smimefiles
+from lanmail import config, smime
+from lanmail.administration import enrolment, smimefiles
+from lanmail.logins import apikeys
 from tests import browsing, webserver
 from tests.browsing import Browser
 from tests.test_smime import Authority

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from lanmail import changes, imapclient, spool
+from lanmail import spool
+from lanmail.clients import imapclient
+from lanmail.clients.smtplogin import Refused
 from lanmail.errors import Temporary
-from lanmail.smtplogin import Refused
+from lanmail.folders import changes
 from lanmail.sources import imapfolder, push, removal
 from tests import imapserver
 from tests.imapsource import Office

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from lanmail import incoming, smtplogin
+from lanmail import incoming
+from lanmail.clients import smtplogin
+from lanmail.clients.imapwire import Broken
+from lanmail.clients.smtplogin import Refused
 from lanmail.errors import Temporary
-from lanmail.imapwire import Broken
 from lanmail.secret import Secret
-from lanmail.smtplogin import Refused
 from lanmail.sources import imap, imapfolder, push
 from lanmail.sources.visit import Visit
 from tests.imapsource import Office

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lanmail import accounts, config, log, sources
+from lanmail.clients.smtplogin import Refused
 from lanmail.errors import Temporary
-from lanmail.smtplogin import Refused
 from lanmail.sources import Later, Outcome, Visit, place, status
 from lanmail.sources.desk import Desk
 from lanmail.sources.job import House, Job

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from lanmail import config
+from lanmail.clients.pop3wire import Broken
 from lanmail.incoming import Source
-from lanmail.pop3wire import Broken
 from lanmail.sources import place, pop3
 from lanmail.sources.visit import Visit
 from tests.fetchroot import Root, message

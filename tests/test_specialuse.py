@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import maildir, specialuse
+from lanmail import maildir
+from lanmail.folders import specialuse
 
 
 @pytest.fixture

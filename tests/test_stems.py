@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanmail import stems
 from lanmail.mime import casemap
+from lanmail.textindex import stems
 
 
 def rank(word: str, term: str) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import summaries
+from lanmail.folders import summaries
 
 BASE = "1700000000.M1P1.host,S=100,W=103"
 

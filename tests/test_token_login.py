@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lanmail import policy
-from lanmail.grants import OFFLINE, SCOPES, Register
+from lanmail.logins.grants import OFFLINE, SCOPES, Register
 from tests import imapserver, smtp_host
 from tests.test_pop3d import Host as Pop3Host
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import mtasts, paths, tls, tlsclient
+from lanmail import paths, tls
+from lanmail.clients import mtasts, tlsclient
 from tests.dnsstub import Stub
 from tests.relayroot import Root
 from tests.smtppeer import Peer

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanmail import uidlist, uidvalidity
+from lanmail.folders import uidlist, uidvalidity
 
 DOVECOT = (b"3 V1763750001 N4 G0123456789abcdef0123456789abcdef Pxyz\n"
            b"1 :1763750000.M1P1.host,S=10,W=11\n"

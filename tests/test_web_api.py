@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from lanmail import apikeys, audit, passwords, spool
+from lanmail import passwords, spool
+from lanmail.administration import audit
+from lanmail.logins import apikeys
 from lanmail.web.api import frame
 from tests import webserver
 from tests.mailroot import DOMAIN

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import apikeys, config, grants, passwords
+from lanmail import config, passwords
+from lanmail.logins import apikeys, grants
 from tests import webserver
 from tests.test_web_api import Api
 

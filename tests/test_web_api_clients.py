@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import apikeys, grants, mailprograms
+from lanmail.logins import apikeys, grants, mailprograms
 from tests import webserver
 from tests.test_web_api import Api
 

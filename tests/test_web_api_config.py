@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import apikeys, asking, audit, config
+from lanmail import config
+from lanmail.administration import asking, audit
+from lanmail.logins import apikeys
 from tests import webserver
 from tests.test_web_api import Api
 

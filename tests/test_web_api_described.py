@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from lanmail import apikeys
+from lanmail.logins import apikeys
 from lanmail.web.api import frame
 from tests import browsing, webserver
 from tests.browser import serving

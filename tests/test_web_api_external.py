@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from lanmail import apikeys, audit, config
+from lanmail import config
+from lanmail.administration import audit
+from lanmail.logins import apikeys
 from lanmail.oauth import store
 from lanmail.oauth.store import Store
 from lanmail.secret import Secret

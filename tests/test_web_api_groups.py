@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import apikeys, config, groups
+from lanmail import config, groups
+from lanmail.logins import apikeys
 from tests import webserver
 from tests.test_web_api import Api
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import apikeys, audit, envelope
+from lanmail import envelope
+from lanmail.administration import audit
+from lanmail.logins import apikeys
 from tests import browsing, webserver
 from tests.browsing import HASH, PASSWORD
 from tests.test_web_api import Api

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from lanmail import apikeys, config
+from lanmail import config
+from lanmail.logins import apikeys
 from lanmail.oauth import store
 from lanmail.oauth.store import Access, Store
 from lanmail.secret import Secret

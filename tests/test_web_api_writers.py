@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import requests
 
-from lanmail import apikeys, audit, conffile, config
+from lanmail import conffile, config
+from lanmail.administration import audit
+from lanmail.logins import apikeys
 from lanmail.web.api import frame
 from tests import browsing, webserver
 from tests.crash import rounds

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import apikeys, audit, maildir
+from lanmail import maildir
+from lanmail.administration import audit
 from lanmail.archiving import holders, store
+from lanmail.logins import apikeys
 from tests import browsing, webserver
 from tests.archiveroot import NOW, Archive, mail
 from tests.test_web_api import Api

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from lanmail import endpoints, grants
+from lanmail.logins import endpoints, grants
 from tests import oauthweb
 from tests.oauthweb import CHALLENGE, HASH, HERE, PASSWORD, SCOPE, VERIFIER, Office
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import apikeys, audit
+from lanmail.administration import audit
+from lanmail.logins import apikeys
 from lanmail.web.api.frame import METHODS
 from lanmail.web.words import deeds
 from tests import browsing, webserver

@@ -11,7 +11,7 @@ import lxml.html
 import pytest
 import requests
 
-from lanmail import devicecodes, grants
+from lanmail.logins import devicecodes, grants
 from tests import oauthweb
 from tests.oauthweb import HASH, PASSWORD, SCOPE, Office
 

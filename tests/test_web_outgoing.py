@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from lanmail import apikeys, config
+from lanmail import config
+from lanmail.logins import apikeys
 from tests import browsing, webserver
 from tests.browsing import Browser
 from tests.smtppeer import Peer

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import address, apikeys, config, envelope, grants, lastlogins, paths, spool
+from lanmail import address, config, envelope, paths, spool
 from lanmail.autoanswer import memory
+from lanmail.logins import apikeys, grants, lastlogins
 from lanmail.sources import status
 from tests import browsing, webserver
 from tests.browsing import Browser

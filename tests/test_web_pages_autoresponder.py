@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from lanmail import apikeys, config
+from lanmail import config
 from lanmail.accountrules import Autoresponder
+from lanmail.logins import apikeys
 from tests import browsing, webserver
 from tests.browsing import Browser, Page
 

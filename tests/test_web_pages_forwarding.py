@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import apikeys, config
+from lanmail import config
 from lanmail.accountrules import Forward
+from lanmail.logins import apikeys
 from tests import browsing, webserver
 from tests.browsing import Browser
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import grants
+from lanmail.logins import grants
 from tests import browsing, webserver
 from tests.browsing import Browser, Page
 

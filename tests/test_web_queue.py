@@ -8,7 +8,9 @@ from typing import get_args
 
 import pytest
 
-from lanmail import address, apikeys, audit, envelope, spool
+from lanmail import address, envelope, spool
+from lanmail.administration import audit
+from lanmail.logins import apikeys
 from lanmail.web import reasons
 from lanmail.web.api import queue as api_queue
 from lanmail.web.pages import queue as pages_queue

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import asking, config, schema
+from lanmail import config, schema
+from lanmail.administration import asking
 from lanmail.settings import Settings
 from lanmail.web import fields
 from lanmail.web.words import settings as words

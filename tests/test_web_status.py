@@ -8,7 +8,8 @@ from typing import get_args
 
 import pytest
 
-from lanmail import condition, httpd, paths, programs, samples
+from lanmail import httpd, paths, programs
+from lanmail.monitoring import condition, samples
 from lanmail.sources import health, place
 from lanmail.web.pages import status
 from tests import browsing, counting, webserver

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from lanmail import apikeys, history, log, paths
+from lanmail import log, paths
+from lanmail.logins import apikeys
+from lanmail.monitoring import history
 from lanmail.web import stories
 from tests import browsing, webserver
 from tests.test_web_api import Api

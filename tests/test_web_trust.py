@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from lanmail import apikeys
+from lanmail.logins import apikeys
 from lanmail.web import app
 from tests import webserver
 from tests.browser import office, serving, sitemap

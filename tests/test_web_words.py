@@ -2,7 +2,8 @@
 
 import pytest
 
-from lanmail import schema, wayout
+from lanmail import schema
+from lanmail.administration import wayout
 from lanmail.oauth import apps
 from lanmail.outgoing import Outgoing
 from lanmail.settings import Account, Settings

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from lanmail import fulltext
 from lanmail.archiving import journal, texts, words
 from lanmail.mime import casemap
 from lanmail.paths import Paths
+from lanmail.textindex import fulltext
 
 NAME = "index.sqlite"
 COLUMNS = ("subject", "sender", "recipients", "envelope", "body", "attachments")

@@ -24,9 +24,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lanmail import terms, units
+from lanmail import units
 from lanmail.archiving import words
 from lanmail.mime import casemap
+from lanmail.textindex import terms
 
 LONGEST = 4000
 MOST = 100

@@ -2,8 +2,9 @@
 
 import os
 
-from lanmail import changes, envelope, folder, maildir, messagefile, subscriptions
+from lanmail import envelope, maildir, messagefile
 from lanmail.archiving import finding, reading, store
+from lanmail.folders import changes, folder, subscriptions
 from lanmail.paths import Paths
 
 _CHUNK = 1 << 20

@@ -4,14 +4,14 @@
     beginning(folded) -> str        how the words begin that begin with this text
     inside(folded) -> pattern       finds this text inside of others, with umlauts and accents written in any way
 
-Texts are folded by lanmail/mime/casemap.py; what a word is, lanmail/terms.py says, and the stem lanmail/stems.py.
+Texts are folded by lanmail/mime/casemap.py; what a word is, textindex/terms.py says, and the stem textindex/stems.py.
 """
 
 import re
 
 import Stemmer  # type: ignore[import-not-found]
 
-from lanmail import stems, terms
+from lanmail.textindex import stems, terms
 
 LONGEST = 64  # characters of a word that count
 _REMEMBERED = 100_000

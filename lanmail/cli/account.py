@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from lanmail import config, enrolment, naming, passwords, renaming, schema, units
+from lanmail import config, passwords, schema, units
 from lanmail.accounts import Directory
 from lanmail.address import Address
+from lanmail.administration import enrolment, naming, renaming
 from lanmail.cli import command, values
 from lanmail.errors import ConfigError
 from lanmail.paths import Paths

@@ -5,7 +5,8 @@ from typing import NoReturn
 
 import click
 
-from lanmail import aliases, config
+from lanmail import config
+from lanmail.administration import aliases
 from lanmail.cli import command
 from lanmail.paths import Paths
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from lanmail import apikeys, endpoints
 from lanmail.cli import command
+from lanmail.logins import apikeys, endpoints
 from lanmail.paths import Paths
 
 

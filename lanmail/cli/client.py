@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from lanmail import atomic, clientconfig, endpoints, grants, mailprograms
+from lanmail import atomic, clientconfig
 from lanmail.cli import command
 from lanmail.cli.account import existing, read_password
-from lanmail.grants import INTROSPECT, SCOPES, Client, Register
+from lanmail.logins import endpoints, grants, mailprograms
+from lanmail.logins.grants import INTROSPECT, SCOPES, Client, Register
 from lanmail.paths import Paths
 
 

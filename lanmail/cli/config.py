@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from lanmail import asking, schema
 from lanmail import config as config_
+from lanmail import schema
+from lanmail.administration import asking
 from lanmail.cli import command, values
 from lanmail.paths import Paths
 from lanmail.settings import Settings

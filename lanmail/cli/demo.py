@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import click
 
-from lanmail import accounts, atomic, config, enrolment, passwords, paths, settings
+from lanmail import accounts, atomic, config, passwords, paths, settings
+from lanmail.administration import enrolment
 from lanmail.cli import account, command, init, up
 
 DOMAIN = "office.lan"

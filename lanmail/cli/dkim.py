@@ -11,8 +11,9 @@ import click
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from lanmail import config, dkim, resolver, units
+from lanmail import config, dkim, units
 from lanmail.cli import command
+from lanmail.clients import resolver
 from lanmail.errors import MailError
 from lanmail.outgoing import DkimKey
 from lanmail.paths import Paths

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from lanmail import conffile, config, forwards, units
+from lanmail import conffile, config, units
 from lanmail.accounts import Directory
+from lanmail.administration import forwards
 from lanmail.cli import command
 from lanmail.cli.account import existing
 from lanmail.errors import ConfigError

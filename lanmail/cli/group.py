@@ -6,21 +6,9 @@ from collections.abc import Iterator
 
 import click
 
-from lanmail import (
-    accounts,
-    address,
-    conffile,
-    config,
-    envelope,
-    grouping,
-    groups,
-    names,
-    naming,
-    posting,
-    renaming,
-    schema,
-)
+from lanmail import accounts, address, conffile, config, envelope, groups, names, posting, schema
 from lanmail.accounts import Directory
+from lanmail.administration import grouping, naming, renaming
 from lanmail.cli import command, values
 from lanmail.errors import MailError
 from lanmail.groups import Group

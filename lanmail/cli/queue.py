@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from lanmail import backlog, log, printable
+from lanmail import log, printable
+from lanmail.administration import backlog
 from lanmail.cli import command, values
 from lanmail.paths import Paths
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from lanmail import accounts, address, transports, wayout
+from lanmail import accounts, address, transports
+from lanmail.administration import wayout
 from lanmail.cli import command
 from lanmail.errors import MailError
 from lanmail.paths import Paths

@@ -6,8 +6,9 @@ import time
 
 import click
 
-from lanmail import secret, spool, tunnel
+from lanmail import secret, spool
 from lanmail.cli import command
+from lanmail.clients import tunnel
 from lanmail.errors import MailError
 from lanmail.paths import Paths
 from lanmail.settings import Settings

@@ -4,10 +4,10 @@ import time
 
 import click
 
-from lanmail import condition, troubles
 from lanmail.accounts import Directory
 from lanmail.cli import command, values
-from lanmail.condition import Condition, Running
+from lanmail.monitoring import condition, troubles
+from lanmail.monitoring.condition import Condition, Running
 from lanmail.paths import Paths
 
 OK, WARNING, BROKEN = 0, 1, 2

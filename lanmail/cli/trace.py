@@ -5,8 +5,9 @@ from datetime import datetime
 
 import click
 
-from lanmail import history, printable
+from lanmail import printable
 from lanmail.cli import command
+from lanmail.monitoring import history
 from lanmail.paths import Paths
 
 

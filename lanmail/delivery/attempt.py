@@ -22,11 +22,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from lanmail import atomic, dsn, entry, envelope, log, maildir, message, quota, spool
+from lanmail import atomic, dsn, entry, envelope, log, maildir, message, spool
 from lanmail.address import Address
 from lanmail.delivery import copies, expansion, onward, progress, route
 from lanmail.delivery.office import Office
 from lanmail.errors import MailError, Permanent
+from lanmail.folders import quota
 from lanmail.rules import archive
 from lanmail.rules.mail import UNCHANGED, Changes, Mail
 

@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from lanmail import dsn, envelope, log, quota
+from lanmail import dsn, envelope, log
 from lanmail.address import Address, parse
 from lanmail.delivery import route
 from lanmail.errors import MailError, Permanent, Temporary
+from lanmail.folders import quota
 from lanmail.rules import archive, autoresponder, command, einvoice, filter, forward, group, junk, sentcopy, sms
 from lanmail.rules.mail import UNCHANGED, Changes, Held, Mail, Target, Visit
 from lanmail.settings import Account

@@ -14,7 +14,8 @@ import time
 from collections import deque
 from pathlib import Path
 
-from lanmail import log, maildir, summaries
+from lanmail import log, maildir
+from lanmail.folders import summaries
 from lanmail.mime import summary
 
 MOST = 20_000  # notes

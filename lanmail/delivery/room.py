@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from lanmail import log, maildir, quota
+from lanmail import log, maildir
 from lanmail.errors import Temporary
+from lanmail.folders import quota
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 

@@ -8,9 +8,10 @@ path: account names come from the directory alone.
 
 from dataclasses import dataclass, field
 
-from lanmail import accounts, dsn, envelope, quota
+from lanmail import accounts, dsn, envelope
 from lanmail.address import Address
 from lanmail.errors import Permanent, Temporary
+from lanmail.folders import quota
 from lanmail.rules import archive, command
 from lanmail.rules.mail import UNCHANGED, Changes, Made
 from lanmail.settings import Account

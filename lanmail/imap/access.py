@@ -1,14 +1,14 @@
 """Who may do what in a mailbox: GETACL, SETACL, DELETEACL, LISTRIGHTS, MYRIGHTS (RFC 4314).
 
 Identifiers are written as with Dovecot: an account's name, `anyone`, `authenticated`, `owner`, `$group`, and each with
-`-` in front for rights that are taken away. What is set goes into the folder's `dovecot-acl` (lanmail/acl.py).
+`-` in front for rights that are taken away. What is set goes into the folder's `dovecot-acl` (folders/acl.py).
 """
 
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from lanmail import acl
+from lanmail.folders import acl
 from lanmail.imap import parser
 from lanmail.imap.session import Bad, No, Session
 

@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass
 
 import lanmail
-from lanmail import maildir, metadata, specialuse
+from lanmail import maildir
+from lanmail.folders import metadata, specialuse
 from lanmail.imap import parser
 from lanmail.imap.session import No, Session
 

@@ -12,7 +12,8 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from lanmail import atomic, changes, errors, keywords, maildir, sequenceset
+from lanmail import atomic, errors, maildir, sequenceset
+from lanmail.folders import changes, keywords
 from lanmail.imap import binary, dates, destination, filling, parser, quotas, section, store, wire
 from lanmail.imap.session import Bad, No, Session
 

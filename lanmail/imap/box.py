@@ -16,8 +16,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lanmail import changes, folderpool, maildir, summaries, watch
-from lanmail.snapshot import Entry, Snapshot
+from lanmail import maildir, watch
+from lanmail.folders import changes, folderpool, summaries
+from lanmail.folders.snapshot import Entry, Snapshot
 
 if TYPE_CHECKING:
     from lanmail.imap import mailbox, worker

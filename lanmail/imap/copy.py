@@ -3,7 +3,8 @@
 import contextlib
 from dataclasses import dataclass
 
-from lanmail import changes, folder, keywords, sequenceset
+from lanmail import sequenceset
+from lanmail.folders import changes, folder, keywords
 from lanmail.imap import box, destination, expunge, filling, parser, quotas, rights
 from lanmail.imap.session import No, Session
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Set
 
-from lanmail import changes
+from lanmail.folders import changes
 from lanmail.imap import box, parser, rights
 from lanmail.imap.session import No, Session
 

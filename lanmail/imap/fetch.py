@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 
-from lanmail import atomic, changes, snapshot, summaries
+from lanmail import atomic
+from lanmail.folders import changes, snapshot, summaries
 from lanmail.imap import (
     binary,
     fetchgrammar,

@@ -6,7 +6,7 @@ what is left out is learned when somebody asks.
 
 import functools
 
-from lanmail import snapshot, summaries
+from lanmail.folders import snapshot, summaries
 from lanmail.imap import box
 from lanmail.mime import summary
 

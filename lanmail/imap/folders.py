@@ -4,7 +4,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lanmail import acl, maildir, mutf7, objectids, quota, specialuse, subscriptions
+from lanmail import maildir, mutf7
+from lanmail.folders import acl, objectids, quota, specialuse, subscriptions
 from lanmail.imap import box, copy, names, parser, quotas
 from lanmail.imap.session import No, Session
 

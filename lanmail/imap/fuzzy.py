@@ -1,15 +1,16 @@
 """FUZZY (RFC 6203): a message matches when it has each word of the text or an inflected form of it, in any order.
 
-Words count as in lanmail/stems.py; where there is none in the text, and for keys that are no texts, FUZZY means nothing
+Words count as in textindex/stems.py; where the text has none, and for keys that are no texts, FUZZY means nothing
 and the match is exact (§5). What is found without FUZZY is found with it, too.
 """
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from lanmail import message, stems, terms
+from lanmail import message
 from lanmail.imap import searchkeys
 from lanmail.mime import casemap, headers, source, textsearch
+from lanmail.textindex import stems, terms
 
 if TYPE_CHECKING:
     from lanmail.imap import search

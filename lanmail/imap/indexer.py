@@ -3,7 +3,8 @@
 import os
 import time
 
-from lanmail import indexes, log
+from lanmail import log
+from lanmail.textindex import indexes
 
 AGAIN = 600.0  # seconds after which an index that could not be filled is tried again
 

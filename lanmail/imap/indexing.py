@@ -18,8 +18,10 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-from lanmail import folder, folderpool, fulltext, indexes, maildir, snapshot
+from lanmail import maildir
+from lanmail.folders import folder, folderpool, snapshot
 from lanmail.mime import source, textsearch
+from lanmail.textindex import fulltext, indexes
 
 STAMP = f"imap 1 {unicodedata.unidata_version}"  # with another folding the terms are others
 LARGE = 32 << 20  # messages above are looked through at each search

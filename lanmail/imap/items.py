@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lanmail import maildir, objectids, snapshot, summaries
+from lanmail import maildir
+from lanmail.folders import objectids, snapshot, summaries
 from lanmail.imap import binary, mailbox, preview, records, section
 from lanmail.mime import strings
 

@@ -8,7 +8,8 @@ import contextlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from lanmail import maildir, subscriptions
+from lanmail import maildir
+from lanmail.folders import subscriptions
 from lanmail.imap import names, parser, status
 from lanmail.imap.session import Bad, Session
 

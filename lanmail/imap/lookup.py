@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lanmail import fulltext, indexes
 from lanmail.imap import fuzzy, indexing, searchkeys
 from lanmail.imap.session import Session
 from lanmail.mime import casemap
+from lanmail.textindex import fulltext, indexes
 
 FEW = 50  # messages that are looked through at once
 MANY = 200  # messages that are not in the index from which on it is filled

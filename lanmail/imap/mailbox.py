@@ -9,10 +9,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Set
 from typing import TYPE_CHECKING
 
-from lanmail import changes, sequenceset
+from lanmail import sequenceset
+from lanmail.folders import changes
+from lanmail.folders.snapshot import Entry
 from lanmail.imap import box, parser, searchkeys
 from lanmail.imap.session import EXPUNGED, Bad
-from lanmail.snapshot import Entry
 
 if TYPE_CHECKING:
     from lanmail.imap.session import Session

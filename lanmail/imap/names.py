@@ -14,7 +14,8 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from lanmail import acl, atomic, maildir, mutf7, shares, subscriptions
+from lanmail import atomic, maildir, mutf7
+from lanmail.folders import acl, shares, subscriptions
 from lanmail.imap.session import No
 
 SEPARATOR = "."

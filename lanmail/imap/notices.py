@@ -16,7 +16,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lanmail import metadata, watch
+from lanmail import watch
+from lanmail.folders import metadata
 from lanmail.imap import annotations, box, fetch, fetchgrammar, listing, mailbox, names
 from lanmail.imap.items import Item
 from lanmail.imap.session import No

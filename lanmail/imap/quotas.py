@@ -6,7 +6,7 @@ them. Limits are the administrator's: SETQUOTA is refused.
 
 from dataclasses import dataclass
 
-from lanmail import quota
+from lanmail.folders import quota
 from lanmail.imap import names, parser
 from lanmail.imap.session import No, Session
 from lanmail.mime import strings

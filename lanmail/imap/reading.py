@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-from lanmail import summaries
+from lanmail.folders import summaries
 from lanmail.mime import summary, tree
 
 SECONDS = 1.0  # for one piece of work; what is left then is for who asked

@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Callable
 
-from lanmail import summaries
+from lanmail.folders import summaries
 from lanmail.imap import searchkeys, section
 from lanmail.mime import summary, textsearch
 

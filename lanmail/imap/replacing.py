@@ -5,7 +5,8 @@ The new one is on disk, with its UID, before the old one goes: whatever happens,
 
 from dataclasses import dataclass
 
-from lanmail import changes, sequenceset
+from lanmail import sequenceset
+from lanmail.folders import changes
 from lanmail.imap import append, destination, expunge, parser, rights
 from lanmail.imap.session import Bad, No, Session
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import date, timedelta
 from typing import Protocol
 
-from lanmail import stems
 from lanmail.imap import fuzzy, searchkeys, section
 from lanmail.mime import headers, summary, textsearch
+from lanmail.textindex import stems
 
 Test = Callable[["Message"], bool]
 Known = Mapping[searchkeys.Key, Callable[[int], bool | None]]  # by UID

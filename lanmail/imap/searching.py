@@ -14,7 +14,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import TypeVar
 
-from lanmail import atomic, maildir, objectids, sequenceset, snapshot, summaries
+from lanmail import atomic, maildir, sequenceset
+from lanmail.folders import objectids, snapshot, summaries
 from lanmail.imap import (
     lookup,
     mailbox,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lanmail import objectids
+from lanmail.folders import objectids
 from lanmail.imap import box, expunge, mailbox, parser, quotas, resync, rights
 from lanmail.imap.session import Bad, No, Session, State
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lanmail import objectids
+from lanmail.folders import objectids
 from lanmail.imap import box, parser
 from lanmail.imap.session import No, Session
 

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lanmail import changes, keywords, maildir, sequenceset
+from lanmail import maildir, sequenceset
+from lanmail.folders import changes, keywords
+from lanmail.folders.snapshot import Entry, Snapshot
 from lanmail.imap import box, parser, rights
 from lanmail.imap.session import EXPUNGED, No, Session
-from lanmail.snapshot import Entry, Snapshot
 
 MAX_KEYWORD = 64
 CHUNK = 100  # messages told of between two looks at the clock

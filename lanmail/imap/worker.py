@@ -11,25 +11,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from lanmail import (
-    accounts,
-    daemon,
-    indexes,
-    log,
-    maildir,
-    metrics,
-    passwords,
-    quota,
-    settings,
-    shares,
-    sittings,
-    sockets,
-    tls,
-    watch,
-)
+from lanmail import accounts, daemon, log, maildir, passwords, settings, sockets, tls, watch
+from lanmail.folders import quota, shares
 from lanmail.imap import box, dispatch, held, indexer, names, readahead, wire
 from lanmail.imap.session import Session
+from lanmail.logins import sittings
 from lanmail.mime import tree
+from lanmail.monitoring import metrics
+from lanmail.textindex import indexes
 
 T = TypeVar("T")
 THREADS = 8  # concurrent fsyncs share journal commits; more threads only wait for the GIL

@@ -1,4 +1,4 @@
-"""What is kept of a message in its folder's cache (lanmail/summaries.py), made from its octets.
+"""What is kept of a message in its folder's cache (folders/summaries.py), made from its octets.
 
     of(source, base, moment) -> Record            all of it;   of_header(…)      without reading further than the header
     of_files(directory, messages) -> [Record]     of messages that lie in a folder, as far as they can be read
@@ -17,7 +17,8 @@ import stat
 import time
 from collections.abc import Iterable
 
-from lanmail import atomic, message, summaries
+from lanmail import atomic, message
+from lanmail.folders import summaries
 from lanmail.mime import bodystructure, casemap, contents, envelopes, headers, source, textsearch, tree, usual
 
 # Signatures, traces of filters, keys and pictures: half of many a header, and told apart by how their names begin.

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from lanmail import conffile, httpclient, keys, schema, secret, tokens
+from lanmail import conffile, keys, schema, secret, tokens
+from lanmail.clients import httpclient
 from lanmail.conffile import Document
 from lanmail.errors import ConfigError, Problem
 from lanmail.keys import Model

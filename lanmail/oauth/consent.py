@@ -14,7 +14,8 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lanmail import httpclient, tlsclient, tokens, tunnel
+from lanmail import tokens
+from lanmail.clients import httpclient, tlsclient, tunnel
 from lanmail.errors import Permanent, Temporary
 from lanmail.oauth import assertion, authorization, endpoint, errors, schedule, trial
 from lanmail.oauth.apps import App

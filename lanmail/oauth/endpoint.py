@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote_plus, urlencode
 
-from lanmail import httpclient, secret, tlsclient, tunnel
+from lanmail import secret
+from lanmail.clients import httpclient, tlsclient, tunnel
 from lanmail.errors import Temporary
 from lanmail.oauth import assertion, errors
 from lanmail.oauth.apps import App

@@ -12,7 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from lanmail import httpclient, printable
+from lanmail import printable
+from lanmail.clients import httpclient
 from lanmail.errors import Temporary
 
 TRANSIENT = "transient"  # keep the token, try again later

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from lanmail import log, metrics
+from lanmail import log
 from lanmail.errors import ConfigError, Temporary
+from lanmail.monitoring import metrics
 from lanmail.oauth import apps, appstate, assertion, endpoint, errors, keys, schedule, store
 from lanmail.oauth.apps import App
 from lanmail.oauth.errors import Verdict

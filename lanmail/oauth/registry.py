@@ -17,7 +17,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lanmail import atomic, conffile, httpclient, tlsclient
+from lanmail import atomic, conffile
+from lanmail.clients import httpclient, tlsclient
 from lanmail.oauth import apps, store
 from lanmail.oauth.apps import App
 from lanmail.oauth.uses import Use

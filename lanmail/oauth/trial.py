@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from lanmail import imapclient, pop3client, smtpclient, smtplogin, tlsclient, tunnel
+from lanmail.clients import imapclient, pop3client, smtpclient, smtplogin, tlsclient, tunnel
 from lanmail.errors import MailError
 from lanmail.oauth.apps import App
 from lanmail.remote import LOCAL_HOSTS

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lanmail import config, incoming, outgoing, remote, tlsclient, tunnel
+from lanmail import config, incoming, outgoing, remote
+from lanmail.clients import tlsclient, tunnel
 from lanmail.errors import ConfigError
 from lanmail.oauth import trial
 from lanmail.oauth.apps import App

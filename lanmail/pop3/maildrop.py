@@ -15,9 +15,10 @@ import fcntl
 import os
 from dataclasses import dataclass, field
 
-from lanmail import atomic, changes, quota
-from lanmail.folder import Folder
-from lanmail.snapshot import Entry, Snapshot
+from lanmail import atomic
+from lanmail.folders import changes, quota
+from lanmail.folders.folder import Folder
+from lanmail.folders.snapshot import Entry, Snapshot
 
 _MEMO = "pop3"
 

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from lanmail import accounts, metrics, passwords, sittings, tls
+from lanmail import accounts, passwords, tls
+from lanmail.logins import sittings
+from lanmail.monitoring import metrics
 from lanmail.paths import Paths
 from lanmail.settings import Settings
 

@@ -10,7 +10,8 @@ import functools
 import os
 from collections.abc import Callable
 
-from lanmail import errors, folder, folderpool, log, maildir, sasl, sockets
+from lanmail import errors, log, maildir, sasl, sockets
+from lanmail.folders import folder, folderpool
 from lanmail.pop3 import maildrop, transaction
 from lanmail.pop3.connection import Connection
 from lanmail.pop3.service import Service

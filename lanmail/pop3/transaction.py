@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lanmail import atomic, log
+from lanmail.folders.snapshot import Entry
 from lanmail.pop3 import maildrop, retrieval
-from lanmail.snapshot import Entry
 
 if TYPE_CHECKING:
     from lanmail.pop3.session import Session

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lanmail import atomic, entry, httppost, jobs, log, notice, spool, tunnel, watch
+from lanmail import atomic, entry, httppost, jobs, log, notice, spool, watch
+from lanmail.clients import tunnel
 from lanmail.errors import MailError, Permanent, Temporary
 from lanmail.relaying import destination
 from lanmail.relaying.office import Office

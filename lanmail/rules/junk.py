@@ -7,7 +7,8 @@ for mail that comes from a provider which filters. An account with junk = false 
 import contextlib
 import os
 
-from lanmail import log, maildir, message, subscriptions
+from lanmail import log, maildir, message
+from lanmail.folders import subscriptions
 from lanmail.rules.mail import Mail, Visit
 
 NAME = "Junk"  # where there is no folder for that yet

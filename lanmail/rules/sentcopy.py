@@ -11,8 +11,9 @@ included: deliver puts it there after the mail was accepted, so that nobody wait
 import contextlib
 import os
 
-from lanmail import maildir, subscriptions
+from lanmail import maildir
 from lanmail.errors import Temporary
+from lanmail.folders import subscriptions
 from lanmail.rules.mail import Mail
 
 FLAGS = "S"  # the name in cur/ says that it was read

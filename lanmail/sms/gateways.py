@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from urllib.parse import quote, urlencode, urlsplit
 
-from lanmail import address, envelope, httpclient, printable, secret, tlsclient, tunnel
+from lanmail import address, envelope, printable, secret
+from lanmail.clients import httpclient, tlsclient, tunnel
 from lanmail.errors import Permanent, Temporary
 from lanmail.paths import Paths
 from lanmail.sms import files

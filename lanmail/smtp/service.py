@@ -5,7 +5,9 @@ import functools
 import os
 import ssl
 
-from lanmail import accounts, daemon, log, metrics, passwords, policy, proxy, settings, sittings, sockets, spool, tls
+from lanmail import accounts, daemon, log, passwords, policy, proxy, settings, sockets, spool, tls
+from lanmail.logins import sittings
+from lanmail.monitoring import metrics
 from lanmail.smtp import connection, disk, limits, lmtp, session
 
 PATIENCE = daemon.DRAIN - 5.0  # for mail that is under way when the program is to end

@@ -41,8 +41,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+from lanmail.clients.smtplogin import Refused
 from lanmail.errors import Temporary
-from lanmail.smtplogin import Refused
 from lanmail.sources.visit import Visit
 
 __all__ = ["Driver", "Later", "Outcome", "Probe", "Refused", "Visit", "make"]

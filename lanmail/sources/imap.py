@@ -12,12 +12,13 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from lanmail import folderchoice, imapclient, imapwire, incoming, message, tlsclient
+from lanmail import folderchoice, incoming, message
+from lanmail.clients import imapclient, imapwire, tlsclient
+from lanmail.clients.imapclient import Client, Denied, Mailbox
+from lanmail.clients.imapwire import Broken
+from lanmail.clients.smtplogin import Credentials, Refused
 from lanmail.errors import MailError, Temporary
-from lanmail.imapclient import Client, Denied, Mailbox
-from lanmail.imapwire import Broken
 from lanmail.incoming import Source
-from lanmail.smtplogin import Credentials, Refused
 from lanmail.sources import Outcome, Probe, Visit, push, removal
 from lanmail.sources.imapfolder import Folder, Memory
 

@@ -15,9 +15,10 @@ from collections import deque
 from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from lanmail import imapclient, imapwire, log, message
-from lanmail.imapclient import Client, Denied, Mailbox
-from lanmail.imapwire import Broken
+from lanmail import log, message
+from lanmail.clients import imapclient, imapwire
+from lanmail.clients.imapclient import Client, Denied, Mailbox
+from lanmail.clients.imapwire import Broken
 from lanmail.sources import Outcome, Visit, removal
 from lanmail.sources.batch import Batch, Mail
 from lanmail.sources.renewal import Identities, identity

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lanmail import accounts, imapwire, incoming, log, notice, pop3wire, sources, spool, timetable, tokens
+from lanmail import accounts, incoming, log, notice, sources, spool, timetable, tokens
+from lanmail.clients import imapwire, pop3wire
 from lanmail.errors import MailError, Temporary
 from lanmail.incoming import Source
 from lanmail.paths import Paths

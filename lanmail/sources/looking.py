@@ -6,13 +6,14 @@
 import asyncio
 from collections.abc import Callable
 
-from lanmail import imapwire, incoming, pop3wire, secret, sources, spool, tlsclient, tunnel
+from lanmail import incoming, secret, sources, spool
+from lanmail.clients import imapwire, pop3wire, tlsclient, tunnel
+from lanmail.clients.smtplogin import Credentials
 from lanmail.errors import MailError
 from lanmail.incoming import Source
 from lanmail.paths import Paths
 from lanmail.secret import Secret
 from lanmail.settings import Settings
-from lanmail.smtplogin import Credentials
 from lanmail.sources import Probe, Refused, Visit, explain
 
 PATIENCE = 30.0  # seconds that a server may be silent while a person looks on

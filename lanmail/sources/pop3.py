@@ -11,11 +11,12 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-from lanmail import incoming, log, message, pop3client, tlsclient, tlsmemory
+from lanmail import incoming, log, message
+from lanmail.clients import pop3client, tlsclient, tlsmemory
+from lanmail.clients.pop3client import Client, Denied, shown
+from lanmail.clients.pop3wire import Broken
+from lanmail.clients.smtplogin import Refused
 from lanmail.errors import Temporary
-from lanmail.pop3client import Client, Denied, shown
-from lanmail.pop3wire import Broken
-from lanmail.smtplogin import Refused
 from lanmail.sources import Later, Outcome, Probe
 from lanmail.sources.batch import Batch
 from lanmail.sources.uidlog import UidLog, clean

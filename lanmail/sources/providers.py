@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lanmail.clients.resolver import Resolver
 from lanmail.errors import MailError
-from lanmail.resolver import Resolver
 from lanmail.settings import Settings
 
 _PATIENCE = 5.0  # seconds for the DNS to say whose mailbox it is

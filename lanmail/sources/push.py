@@ -9,7 +9,7 @@ and a dead line is only noticed by sending. What came while nobody was waiting i
 import asyncio
 from dataclasses import dataclass
 
-from lanmail.imapclient import Client
+from lanmail.clients.imapclient import Client
 
 IDLE = 9 * 60.0  # seconds of one IDLE; RFC 2177 wants less than 29 minutes
 NOOP = 60.0  # seconds between two, without IDLE

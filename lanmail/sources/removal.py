@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lanmail import imapclient, imapwire, sequenceset
-from lanmail.imapclient import Client, Denied
+from lanmail import sequenceset
+from lanmail.clients import imapclient, imapwire
+from lanmail.clients.imapclient import Client, Denied
 from lanmail.incoming import Source
 
 _SET = 500  # UIDs of one command: RFC 7162 §4 lets a server refuse lines above 8192 octets

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lanmail import incoming, notice, secret, smtplogin, spool, tlsclient, tokens, tunnel, units
+from lanmail import incoming, notice, secret, spool, tokens, units
 from lanmail.address import Address
+from lanmail.clients import smtplogin, tlsclient, tunnel
 from lanmail.incoming import Source
 from lanmail.paths import Paths
 from lanmail.settings import Settings

@@ -13,7 +13,8 @@ import re
 from collections.abc import Callable, Iterable
 from urllib.parse import quote
 
-from lanmail import address, httpclient, message, printable, smtptext, tlsclient, tokens, tunnel
+from lanmail import address, message, printable, tokens
+from lanmail.clients import httpclient, smtptext, tlsclient, tunnel
 from lanmail.errors import MailError, Permanent, Temporary
 from lanmail.outgoing import Outgoing
 from lanmail.transports import House, Job, Result, Unreachable, sent

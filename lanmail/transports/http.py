@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
-from lanmail import httpclient, secret, smtptext, tlsclient, tunnel
+from lanmail import secret
+from lanmail.clients import httpclient, smtptext, tlsclient, tunnel
 from lanmail.errors import Temporary
 from lanmail.outgoing import Outgoing
 from lanmail.transports import House, Job, Result, Unreachable, sent

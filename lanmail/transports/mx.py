@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from lanmail import log, mtasts, resolver, smtpclient, tlsclient, tunnel
+from lanmail import log
+from lanmail.clients import mtasts, resolver, smtpclient, tlsclient, tunnel
+from lanmail.clients.smtpclient import Client, Target, TlsFailed
 from lanmail.errors import Permanent, Temporary
 from lanmail.outgoing import Outgoing
-from lanmail.smtpclient import Client, Target, TlsFailed
 from lanmail.transports import House, Job, Result, Unreachable, smtp
 from lanmail.transports.pool import Pool
 

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 
+from lanmail.clients.smtpclient import Client
+from lanmail.clients.smtpwire import Broken
 from lanmail.errors import Temporary
-from lanmail.smtpclient import Client
-from lanmail.smtpwire import Broken
 from lanmail.transports import Job, Result
 
 Connect = Callable[[], Awaitable[Client]]

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Hashable
 
-from lanmail import outgoing, secret, smtpclient, smtplogin, tlsclient, tlsmemory, tokens, tunnel
+from lanmail import outgoing, secret, tokens
+from lanmail.clients import smtpclient, smtplogin, tlsclient, tlsmemory, tunnel
+from lanmail.clients.smtpclient import Client, Target
 from lanmail.errors import Temporary
 from lanmail.outgoing import Outgoing
-from lanmail.smtpclient import Client, Target
 from lanmail.transports import House, Job, Result, Unreachable
 from lanmail.transports.pool import Pool
 

@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from lanmail import address, envelope, printable, smtptext, webspace
+from lanmail import address, envelope, printable, webspace
+from lanmail.clients import smtptext
 from lanmail.errors import MailError, Permanent, Temporary
 from lanmail.outgoing import Outgoing
 from lanmail.transports import House, Job, Result

@@ -20,8 +20,9 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from lanmail import devicecodes, grants, log
-from lanmail.endpoints import OOB, base, urls
+from lanmail import log
+from lanmail.logins import devicecodes, grants
+from lanmail.logins.endpoints import OOB, base, urls
 from lanmail.web import granting, loginform, views
 from lanmail.web.granting import Asked
 from lanmail.web.house import House

@@ -11,7 +11,8 @@ Whoever asks learns nothing about accounts: each address of our domains gets the
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from lanmail import clientconfig, endpoints
+from lanmail import clientconfig
+from lanmail.logins import endpoints
 from lanmail.settings import Settings
 from lanmail.web import views
 

@@ -13,7 +13,8 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from lanmail import devicecodes, endpoints, grants, log
+from lanmail import log
+from lanmail.logins import devicecodes, endpoints, grants
 from lanmail.web import authorize, loginform, views
 from lanmail.web.house import House
 

@@ -19,8 +19,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 import lanmail
-from lanmail import apikeys, metrics
-from lanmail.condition import Condition
+from lanmail.logins import apikeys
+from lanmail.monitoring import metrics
+from lanmail.monitoring.condition import Condition
 from lanmail.web import guard
 from lanmail.web.house import House
 

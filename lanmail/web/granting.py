@@ -27,8 +27,8 @@ from authlib.oauth2.rfc6749.util import extract_basic_authorization
 from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE, DeviceCodeGrant
 
-from lanmail import devicecodes, grants
-from lanmail.endpoints import OOB, is_loopback
+from lanmail.logins import devicecodes, grants
+from lanmail.logins.endpoints import OOB, is_loopback
 
 logging.getLogger("authlib").setLevel(logging.WARNING)  # at debug it would log tokens
 

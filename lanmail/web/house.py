@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from lanmail import condition, config, passwords, threadsafe
+from lanmail import config, passwords, threadsafe
 from lanmail.errors import Temporary
+from lanmail.monitoring import condition
 from lanmail.paths import Paths
 from lanmail.settings import Account, Settings
 

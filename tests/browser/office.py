@@ -4,7 +4,9 @@ import json
 import time
 from pathlib import Path
 
-from lanmail import address, audit, backlog, envelope, grants, paths, spool
+from lanmail import address, envelope, paths, spool
+from lanmail.administration import audit, backlog
+from lanmail.logins import grants
 from lanmail.oauth import store
 from lanmail.secret import Secret
 from lanmail.sources import status

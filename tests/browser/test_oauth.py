@@ -13,8 +13,8 @@ import pytest
 import requests
 from playwright import sync_api
 
-from lanmail import grants
-from lanmail.grants import OFFLINE, SCOPES
+from lanmail.logins import grants
+from lanmail.logins.grants import OFFLINE, SCOPES
 from tests import webserver
 from tests.browser import office, serving, tabs
 from tests.browsing import PASSWORD

@@ -23,7 +23,7 @@ from typing import NoReturn
 CHANGES = ("open", "write", "pwrite", "fsync", "fdatasync", "rename", "replace", "link", "unlink", "remove", "close",
            "mkdir", "rmdir", "fchmod", "chmod", "utime", "ftruncate", "sendfile", "copy_file_range")
 # What they do is not part of any promise: the log, and setting up sockets and processes.
-NOT_COUNTED = ("lanmail.log", "lanmail.logfile", "lanmail.daemon", "lanmail.sockets", "lanmail.watch")
+NOT_COUNTED = ("lanmail.log", "lanmail.monitoring.logfile", "lanmail.daemon", "lanmail.sockets", "lanmail.watch")
 _HEAD = struct.Struct("Q120s")
 
 

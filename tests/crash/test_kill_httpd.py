@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import requests
 
-from lanmail import apikeys, config, paths
+from lanmail import config, paths
+from lanmail.logins import apikeys
 from lanmail.web import app
 from lanmail.web.api import frame
 from lanmail.web.house import House

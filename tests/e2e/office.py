@@ -15,7 +15,8 @@ from typing import TypeVar
 
 import pytest
 
-from lanmail import config, enrolment, envelope, paths, programs, settings
+from lanmail import config, envelope, paths, programs, settings
+from lanmail.administration import enrolment
 from tests import ports
 
 HERE = Path(__file__).resolve().parent.parent.parent

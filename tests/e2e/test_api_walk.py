@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import requests
 
-from lanmail import apikeys, config
+from lanmail import config
+from lanmail.logins import apikeys
 from tests.e2e.office import Office, until
 from tests.e2e.provider import Provider
 from tests.e2e.submission import Sink

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import changes
+from lanmail.folders import changes
 from tests.e2e import dovecot
 from tests.e2e.office import BIN, HOST, Office, need
 from tests.mailboxes import Place, message

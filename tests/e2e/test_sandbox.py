@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from lanmail import indexes, maildir, programs
+from lanmail import maildir, programs
+from lanmail.textindex import indexes
 from tests import invoices
 from tests.e2e.office import BIN, DOMAIN, HERE, HOST, Office, mail, need, until
 

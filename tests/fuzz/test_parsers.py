@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanmail import acl, address, charset, keywords, maildir, message, modseqs, mutf7, subscriptions, uidlist
+from lanmail import address, charset, maildir, message, mutf7
+from lanmail.folders import acl, keywords, modseqs, subscriptions, uidlist
 from lanmail.imap import dispatch, names, parser, section, session
 from lanmail.mime import structure
 from tests import hostile_mail, imapsyntax, odd_messages

@@ -4,11 +4,12 @@ import os
 
 import click
 
-from lanmail import folder, log, printable
+from lanmail import log, printable
 from lanmail.archiving import restoring
 from lanmail.cli import command
 from lanmail.cli.archive import opening
 from lanmail.cli.mailbox import home, progress
+from lanmail.folders import folder
 from lanmail.paths import Paths
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from lanmail import acl, maildir
+from lanmail import maildir
 from lanmail.cli import command
 from lanmail.cli.mailbox import home
+from lanmail.folders import acl
+from lanmail.folders.shares import Shares
 from lanmail.paths import Paths
 from lanmail.settings import Account
-from lanmail.shares import Shares
 
 _BY_MEMBERSHIP = "members"
 

@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from lanmail import atomic, modseqs, summaries
+from lanmail import atomic
 from lanmail.cli.mailbox import aside
 from lanmail.cli.mailbox.damage import Damage
+from lanmail.folders import modseqs, summaries
 
 _TOLD = {
     summaries.NAME: "what FETCH tells of messages is read from them each time, which is slow",

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from lanmail import atomic, folder, maildir, uidlist
+from lanmail import atomic, maildir
 from lanmail.cli.mailbox import aside, layout, renaming
 from lanmail.cli.mailbox.damage import Damage, Level, many
 from lanmail.cli.mailbox.progress import Progress
+from lanmail.folders import folder, uidlist
 
 _SLICE = 1 << 20
 _SETTLED = 60.0  # seconds: until then an empty file may still be filled by who made it

@@ -7,15 +7,16 @@ from typing import BinaryIO
 
 import click
 
-from lanmail import atomic, folder, folderpool, keywords, maildir, mbox, subscriptions, uidlist
+from lanmail import atomic, maildir, mbox
 from lanmail.cli import command
 from lanmail.cli.mailbox import count, home, outputs, progress, rights
 from lanmail.cli.mailbox.count import Count
 from lanmail.cli.mailbox.outputs import Output
 from lanmail.cli.mailbox.progress import Progress
+from lanmail.folders import folder, folderpool, keywords, subscriptions, uidlist
+from lanmail.folders.snapshot import Entry, Snapshot
 from lanmail.message import decode_words, field, header_end
 from lanmail.paths import Paths
-from lanmail.snapshot import Entry, Snapshot
 
 FORMATS = ("maildir", "mbox", "eml")
 

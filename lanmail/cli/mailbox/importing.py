@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
-from lanmail import imapclient, maildir, mbox, messagefile, smtplogin
+from lanmail import maildir, mbox, messagefile
 from lanmail.cli import command
 from lanmail.cli.mailbox import copying, count, home, intake, journal, naming, progress, remote, rights, server
+from lanmail.clients import imapclient, smtplogin
+from lanmail.clients.imapwire import Broken
 from lanmail.errors import Temporary
-from lanmail.imapwire import Broken
 from lanmail.paths import Paths
 
 

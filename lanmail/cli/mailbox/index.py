@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from lanmail import indexes
 from lanmail.cli import command, values
 from lanmail.cli.mailbox import home, progress
 from lanmail.paths import Paths
+from lanmail.textindex import indexes
 
 _LOOK = 0.2
 

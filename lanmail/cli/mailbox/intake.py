@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from lanmail import atomic, changes, folder, keywords, maildir, message, subscriptions, uidlist
+from lanmail import atomic, maildir, message
 from lanmail.cli.mailbox.journal import Journal, prefix_of
+from lanmail.folders import changes, folder, keywords, subscriptions, uidlist
 from lanmail.messagefile import Draft, able
 
 _MESSAGES = 200

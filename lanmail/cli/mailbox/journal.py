@@ -13,7 +13,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from lanmail import atomic, maildir, uidlist
+from lanmail import atomic, maildir
+from lanmail.folders import uidlist
 
 Record = tuple[str, str, str]  # folder, key, base name
 

@@ -7,9 +7,10 @@ import stat
 from collections.abc import Iterator
 from functools import partial
 
-from lanmail import atomic, maildir, mutf7, subscriptions
+from lanmail import atomic, maildir, mutf7
 from lanmail.cli.mailbox import aside
 from lanmail.cli.mailbox.damage import Damage, many
+from lanmail.folders import subscriptions
 
 FOREIGN = ("Other Users.", "Shared.")  # folders of others, which are not in this Maildir
 

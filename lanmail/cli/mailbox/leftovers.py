@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from lanmail import dotlock, maildir
+from lanmail import maildir
 from lanmail.cli.mailbox import layout
 from lanmail.cli.mailbox.damage import Damage, many
+from lanmail.folders import dotlock
 
 _BESIDE = re.compile(r".+\.lock\.\d+\.\d+|\..+\.\d+\.[0-9a-f]{8}\.tmp")
 _HOUR = 3600.0

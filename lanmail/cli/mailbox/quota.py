@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
-from lanmail import config, maildir, quota
+from lanmail import config, maildir
 from lanmail.cli import command, values
 from lanmail.cli.mailbox import home
 from lanmail.errors import ConfigError
+from lanmail.folders import quota
+from lanmail.folders.quota import Limits, Usage
 from lanmail.paths import Paths
-from lanmail.quota import Limits, Usage
 
 
 @click.command("quota", short_help="Tell how much mail accounts have, and how much they may have.")

@@ -10,9 +10,10 @@ from email.utils import mktime_tz, parsedate_tz
 from functools import partial
 from typing import BinaryIO
 
-from lanmail import keywords, maildir, mbox, message, uidlist
+from lanmail import maildir, mbox, message
 from lanmail.cli.mailbox import rights, sources
 from lanmail.cli.mailbox.mail import Mail
+from lanmail.folders import keywords, uidlist
 
 _PIECE = 1 << 18
 _LARGEST = 1 << 30

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 
-from lanmail import atomic, dotlock, folder, keywords, maildir, uidlist
+from lanmail import atomic, maildir
 from lanmail.cli.mailbox import aside
 from lanmail.cli.mailbox.damage import Damage, many
+from lanmail.folders import dotlock, folder, keywords, uidlist
 
 _LIMIT = 1 << 30
 _VALIDITY = re.compile(rb"\bV([0-9]{1,10})\b")

@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lanmail import imapclient, imapwire, messagefile
+from lanmail import messagefile
 from lanmail.cli.mailbox import intake
 from lanmail.cli.mailbox.copying import Copying
 from lanmail.cli.mailbox.count import Count
-from lanmail.imapclient import Denied, Mailbox
-from lanmail.imapwire import Broken, Response, Stored
+from lanmail.clients import imapclient, imapwire
+from lanmail.clients.imapclient import Denied, Mailbox
+from lanmail.clients.imapwire import Broken, Response, Stored
 
 WINDOW = 500
 AHEAD = 3  # commands that are sent before the first is answered

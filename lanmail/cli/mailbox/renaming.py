@@ -3,7 +3,8 @@
 import contextlib
 import os
 
-from lanmail import atomic, folder, keywords, maildir, uidlist
+from lanmail import atomic, maildir
+from lanmail.folders import folder, keywords, uidlist
 
 
 def fresh(path: str, paths: list[str]) -> None:

@@ -9,8 +9,9 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from lanmail import atomic, imapclient, smtplogin, tlsclient
+from lanmail import atomic
 from lanmail.cli import command
+from lanmail.clients import imapclient, smtplogin, tlsclient
 from lanmail.secret import Secret
 
 SCHEMES = {"imaps": "implicit", "imap": "starttls"}

@@ -10,7 +10,8 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lanmail import maildir, uidlist
+from lanmail import maildir
+from lanmail.folders import uidlist
 
 
 @dataclass(frozen=True, slots=True)

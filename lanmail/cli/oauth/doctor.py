@@ -13,9 +13,10 @@ from typing import Any
 
 import click
 
-from lanmail import config, httpclient, secret, tlsclient, tunnel
+from lanmail import config, secret
 from lanmail.cli import command
 from lanmail.cli.oauth import finding
+from lanmail.clients import httpclient, tlsclient, tunnel
 from lanmail.errors import MailError
 from lanmail.oauth import appstate, keys, store, trial, uses
 from lanmail.oauth.apps import App

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from lanmail import config, enrolment, schema
+from lanmail import config, schema
+from lanmail.administration import enrolment
 from lanmail.errors import ConfigError, Temporary
 from lanmail.settings import Account
 from lanmail.web.api.accounts import Named, known

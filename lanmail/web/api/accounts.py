@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from lanmail import conffile, config, enrolment, forwards, renaming, sasl, schema, units
+from lanmail import conffile, config, sasl, schema, units
 from lanmail.address import Address
+from lanmail.administration import enrolment, forwards, renaming
 from lanmail.errors import ConfigError, MailError, Problem
 from lanmail.settings import Account
 from lanmail.web.api import secrets

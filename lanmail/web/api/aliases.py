@@ -4,7 +4,8 @@ from typing import Any
 
 from pydantic import Field
 
-from lanmail import aliases, conffile, config
+from lanmail import conffile, config
+from lanmail.administration import aliases
 from lanmail.web.api.frame import Call, Params, Refused, method
 
 Address = Field(min_length=1, max_length=320, description="NAME, in every local domain, or NAME@DOMAIN")

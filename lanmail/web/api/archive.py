@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from lanmail import audit, log, messagefile, names
+from lanmail import log, messagefile, names
+from lanmail.administration import audit
 from lanmail.archiving import finding, following, index, journal, query, reading, restoring
 from lanmail.web.api.frame import Call, Params, Refused, method
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from lanmail import audit
+from lanmail.administration import audit
 from lanmail.archiving import exporting, finding, journal, query, retention, store, verification
 from lanmail.web import checking
 from lanmail.web.api import archive

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from lanmail import outgoing, smime, smimefiles
+from lanmail import outgoing, smime
+from lanmail.administration import smimefiles
 from lanmail.errors import MailError, Problem
 from lanmail.web.api.accounts import known
 from lanmail.web.api.frame import Call, Params, Refused, method

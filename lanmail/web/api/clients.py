@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from lanmail import clientconfig, endpoints, enrolment, grants, mailprograms
-from lanmail.grants import INTROSPECT, Client, Register
+from lanmail import clientconfig
+from lanmail.administration import enrolment
+from lanmail.logins import endpoints, grants, mailprograms
+from lanmail.logins.grants import INTROSPECT, Client, Register
 from lanmail.web.api.frame import Call, Params, Refused, method
 
 Service = Literal["imap", "pop3", "smtp"]

@@ -12,7 +12,8 @@ from weakref import WeakKeyDictionary
 
 from pydantic import Field
 
-from lanmail import asking, conffile, config, schema
+from lanmail import conffile, config, schema
+from lanmail.administration import asking
 from lanmail.settings import Settings
 from lanmail.web.api import secrets
 from lanmail.web.api.frame import Call, Params, Refused, method

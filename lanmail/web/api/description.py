@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 import lanmail
-from lanmail import endpoints
+from lanmail.logins import endpoints
 from lanmail.settings import Settings
 from lanmail.web.api.frame import METHODS, Method
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
-from lanmail import conffile, config, enrolment, incoming, remote, schema, secret
+from lanmail import conffile, config, incoming, remote, schema, secret
+from lanmail.administration import enrolment
 from lanmail.incoming import Incoming, Source
 from lanmail.oauth.store import Store
 from lanmail.secret import Secret

@@ -29,8 +29,10 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from lanmail import apikeys, audit, conffile, sasl, schema
+from lanmail import conffile, sasl, schema
+from lanmail.administration import audit
 from lanmail.errors import ConfigError, MailError, Problem, Temporary
+from lanmail.logins import apikeys
 from lanmail.web import guard
 from lanmail.web.house import House
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import Field
 
-from lanmail import conffile, grouping, groups, naming, posting, renaming
+from lanmail import conffile, groups, posting
+from lanmail.administration import grouping, naming, renaming
 from lanmail.errors import ConfigError
 from lanmail.groups import Group
 from lanmail.web.api.frame import Call, Params, Refused, method

@@ -5,7 +5,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from lanmail import audit, logtail, programs
+from lanmail import programs
+from lanmail.administration import audit
+from lanmail.monitoring import logtail
 from lanmail.web.api.frame import Call, Params, Refused, method
 
 _PROGRAMS = {one.name for one in programs.ALL} | {"lanmail"}

@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from lanmail import address, history, submission
+from lanmail import address, submission
 from lanmail.errors import MailError, Permanent
+from lanmail.monitoring import history
 from lanmail.settings import Account
 from lanmail.web.api.frame import Call, Params, Refused, method
 

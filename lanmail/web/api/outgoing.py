@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import Field
 
-from lanmail import address, conffile, config, outgoing, transports, wayout
+from lanmail import address, conffile, config, outgoing, transports
+from lanmail.administration import wayout
 from lanmail.errors import MailError
 from lanmail.settings import Account
 from lanmail.web.api import secrets

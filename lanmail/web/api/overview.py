@@ -6,12 +6,15 @@ from typing import Any
 
 from pydantic import Field
 
-from lanmail import backlog, config, grants, incoming, lastlogins, quota
+from lanmail import config, incoming
 from lanmail.accounts import Directory
 from lanmail.address import Address
+from lanmail.administration import backlog
 from lanmail.autoanswer import memory
 from lanmail.errors import Temporary
-from lanmail.quota import Limits
+from lanmail.folders import quota
+from lanmail.folders.quota import Limits
+from lanmail.logins import grants, lastlogins
 from lanmail.settings import Account
 from lanmail.sources import status
 from lanmail.web.api import ownrules

@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import Field
 
-from lanmail import conffile, config, enrolment, forwards, units
+from lanmail import conffile, config, units
+from lanmail.administration import enrolment, forwards
 from lanmail.autoanswer import memory
 from lanmail.settings import Account
 from lanmail.web.api.frame import Call, Params, Refused, method

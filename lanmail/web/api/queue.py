@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from lanmail import backlog, envelope, message, outbound, printable, spool
+from lanmail import envelope, message, outbound, printable, spool
+from lanmail.administration import backlog
 from lanmail.web.api.frame import Call, Params, Refused, method
 
 HEAD = 64 << 10  # octets of a mail that queue.get shows at most

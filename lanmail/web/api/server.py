@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 import lanmail
-from lanmail import condition, counterfile, samples, troubles
+from lanmail.monitoring import condition, counterfile, samples, troubles
 from lanmail.web.api.frame import Call, Params, Refused, method
 
 DAYS = 31  # of all accounts in one answer; of one account as many as are kept

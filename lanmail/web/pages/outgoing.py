@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from starlette.datastructures import UploadFile
 
-from lanmail import smimefiles
+from lanmail.administration import smimefiles
 from lanmail.outgoing import OWN_WAY, Outgoing
 from lanmail.web import fields, reasons
 from lanmail.web.api.frame import STATUS, Refused

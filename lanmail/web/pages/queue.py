@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from lanmail import backlog
+from lanmail.administration import backlog
 from lanmail.web import reasons
 from lanmail.web.api import frame
 from lanmail.web.pages.frame import ADMIN, Form, Visit, Visitor

@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from lanmail import asking, schema
+from lanmail import schema
+from lanmail.administration import asking
 from lanmail.conffile import Key
 from lanmail.settings import Settings
 from lanmail.web import fields

@@ -1,0 +1,1 @@
+"""How everything is, and was: counters, log files, the life of a mail, what is wrong."""

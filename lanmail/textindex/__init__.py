@@ -1,0 +1,1 @@
+"""Full-text indexes: which documents may hold a text and which do for sure; filling them."""
