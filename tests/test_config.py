@@ -265,10 +265,10 @@ def test_account_takes_defaults_for_what_it_does_not_say(tmp_path: Path) -> None
     path.write_text("# nothing said\n")
     found = config.load_account(path, AccountDefaults(services=["imap"]))
     assert (found.name, found.services, found.password) == ("meier", ["imap"], "")
-    path.write_text('services = ["smtp"]\npassword = "$argon2id$secret"\n')
+    path.write_text('services = ["smtp"]\npassword = "$argon2id$hidden"\n')
     found = config.load_account(path, AccountDefaults(services=["imap"]))
     assert found.services == ["smtp"]
-    assert "secret" not in repr(found)
+    assert "hidden" not in repr(found)
 
 
 def test_check_looks_at_everything(tmp_path: Path) -> None:

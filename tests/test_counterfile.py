@@ -46,7 +46,7 @@ def test_a_process_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
 def test_workers_and_strangers_count_beside_each_other(tmp_path: Path) -> None:
     with counterfile.Keeper("relay", 0, tmp_path):
         metrics.count("bounces", much=5)
-        code = ("import sys, pathlib; from lanmail import counterfile, metrics\n"
+        code = ("import sys, pathlib; from lanmail.monitoring import counterfile, metrics\n"
                 "with counterfile.Keeper('relay', 0, pathlib.Path(sys.argv[1])): metrics.count('bounces', much=2)")
         subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)
     assert [(one.number, one.alive) for one in counterfile.slots(tmp_path)] == [(0, False), (1, False)]

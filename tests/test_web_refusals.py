@@ -66,7 +66,7 @@ def test_the_kinds_in_the_code_are_known() -> None:
     """A problem of conf/ that was given a kind without a German sentence would only say that it is wrong."""
     folder = Path(findings.__file__).parents[2]
     kinds = set()
-    for name in ("config.py", "groups.py", "conffile.py", "grouping.py", "oauth/apps.py"):
+    for name in ("config.py", "groups.py", "conffile.py", "administration/grouping.py", "oauth/apps.py"):
         for node in ast.walk(ast.parse((folder / name).read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in (
                     "problem", "Problem", "PydanticCustomError", "Unknown"):
