@@ -210,6 +210,13 @@ async def test_introspection_of_nothing(office: Office) -> None:
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
+async def test_what_has_no_value_is_no_second_way(office: Office) -> None:
+    """RFC 6749 §3.2: such a parameter counts as omitted. Dovecot sends both names empty, and its own by Basic."""
+    data = {"token": "x", "client_id": "", "client_secret": ""}
+    answer = await office.post("/oauth2/introspect", data=data, auth=(office.client.id, office.secret))
+    assert (answer.status_code, answer.json()) == (200, {"active": False})
+
+
 def age(office: Office, seconds: float) -> None:
     """As if the codes had been made so long ago."""
     for path in (office.paths.state / "grants/codes").glob("*.json"):

@@ -241,7 +241,8 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         if asked.twice:
             raise InvalidRequestError(f"{ascii(asked.twice)[1:-1][:50]} comes more than once")
         known, _ = extract_basic_authorization(asked.headers)
-        if known and ("client_secret" in asked.form or asked.form.get("client_id", known) != known):
+        said = asked.form.get("client_id") or known  # one without a value counts as omitted (§3.2); Dovecot sends such
+        if known and (asked.form.get("client_secret") or said != known):
             raise InvalidRequestError("the client authenticates in two ways at once")
 
     def create_token_response(self, request: Asked) -> Any:
