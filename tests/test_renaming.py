@@ -142,7 +142,7 @@ def test_what_is_refused_changes_nothing(where: Paths, old: str, new: str, why: 
     assert after == before
 
 
-STEPS = ["move_mail", "move_account", "move_memories", "rename_in_conf", "rename_in_folders"]
+STEPS = ["move_mail", "move_account", "move_memories", "rename_in_conf", "rename_keys", "rename_in_folders"]
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -51,7 +51,7 @@ def rename(where: Paths, loaded: Settings, old: str, new: str, *, alias: bool = 
         if begun != "named":
             work.move_account()
         work.move_memories()
-        told = [*work.rename_in_conf(), *work.rename_in_folders()]
+        told = [*work.rename_in_conf(), *work.rename_keys(), *work.rename_in_folders()]
         if not alias:
             config.edit(where.aliases, {(old,): None})
         else:
@@ -168,6 +168,9 @@ class _Work:
                            (self.where.config_file, self._in_settings)):
             if os.path.lexists(path) and self._edit(path, what):
                 yield f"{path.name} names it anew"
+
+    def rename_keys(self) -> Iterator[str]:
+        """The account's keys of the API."""
         for key in apikeys.move(self.where.conf / "api.toml", self.old, self.new):
             yield f"the API key {key} is for {self.new} now"
 
@@ -268,16 +271,6 @@ class _OfGroup(_Work):
             return {(self.new, key): value for key, value in ({"members": []} | table).items()}
 
         config.edit(self.where.groups, made)
-
-    def rename_in_conf(self) -> Iterator[str]:
-        """All files of conf/ that name it."""
-        for path in config.account_files(self.where):
-            if self._edit(path, self._in_account):
-                yield f"account {path.stem} names it anew"
-        for path, what in ((self.where.aliases, self._in_aliases), (self.where.groups, self._in_groups),
-                           (self.where.config_file, self._in_settings)):
-            if os.path.lexists(path) and self._edit(path, what):
-                yield f"{path.name} names it anew"
 
     def _in_account(self, data: dict[str, Any]) -> Changes:
         return super()._in_account(data) | dict(self._changed(data, [("groups",)]))
